@@ -1,0 +1,189 @@
+#include "tensor/allocator.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdlib>
+#include <cstring>
+#include <list>
+#include <map>
+#include <mutex>
+#include <unordered_map>
+
+namespace proxent {
+namespace {
+
+constexpr std::int64_t kMiB = 1 << 20;
+constexpr std::int64_t kAlignment = 64;
+constexpr int kHoldersShown = 5;
+
+std::int64_t size_class(std::int64_t bytes) {
+  const std::int64_t step = bytes <= kMiB ? 512 : 2 * kMiB;
+  return std::max<std::int64_t>(1, (bytes + step - 1) / step) * step;
+}
+
+#ifndef NDEBUG
+constexpr std::int64_t kCanaryBytes = 64;
+constexpr unsigned char kCanary = 0xc5;
+#else
+constexpr std::int64_t kCanaryBytes = 0;
+#endif
+
+void* system_allocate(std::int64_t bytes) {
+  return std::aligned_alloc(kAlignment, static_cast<std::size_t>(bytes + kCanaryBytes));
+}
+
+struct Block {
+  void* data;
+  std::int64_t bytes;
+  std::string scope;
+};
+
+class Pool {
+ public:
+  void* allocate(std::int64_t asked) {
+    const std::int64_t bytes = size_class(asked);
+    std::lock_guard lock(mutex_);
+    Block block = take_cached(bytes);
+    if (!block.data) {
+      if (limit_ > 0)
+        while (in_use_ + cached_ + bytes > limit_ && !free_.empty()) release_oldest();
+      const bool allowed = limit_ == 0 || in_use_ + bytes <= limit_;
+      block = {allowed ? system_allocate(bytes) : nullptr, bytes, {}};
+      if (!block.data && allowed) {
+        while (!free_.empty()) release_oldest();
+        block.data = system_allocate(bytes);
+      }
+      if (!block.data) throw_out_of_memory(asked);
+      ++system_requests_;
+    }
+    block.scope = Scope::trail();
+    in_use_ += block.bytes;
+    peak_ = std::max(peak_, in_use_);
+    prepare(block);
+    void* data = block.data;
+    used_.emplace(data, std::move(block));
+    return data;
+  }
+
+  void free(void* data) noexcept {
+    std::lock_guard lock(mutex_);
+    auto found = used_.find(data);
+    Block block = std::move(found->second);
+    used_.erase(found);
+    verify(block);
+    in_use_ -= block.bytes;
+    cached_ += block.bytes;
+    free_.push_back(std::move(block));
+    by_size_.emplace(free_.back().bytes, std::prev(free_.end()));
+  }
+
+  MemoryReport report() {
+    std::lock_guard lock(mutex_);
+    return report_locked();
+  }
+  void reset_peak() {
+    std::lock_guard lock(mutex_);
+    peak_ = in_use_;
+  }
+  void set_limit(std::int64_t bytes) {
+    std::lock_guard lock(mutex_);
+    limit_ = bytes;
+  }
+  void release_all() {
+    std::lock_guard lock(mutex_);
+    while (!free_.empty()) release_oldest();
+  }
+
+ private:
+  // The smallest cached block that fits, unless it wastes more than a quarter.
+  Block take_cached(std::int64_t bytes) {
+    auto fit = by_size_.lower_bound(bytes);
+    if (fit == by_size_.end() || fit->first > bytes + bytes / 4) return {};
+    auto position = fit->second;
+    Block block = std::move(*position);
+    by_size_.erase(fit);
+    free_.erase(position);
+    cached_ -= block.bytes;
+    return block;
+  }
+
+  void release_oldest() {
+    auto position = free_.begin();
+    auto [first, last] = by_size_.equal_range(position->bytes);
+    by_size_.erase(
+        std::find_if(first, last, [&](auto& entry) { return entry.second == position; }));
+    cached_ -= position->bytes;
+    std::free(position->data);
+    free_.erase(position);
+  }
+
+  MemoryReport report_locked() const {
+    MemoryReport report{in_use_, cached_, peak_, limit_, system_requests_, {}};
+    std::map<std::string, std::int64_t> by_scope;
+    for (const auto& [data, block] : used_) by_scope[block.scope] += block.bytes;
+    report.holders.assign(by_scope.begin(), by_scope.end());
+    std::stable_sort(report.holders.begin(), report.holders.end(),
+                     [](auto& a, auto& b) { return a.second > b.second; });
+    return report;
+  }
+
+  [[noreturn]] void throw_out_of_memory(std::int64_t asked) const {
+    fail<OutOfMemory>("out of memory: asked for ", asked, " bytes\n", report_locked().text());
+  }
+
+  // Debug builds: fresh blocks read as NaN, and a write behind a block is found when it is freed.
+  static void prepare([[maybe_unused]] Block& block) {
+#ifndef NDEBUG
+    std::memset(block.data, 0xff, static_cast<std::size_t>(block.bytes));
+    std::memset(static_cast<char*>(block.data) + block.bytes, kCanary, kCanaryBytes);
+#endif
+  }
+  static void verify([[maybe_unused]] const Block& block) noexcept {
+#ifndef NDEBUG
+    const auto* behind = static_cast<const unsigned char*>(block.data) + block.bytes;
+    for (std::int64_t i = 0; i < kCanaryBytes; ++i)
+      if (behind[i] != kCanary)
+        std::abort();  // our own kernel wrote out of bounds: nothing is safe
+#endif
+  }
+
+  std::mutex mutex_;  // loader threads allocate too
+  std::unordered_map<void*, Block> used_;
+  std::list<Block> free_;  // oldest first
+  std::multimap<std::int64_t, std::list<Block>::iterator> by_size_;
+  std::int64_t in_use_ = 0, cached_ = 0, peak_ = 0, limit_ = 0, system_requests_ = 0;
+};
+
+// Never destroyed: tensors with static lifetime may outlive any order of destruction.
+Pool& pool(Device device) {
+  static auto& pools = *new std::array<Pool, 2>;
+  return pools[static_cast<std::size_t>(device)];
+}
+
+std::string mebibytes(std::int64_t bytes) {
+  return detail::concat(bytes / (kMiB / 10) / 10.0, " MiB");
+}
+
+}  // namespace
+
+std::string MemoryReport::text() const {
+  std::string lines = detail::concat("  in use ", mebibytes(in_use), ", cached ", mebibytes(cached),
+                                     ", peak ", mebibytes(peak));
+  if (limit > 0) lines += ", limit " + mebibytes(limit);
+  for (std::size_t i = 0; i < holders.size() && i < kHoldersShown; ++i)
+    lines += detail::concat("\n  ", mebibytes(holders[i].second), " in ",
+                            holders[i].first.empty() ? "(no scope)" : holders[i].first);
+  return lines;
+}
+
+MemoryReport memory_report(Device device) { return pool(device).report(); }
+void reset_memory_peak(Device device) { pool(device).reset_peak(); }
+void set_memory_limit(Device device, std::int64_t bytes) { pool(device).set_limit(bytes); }
+void release_cached_memory(Device device) { pool(device).release_all(); }
+
+namespace detail {
+void* pool_allocate(Device device, std::int64_t bytes) { return pool(device).allocate(bytes); }
+void pool_free(Device device, void* data) noexcept { pool(device).free(data); }
+}  // namespace detail
+
+}  // namespace proxent

@@ -1,0 +1,45 @@
+// The memory pool of a device. Blocks come in size classes and return to the pool, so that a
+// training step that repeats asks the system for nothing; MemoryReport tells where the bytes are.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tensor/check.h"
+#include "tensor/device.h"
+
+namespace proxent {
+
+// All sizes in bytes, rounded up to the pool's size classes.
+struct MemoryReport {
+  std::int64_t in_use = 0;           // held by tensors
+  std::int64_t cached = 0;           // free, kept for reuse
+  std::int64_t peak = 0;             // largest in_use since reset_memory_peak()
+  std::int64_t limit = 0;            // 0: none
+  std::int64_t system_requests = 0;  // blocks ever asked from the system
+  std::vector<std::pair<std::string, std::int64_t>> holders;  // scope trail -> bytes, largest first
+
+  std::string text() const;  // a few lines for a person
+};
+
+// Asked for more than there is; carries the report. Exit code 5.
+struct OutOfMemory : Error {
+  using Error::Error;
+};
+
+MemoryReport memory_report(Device device);
+void reset_memory_peak(Device device);
+// in_use + cached may not exceed `bytes`; 0 lifts the limit.
+void set_memory_limit(Device device, std::int64_t bytes);
+// Returns every cached block to the system.
+void release_cached_memory(Device device);
+
+namespace detail {
+// A block of at least `bytes` (aligned to 64) and its way back. Throws OutOfMemory.
+void* pool_allocate(Device device, std::int64_t bytes);
+void pool_free(Device device, void* data) noexcept;
+}  // namespace detail
+
+}  // namespace proxent

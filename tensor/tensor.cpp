@@ -1,0 +1,78 @@
+#include "tensor/tensor.h"
+
+#include "tensor/copy.h"
+
+namespace proxent {
+
+Tensor::Tensor(Shape shape, DType dtype, Device device)
+    : storage_(std::make_shared<Storage>(device, shape.numel() * size_of(dtype))),
+      shape_(shape),
+      dtype_(dtype) {}
+
+Tensor Tensor::full(Shape shape, DType dtype, double value, Device device) {
+  Tensor tensor(shape, dtype, device);
+  launch("fill", device, [&](auto d) { kernel::fill(d, value, tensor); });
+  return tensor;
+}
+
+Tensor Tensor::reshape(Shape shape) const {
+  check(shape.numel() == numel(), "reshape: ", shape_, " has ", numel(), " elements, ", shape,
+        " has ", shape.numel());
+  return view(0, shape);
+}
+
+Tensor Tensor::slice(std::int64_t first, std::int64_t count) const {
+  check(shape_.rank() > 0 && first >= 0 && count >= 0 && first + count <= dim(0), "slice: entries ",
+        first, " to ", first + count, " of a tensor ", shape_);
+  const std::int64_t row = dim(0) == 0 ? 0 : numel() / dim(0);
+  return view(first * row, shape_.with(0, count));
+}
+
+Tensor Tensor::view(std::int64_t first, Shape shape) const {
+  check(first >= 0 && first + shape.numel() <= numel(), "view: elements ", first, " to ",
+        first + shape.numel(), " of a tensor with ", numel());
+  Tensor piece = *this;
+  piece.offset_ += first * size_of(dtype_);
+  piece.shape_ = shape;
+  return piece;
+}
+
+Tensor Tensor::clone() const {
+  Tensor copy(shape_, dtype_, device());
+  launch("copy", device(), [&](auto d) { kernel::copy(d, *this, copy); });
+  return copy;
+}
+
+Tensor Tensor::to(DType dtype) const {
+  if (dtype == dtype_) return *this;
+  Tensor converted(shape_, dtype, device());
+  launch("convert", device(), [&](auto d) { kernel::convert(d, *this, converted); });
+  return converted;
+}
+
+void Tensor::fill(double value) {
+  launch("fill", device(), [&](auto d) { kernel::fill(d, value, *this); });
+  mark_edited();
+}
+
+void Tensor::copy_from(const Tensor& from) {
+  check_same("copy_from", *this, from);
+  launch("copy", device(), [&](auto d) { kernel::copy(d, from, *this); });
+  mark_edited();
+}
+
+double Tensor::item() const {
+  check(numel() == 1, "item: expected one element, got ", *this);
+  return to(DType::f64).data<double>()[0];
+}
+
+std::ostream& operator<<(std::ostream& out, const Tensor& tensor) {
+  return out << tensor.shape() << " " << tensor.dtype();
+}
+
+void check_same(std::string_view op, const Tensor& a, const Tensor& b) {
+  check(a.shape() == b.shape() && a.dtype() == b.dtype() && a.device() == b.device(), op,
+        ": tensors differ, ", a, " on ", a.device(), " and ", b, " on ", b.device());
+}
+
+}  // namespace proxent
