@@ -21,12 +21,8 @@ std::int64_t size_class(std::int64_t bytes) {
   return std::max<std::int64_t>(1, (bytes + step - 1) / step) * step;
 }
 
-#ifndef NDEBUG
 constexpr std::int64_t kCanaryBytes = 64;
 constexpr unsigned char kCanary = 0xc5;
-#else
-constexpr std::int64_t kCanaryBytes = 0;
-#endif
 
 void* system_allocate(std::int64_t bytes) {
   return std::aligned_alloc(kAlignment, static_cast<std::size_t>(bytes + kCanaryBytes));
@@ -36,6 +32,7 @@ struct Block {
   void* data;
   std::int64_t bytes;
   std::string scope;
+  bool is_guarded;
 };
 
 class Pool {
@@ -48,7 +45,7 @@ class Pool {
       if (limit_ > 0)
         while (in_use_ + cached_ + bytes > limit_ && !free_.empty()) release_oldest();
       const bool allowed = limit_ == 0 || in_use_ + bytes <= limit_;
-      block = {allowed ? system_allocate(bytes) : nullptr, bytes, {}};
+      block = {allowed ? system_allocate(bytes) : nullptr, bytes, {}, false};
       if (!block.data && allowed) {
         while (!free_.empty()) release_oldest();
         block.data = system_allocate(bytes);
@@ -88,6 +85,10 @@ class Pool {
   void set_limit(std::int64_t bytes) {
     std::lock_guard lock(mutex_);
     limit_ = bytes;
+  }
+  void set_guard(bool is_on) {
+    std::lock_guard lock(mutex_);
+    is_guard_on_ = is_on;
   }
   void release_all() {
     std::lock_guard lock(mutex_);
@@ -131,20 +132,17 @@ class Pool {
     fail<OutOfMemory>("out of memory: asked for ", asked, " bytes\n", report_locked().text());
   }
 
-  // Debug builds: fresh blocks read as NaN, and a write behind a block is found when it is freed.
-  static void prepare([[maybe_unused]] Block& block) {
-#ifndef NDEBUG
+  void prepare(Block& block) {
+    block.is_guarded = is_guard_on_;
+    if (!is_guard_on_) return;
     std::memset(block.data, 0xff, static_cast<std::size_t>(block.bytes));
     std::memset(static_cast<char*>(block.data) + block.bytes, kCanary, kCanaryBytes);
-#endif
   }
-  static void verify([[maybe_unused]] const Block& block) noexcept {
-#ifndef NDEBUG
+  static void verify(const Block& block) noexcept {
+    if (!block.is_guarded) return;
     const auto* behind = static_cast<const unsigned char*>(block.data) + block.bytes;
     for (std::int64_t i = 0; i < kCanaryBytes; ++i)
-      if (behind[i] != kCanary)
-        std::abort();  // our own kernel wrote out of bounds: nothing is safe
-#endif
+      if (behind[i] != kCanary) std::abort();  // a kernel wrote out of bounds: nothing is safe now
   }
 
   std::mutex mutex_;  // loader threads allocate too
@@ -152,6 +150,7 @@ class Pool {
   std::list<Block> free_;  // oldest first
   std::multimap<std::int64_t, std::list<Block>::iterator> by_size_;
   std::int64_t in_use_ = 0, cached_ = 0, peak_ = 0, limit_ = 0, system_requests_ = 0;
+  bool is_guard_on_ = false;
 };
 
 // Never destroyed: tensors with static lifetime may outlive any order of destruction.
@@ -179,6 +178,7 @@ std::string MemoryReport::text() const {
 MemoryReport memory_report(Device device) { return pool(device).report(); }
 void reset_memory_peak(Device device) { pool(device).reset_peak(); }
 void set_memory_limit(Device device, std::int64_t bytes) { pool(device).set_limit(bytes); }
+void set_memory_guard(Device device, bool is_on) { pool(device).set_guard(is_on); }
 void release_cached_memory(Device device) { pool(device).release_all(); }
 
 namespace detail {

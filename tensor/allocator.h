@@ -33,6 +33,9 @@ MemoryReport memory_report(Device device);
 void reset_memory_peak(Device device);
 // in_use + cached may not exceed `bytes`; 0 lifts the limit.
 void set_memory_limit(Device device, std::int64_t bytes);
+// For tests: while on, fresh blocks read as NaN, and a write behind a block aborts when it is
+// freed.
+void set_memory_guard(Device device, bool is_on);
 // Returns every cached block to the system.
 void release_cached_memory(Device device);
 

@@ -1,0 +1,83 @@
+// Reverse-mode differentiation: while a Tape lives, every op that touches a variable with a
+// gradient appends a record; backward() walks the records from the last to the first and frees them
+// as it goes. No tape, nothing recorded: evaluation needs no "no grad" mode.
+#pragma once
+
+#include <functional>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "autograd/variable.h"
+
+namespace proxent {
+
+// One input of an op and its gradient, dx = gradient(dy). The lambda captures tensors, never
+// variables, so no cycle can arise; it may return dx at a shape that x was broadcast to, the engine
+// sums.
+struct Edge {
+  const Variable& input;
+  std::function<Tensor(const Tensor& dy)> gradient;
+};
+
+// For ops whose library call makes all gradients together: one tensor per input, undefined where
+// wanted[i] is false.
+using JointGradient =
+    std::function<std::vector<Tensor>(const Tensor& dy, const std::vector<bool>& wanted)>;
+using Inputs = std::initializer_list<std::reference_wrapper<const Variable>>;
+
+// y as a variable. Nothing is recorded, and no lambda kept, where no tape lives or no input wants a
+// gradient.
+Variable record(std::string_view op, Tensor y, std::initializer_list<Edge> edges);
+Variable record(std::string_view op, Tensor y, Inputs inputs, JointGradient gradients);
+
+struct TapeOptions {
+  // Stop at the first gradient that is not finite, naming op and module trail (NonFiniteError).
+  bool has_nan_guard = false;
+};
+
+class Tape {
+ public:
+  explicit Tape(TapeOptions options = {});
+  ~Tape();
+  Tape(const Tape&) = delete;
+  Tape& operator=(const Tape&) = delete;
+
+  // Adds d(loss)/d(leaf) to every leaf's gradient. The loss must be one element. Empties the tape.
+  void backward(const Variable& loss);
+  // The same from the gradient dy of any y.
+  void backward(const Variable& y, Tensor dy);
+
+  std::size_t size() const { return records_.size(); }
+  // True if an op with these inputs will be recorded: lets an op skip what only backward needs.
+  static bool wants(Inputs inputs);
+
+ private:
+  struct Input {
+    std::shared_ptr<GradientCell> cell;  // null: wants no gradient
+    std::weak_ptr<Storage> storage;      // expired: nobody kept the value
+    std::uint32_t version;
+    std::function<Tensor(const Tensor&)> gradient;  // empty in joint records
+  };
+  struct Record {
+    std::string op, trail;
+    std::shared_ptr<GradientCell> output;
+    std::vector<Input> inputs;
+    JointGradient joint;
+  };
+
+  friend Variable record(std::string_view, Tensor, std::initializer_list<Edge>);
+  friend Variable record(std::string_view, Tensor, Inputs, JointGradient);
+
+  static Input input_of(const Variable& variable);
+  static Variable append(std::string_view op, Tensor y, std::vector<Input> inputs,
+                         JointGradient joint);
+  void run(Record record) const;
+  void deliver(const Record& record, const Input& input, Tensor gradient) const;
+
+  TapeOptions options_;
+  Tape* outer_;
+  std::vector<Record> records_;
+};
+
+}  // namespace proxent

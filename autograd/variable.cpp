@@ -1,0 +1,40 @@
+#include "autograd/variable.h"
+
+#include "tensor/pointwise.h"
+#include "tensor/reduce.h"
+
+namespace proxent {
+
+void GradientCell::accumulate(std::string_view op, Tensor g) {
+  check(g.is_defined() && g.dtype() == dtype_, op, ": gradient should be ", shape_, " ", dtype_,
+        ", got ", g);
+  g = sum_to(g, shape_);
+  if (!gradient_.is_defined()) {
+    if (home_.is_defined()) {
+      home_.copy_from(g);
+      g = home_;
+    }
+    gradient_ = std::move(g);
+  } else if (home_.is_defined() || gradient_.storage().use_count() == 1) {
+    launch("add", g.device(), [&](auto device) { kernel::add(device, gradient_, g, gradient_); });
+  } else {
+    gradient_ = add(gradient_, g);
+  }
+}
+
+Variable Variable::leaf(Tensor value) {
+  Variable variable(std::move(value));
+  variable.cell_ = std::make_shared<GradientCell>(variable.shape(), variable.dtype());
+  return variable;
+}
+
+const Tensor& Variable::gradient() const {
+  check(wants_gradient(), "gradient: this variable is a constant");
+  return cell_->gradient();
+}
+
+void Variable::clear_gradient() {
+  if (cell_) cell_->clear();
+}
+
+}  // namespace proxent

@@ -1,0 +1,58 @@
+// A tensor that may want a gradient.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "tensor/tensor.h"
+
+namespace proxent {
+
+// Where the gradient of one variable is gathered during backward.
+class GradientCell {
+ public:
+  GradientCell(Shape shape, DType dtype) : shape_(shape), dtype_(dtype) {}
+
+  // Adds g, which is summed over broadcast axes first. The first arrival is kept as it is, without
+  // a copy (unless the cell has a home), later ones are added. Throws if g's shape or dtype cannot
+  // be right; `op` names who sent it.
+  void accumulate(std::string_view op, Tensor g);
+
+  const Tensor& gradient() const { return gradient_; }
+  Tensor take() { return std::exchange(gradient_, Tensor()); }
+  void clear() { gradient_ = Tensor(); }
+  // Gradients are gathered in this memory from now on: the optimizer's flat buffer.
+  void set_home(Tensor home) { home_ = std::move(home); }
+
+ private:
+  Shape shape_;
+  DType dtype_;
+  Tensor gradient_, home_;
+};
+
+// A value and, unless it is a constant, the cell of its gradient. Copies share both.
+class Variable {
+ public:
+  Variable() = default;
+  Variable(Tensor value) : value_(std::move(value)) {}  // a constant: any Tensor serves as one
+  // A value whose gradient backward shall leave behind.
+  static Variable leaf(Tensor value);
+
+  const Tensor& value() const { return value_; }
+  const Shape& shape() const { return value_.shape(); }
+  std::int64_t dim(int i) const { return value_.dim(i); }
+  DType dtype() const { return value_.dtype(); }
+  Device device() const { return value_.device(); }
+
+  bool wants_gradient() const { return cell_ != nullptr; }
+  // The gradient that backward left; undefined if none arrived since the last clear.
+  const Tensor& gradient() const;
+  void clear_gradient();
+
+ protected:
+  friend class Tape;
+  Tensor value_;
+  std::shared_ptr<GradientCell> cell_;
+};
+
+}  // namespace proxent

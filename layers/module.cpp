@@ -1,0 +1,72 @@
+#include "layers/module.h"
+
+namespace proxent {
+namespace {
+std::string joined(const std::string& prefix, const std::string& name) {
+  return prefix.empty() ? name : prefix + "." + name;
+}
+}  // namespace
+
+Parameter::Parameter(Module* owner, std::string name, Role role, Tensor initial)
+    : Variable(Variable::leaf(std::move(initial))), name_(std::move(name)), role_(role) {
+  owner->parameters_.push_back(this);
+}
+
+void Parameter::set_trained(bool is_trained) {
+  if (is_trained == wants_gradient()) return;
+  cell_ = is_trained ? std::make_shared<GradientCell>(shape(), dtype()) : nullptr;
+}
+
+void Parameter::move_to(Tensor value_home, Tensor gradient_home) {
+  value_home.copy_from(value_);
+  value_ = std::move(value_home);
+  if (cell_) cell_->set_home(std::move(gradient_home));
+}
+
+Buffer::Buffer(Module* owner, std::string name, Tensor initial)
+    : name_(std::move(name)), value_(std::move(initial)) {
+  owner->buffers_.push_back(this);
+}
+
+Module::Module(Module* parent, std::string name) : name_(std::move(name)) {
+  if (parent) parent->children_.push_back(this);
+}
+
+Variable Module::forward(const Variable&) {
+  fail(name_, ": this module is not called with a single variable");
+}
+
+template <class Visit>
+void Module::walk(const std::string& prefix, const Visit& visit) {
+  visit(prefix, *this);
+  for (Module* child : children_) child->walk(joined(prefix, child->name_), visit);
+}
+
+std::vector<Named<Parameter>> Module::parameters() {
+  std::vector<Named<Parameter>> found;
+  walk("", [&](const std::string& prefix, Module& module) {
+    for (Parameter* item : module.parameters_)
+      found.push_back({joined(prefix, item->name()), item});
+  });
+  return found;
+}
+
+std::vector<Named<Buffer>> Module::buffers() {
+  std::vector<Named<Buffer>> found;
+  walk("", [&](const std::string& prefix, Module& module) {
+    for (Buffer* item : module.buffers_) found.push_back({joined(prefix, item->name()), item});
+  });
+  return found;
+}
+
+std::vector<Named<Module>> Module::modules() {
+  std::vector<Named<Module>> found;
+  walk("", [&](const std::string& prefix, Module& module) { found.push_back({prefix, &module}); });
+  return found;
+}
+
+void Module::set_training(bool is_training) {
+  walk("", [&](const std::string&, Module& module) { module.is_training_ = is_training; });
+}
+
+}  // namespace proxent

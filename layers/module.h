@@ -1,0 +1,103 @@
+// Module: a named tree of layers. Parameters and buffers register themselves where they are
+// declared, so a name is written once and serves saving, loading, the optimizer and the error
+// trail.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "autograd/ops.h"
+
+namespace proxent {
+
+class Module;
+
+// What a parameter is for; the optimizer chooses weight decay and learning rate by it.
+enum class Role { weight, bias, norm, proxies };
+
+// A trained tensor of a module: a Variable that knows its name.
+class Parameter : public Variable {
+ public:
+  Parameter(Module* owner, std::string name, Role role, Tensor initial);
+  Parameter(const Parameter&) = delete;
+  Parameter& operator=(const Parameter&) = delete;
+
+  const std::string& name() const { return name_; }  // "weight"
+  Role role() const { return role_; }
+  Tensor& mutable_value() { return value_; }
+  // A parameter that is not trained records nothing and costs no gradient.
+  void set_trained(bool is_trained);
+  bool is_trained() const { return wants_gradient(); }
+  // From now on the value and its gradient live in this memory (an optimizer's flat buffers).
+  void move_to(Tensor value_home, Tensor gradient_home);
+
+ private:
+  std::string name_;
+  Role role_;
+};
+
+// A tensor that is saved but not trained: running statistics.
+class Buffer {
+ public:
+  Buffer(Module* owner, std::string name, Tensor initial);
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+
+  const std::string& name() const { return name_; }
+  const Tensor& value() const { return value_; }
+  Tensor& mutable_value() { return value_; }
+
+ private:
+  std::string name_;
+  Tensor value_;
+};
+
+// "layer1.0.conv1.weight" and what it names.
+template <class T>
+struct Named {
+  std::string path;
+  T* item;
+};
+
+class Module {
+ public:
+  // The root has no parent and an empty path; its name only appears in trails.
+  Module(Module* parent, std::string name);
+  virtual ~Module() = default;
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  // forward(x) inside this module's Scope.
+  Variable operator()(const Variable& x) {
+    Scope scope(name_);
+    return forward(x);
+  }
+
+  const std::string& name() const { return name_; }
+  // All below this module, depth first in order of declaration, with paths relative to it.
+  std::vector<Named<Parameter>> parameters();
+  std::vector<Named<Buffer>> buffers();
+  std::vector<Named<Module>> modules();
+
+  // Training or evaluation behaviour, for the whole subtree.
+  void set_training(bool is_training);
+  bool is_training() const { return is_training_; }
+
+ protected:
+  // Modules whose call has another shape leave this one out.
+  virtual Variable forward(const Variable& x);
+
+ private:
+  friend class Parameter;
+  friend class Buffer;
+  template <class Visit>
+  void walk(const std::string& prefix, const Visit& visit);
+
+  std::string name_;
+  bool is_training_ = true;
+  std::vector<Module*> children_;
+  std::vector<Parameter*> parameters_;
+  std::vector<Buffer*> buffers_;
+};
+
+}  // namespace proxent

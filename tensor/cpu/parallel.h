@@ -1,0 +1,27 @@
+// Loops over the machine's cores. The split depends on n alone and never changes what is computed, so
+// results do not depend on the number of threads.
+#pragma once
+
+#include <cstdint>
+
+namespace proxent {
+
+// Calls f(first, last) for consecutive ranges that cover 0 .. n. Ranges of fewer than `grain` items are
+// not worth a thread.
+template <class F>
+void parallel_ranges(std::int64_t n, std::int64_t grain, const F& f) {
+  const std::int64_t chunks = (n + grain - 1) / grain;
+#pragma omp parallel for schedule(static) if (chunks > 1)
+  for (std::int64_t chunk = 0; chunk < chunks; ++chunk)
+    f(chunk * grain, chunk + 1 < chunks ? (chunk + 1) * grain : n);
+}
+
+// Calls f(i) for i in 0 .. n, `grain` at a time.
+template <class F>
+void parallel_for(std::int64_t n, std::int64_t grain, const F& f) {
+  parallel_ranges(n, grain, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t i = first; i < last; ++i) f(i);
+  });
+}
+
+}  // namespace proxent

@@ -1,0 +1,60 @@
+#include "tests/op_table.h"
+
+#include "autograd/ops.h"
+#include "tensor/random.h"
+
+namespace proxent {
+
+const std::vector<OpRow>& op_table() {
+  // clang-format off
+  static const std::vector<OpRow> table = {
+    // Elementwise. Ranges keep away from kinks by more than gradcheck's step.
+    {"neg",          {{3, 5}}, -1, 1,     [](const OpInputs& x) { return neg(x[0]); }},
+    {"relu",         {{3, 5}}, 0.1, 1,    [](const OpInputs& x) { return relu(x[0]); }},
+    {"relu_below",   {{3, 5}}, -1, -0.1,  [](const OpInputs& x) { return relu(x[0]); }},
+    {"exp",          {{3, 5}}, -1, 1,     [](const OpInputs& x) { return exp(x[0]); }},
+    {"log",          {{3, 5}}, 0.5, 2,    [](const OpInputs& x) { return log(x[0]); }},
+    {"sqrt",         {{3, 5}}, 0.5, 2,    [](const OpInputs& x) { return sqrt(x[0]); }},
+    {"square",       {{3, 5}}, -1, 1,     [](const OpInputs& x) { return square(x[0]); }},
+    {"reciprocal",   {{3, 5}}, 0.5, 2,    [](const OpInputs& x) { return reciprocal(x[0]); }},
+    {"abs",          {{3, 5}}, -2, -0.1,  [](const OpInputs& x) { return abs(x[0]); }},
+    {"tanh",         {{3, 5}}, -1, 1,     [](const OpInputs& x) { return tanh(x[0]); }},
+    {"sigmoid",      {{3, 5}}, -4, 4,     [](const OpInputs& x) { return sigmoid(x[0]); }},
+    {"softplus",     {{3, 5}}, -4, 4,     [](const OpInputs& x) { return softplus(x[0]); }},
+    {"scale",        {{3, 5}}, -1, 1,     [](const OpInputs& x) { return scale(x[0], 2.5); }},
+    {"shift",        {{3, 5}}, -1, 1,     [](const OpInputs& x) { return shift(x[0], 2.5); }},
+    {"power",        {{3, 5}}, 0.5, 2,    [](const OpInputs& x) { return power(x[0], 3.0); }},
+    {"at_least",     {{3, 5}}, 0.1, 1,    [](const OpInputs& x) { return at_least(x[0], 0.0); }},
+    {"at_most",      {{3, 5}}, 0.1, 1,    [](const OpInputs& x) { return at_most(x[0], 0.0); }},
+    {"add",          {{3, 5}, {3, 5}}, -1, 1, [](const OpInputs& x) { return x[0] + x[1]; }},
+    {"add_rows",     {{2, 3, 5}, {5}}, -1, 1, [](const OpInputs& x) { return x[0] + x[1]; }},
+    {"sub",          {{3, 5}, {3, 1}}, -1, 1, [](const OpInputs& x) { return x[0] - x[1]; }},
+    {"mul",          {{3, 5}, {3, 5}}, -1, 1, [](const OpInputs& x) { return x[0] * x[1]; }},
+    {"mul_twice",    {{3, 5}}, -1, 1,         [](const OpInputs& x) { return x[0] * x[0]; }},
+    {"div",          {{3, 1}, {1, 5}}, 0.5, 2, [](const OpInputs& x) { return x[0] / x[1]; }},
+    {"maximum",      {{3, 5}, {3, 5}}, -1, 1, [](const OpInputs& x) { return maximum(x[0], x[1]); }},
+    {"minimum",      {{3, 5}, {3, 5}}, -1, 1, [](const OpInputs& x) { return minimum(x[0], x[1]); }},
+
+    // Reductions and shapes.
+    {"sum_to",       {{4, 3, 5}}, -1, 1,  [](const OpInputs& x) { return sum_to(x[0], {3, 1}); }, 1e-6, 20},
+    {"broadcast_to", {{3, 1}}, -1, 1,     [](const OpInputs& x) { return broadcast_to(x[0], {4, 3, 5}); }},
+    {"sum",          {{3, 5}}, -1, 1,     [](const OpInputs& x) { return sum(x[0]); }, 1e-6, 15},
+    {"mean",         {{3, 5}}, -1, 1,     [](const OpInputs& x) { return mean(x[0]); }, 1e-6, 15},
+    {"reshape",      {{3, 5}}, -1, 1,     [](const OpInputs& x) { return reshape(x[0], {5, 3}); }},
+  };
+  // clang-format on
+  return table;
+}
+
+std::vector<Tensor> op_inputs(const OpRow& row, DType dtype) {
+  std::vector<Tensor> inputs;
+  for (std::size_t i = 0; i < row.inputs.size(); ++i) {
+    Tensor x(row.inputs[i],
+             DType::f32);  // drawn in f32, so that every dtype starts from the same values
+    fill_uniform(x, Philox(0, stream_of(row.name, i)), row.low, row.high);
+    inputs.push_back(x.to(dtype));
+  }
+  return inputs;
+}
+
+}  // namespace proxent

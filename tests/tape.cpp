@@ -1,0 +1,76 @@
+// The engine: what is recorded, what is kept alive, in which order it is freed.
+#include <doctest/doctest.h>
+
+#include "autograd/ops.h"
+
+TEST_SUITE("tape") {
+  using namespace proxent;
+
+  TEST_CASE("nothing is recorded without a tape or a wish for gradients") {
+    const Tensor x = Tensor::full({3}, DType::f64, 2);
+    CHECK_FALSE(log(Variable::leaf(x)).wants_gradient());
+    Tape tape;
+    CHECK_FALSE(log(Variable(x)).wants_gradient());
+    CHECK(tape.size() == 0);
+  }
+
+  TEST_CASE("a chain of 300,000 ops runs and frees without recursion") {
+    for (bool runs_backward : {true, false}) {
+      const Variable x = Variable::leaf(Tensor::full({}, DType::f64, 1));
+      Tape tape;
+      Variable y = x;
+      for (int i = 0; i < 300000; ++i) y = shift(y, 1e-6);
+      if (runs_backward) {
+        tape.backward(y);
+        CHECK(x.gradient().item() == 1);
+      }
+    }
+  }
+
+  TEST_CASE("gradients add up over uses and over backward calls") {
+    Variable x = Variable::leaf(Tensor::full({2}, DType::f64, 3));
+    for (int i = 0; i < 2; ++i) {
+      Tape tape;
+      tape.backward(sum(x * x + x));
+    }
+    CHECK(x.gradient().to_vector<double>() == std::vector<double>{14, 14});
+    x.clear_gradient();
+    CHECK_FALSE(x.gradient().is_defined());
+  }
+
+  TEST_CASE("an unwanted input's side keeps nothing alive") {
+    Variable a = Variable::leaf(Tensor::full({1000}, DType::f64, 3));
+    const auto before = memory_report(Device::cpu).in_use;
+    Tape tape;
+    Variable y;
+    {
+      Variable kept_only_for_b = Tensor::full({100000}, DType::f64, 1);
+      Variable big = Tensor::full({100000}, DType::f64, 1);
+      y = sum(big) * mean(a) + sum(kept_only_for_b);
+    }
+    CHECK(memory_report(Device::cpu).in_use - before < 100000);
+    tape.backward(y);
+    CHECK(a.gradient().to_vector<double>()[0] == doctest::Approx(100));
+  }
+
+  TEST_CASE("a value edited between forward and backward is refused") {
+    Variable x = Variable::leaf(Tensor::full({2}, DType::f64, 3));
+    Tape tape;
+    const Variable y = sum(square(x));
+    Tensor(x.value()).fill(5);
+    CHECK_THROWS_WITH_AS(tape.backward(y), doctest::Contains("edited in place"), Error);
+  }
+
+  TEST_CASE("the guard names the op and the module of the first gradient that is not finite") {
+    Variable x = Variable::leaf(Tensor::full({2}, DType::f64, 0));
+    Tape tape({.has_nan_guard = true});
+    Variable y;
+    {
+      Scope scope("head");
+      y = sum(sqrt(x));
+    }
+    CHECK_THROWS_WITH_AS(tape.backward(y),
+                         doctest::Contains("sqrt: a gradient is not finite\n  in head"),
+                         NonFiniteError);
+  }
+}
