@@ -1,4 +1,4 @@
-#include "layers/module.h"
+#include "autograd/module.h"
 
 namespace proxent {
 namespace {
