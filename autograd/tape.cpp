@@ -39,6 +39,8 @@ Tape::Input Tape::input_of(const Variable& variable) {
 
 Variable Tape::append(std::string_view op, Tensor y, std::vector<Input> inputs,
                       JointGradient joint) {
+  check<NonFiniteError>(!recording->options_.has_nan_guard || is_finite(y), op,
+                        ": the result is not finite");
   Variable output = Variable::leaf(std::move(y));
   recording->records_.push_back(
       {std::string(op), Scope::trail(), output.cell_, std::move(inputs), std::move(joint)});

@@ -32,7 +32,8 @@ Variable record(std::string_view op, Tensor y, std::initializer_list<Edge> edges
 Variable record(std::string_view op, Tensor y, Inputs inputs, JointGradient gradients);
 
 struct TapeOptions {
-  // Stop at the first gradient that is not finite, naming op and module trail (NonFiniteError).
+  // Stop at the first value or gradient that is not finite, naming op and module trail
+  // (NonFiniteError). Reads every tensor once more: for finding what went wrong, not for every step.
   bool has_nan_guard = false;
 };
 

@@ -23,6 +23,8 @@ const std::vector<OpRow>& op_table() {
     {"softplus",     {{3, 5}}, -4, 4,     [](const OpInputs& x) { return softplus(x[0]); }},
     {"scale",        {{3, 5}}, -1, 1,     [](const OpInputs& x) { return scale(x[0], 2.5); }},
     {"shift",        {{3, 5}}, -1, 1,     [](const OpInputs& x) { return shift(x[0], 2.5); }},
+    {"leaky_relu",   {{3, 5}}, 0.1, 1,    [](const OpInputs& x) { return leaky_relu(x[0], 0.1); }},
+    {"leaky_relu_below", {{3, 5}}, -1, -0.1, [](const OpInputs& x) { return leaky_relu(x[0], 0.1); }},
     {"power",        {{3, 5}}, 0.5, 2,    [](const OpInputs& x) { return power(x[0], 3.0); }},
     {"at_least",     {{3, 5}}, 0.1, 1,    [](const OpInputs& x) { return at_least(x[0], 0.0); }},
     {"at_most",      {{3, 5}}, 0.1, 1,    [](const OpInputs& x) { return at_most(x[0], 0.0); }},

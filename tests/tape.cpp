@@ -73,4 +73,12 @@ TEST_SUITE("tape") {
                          doctest::Contains("sqrt: a gradient is not finite\n  in head"),
                          NonFiniteError);
   }
+
+  TEST_CASE("the guard names the op whose result is not finite") {
+    Variable x = Variable::leaf(Tensor::full({2}, DType::f64, 0));
+    Tape tape({.has_nan_guard = true});
+    Scope scope("head");
+    CHECK_THROWS_WITH_AS(log(x), doctest::Contains("log: the result is not finite\n  in head"),
+                         NonFiniteError);
+  }
 }
