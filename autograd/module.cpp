@@ -3,7 +3,7 @@
 namespace proxent {
 namespace {
 std::string joined(const std::string& prefix, const std::string& name) {
-  return prefix.empty() ? name : prefix + "." + name;
+  return prefix.empty() || name.empty() ? prefix + name : prefix + "." + name;
 }
 }  // namespace
 

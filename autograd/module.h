@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "autograd/ops.h"
+#include "tensor/random.h"
 
 namespace proxent {
 
@@ -78,6 +79,9 @@ class Module {
   std::vector<Named<Parameter>> parameters();
   std::vector<Named<Buffer>> buffers();
   std::vector<Named<Module>> modules();
+
+  // Sets the initial values of this module's own parameters; layers/init.h calls it for a whole tree.
+  virtual void initialize(Philox) {}
 
   // Training or evaluation behaviour, for the whole subtree.
   void set_training(bool is_training);
