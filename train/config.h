@@ -1,0 +1,166 @@
+// Every choice of a run in one plain struct, one nested struct per section of the TOML file. The
+// defaults stand here; names, help and limits of the keys stand in config.cpp's table.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace proxent {
+
+// A span of training with its unit: "500it", "1.5ep", "30s", "10min", "3h50m". "0": never, none.
+struct Duration {
+  enum class Unit { iterations, epochs, seconds };
+  double amount = 0;
+  Unit unit = Unit::iterations;
+
+  bool is_zero() const { return amount == 0; }
+  bool is_time() const { return !is_zero() && unit == Unit::seconds; }
+  // In optimizer steps, rounded to the nearest. Throws UsageError for a span of time.
+  std::int64_t steps(double steps_per_epoch) const;
+  bool operator==(const Duration&) const = default;
+};
+Duration parse_duration(std::string_view text);  // throws UsageError
+std::string to_text(const Duration& duration);   // as short as it parses back: "90min" is "1h30min"
+
+struct DataConfig {
+  std::string path;               // folder tree, list file or CSV; empty: a set that needs no path
+  std::string dataset = "auto";   // auto: by what lies at `path`, glyphs without one
+  std::int64_t image_size = 224;  // side of the square the network sees
+  std::int64_t resize = 256;      // short side before a random or centre crop
+  std::string crop = "rrc";       // training: rrc, random, center, none (whole picture, squeezed)
+  std::array<double, 2> rrc_scale = {0.08, 1.0};       // share of the area
+  std::array<double, 2> rrc_ratio = {0.75, 4.0 / 3};   // width / height
+  double hflip = 0.5;                                  // probability
+  std::array<double, 3> mean = {0.485, 0.456, 0.406};  // of ImageNet, RGB in [0, 1]
+  std::array<double, 3> stddev = {0.229, 0.224, 0.225};
+  std::optional<std::int64_t> workers;  // decoding threads; auto: as many as cores
+  std::int64_t prefetch = 4;            // batches kept ready
+  std::string cache = "none";           // none, ram (the files' bytes), decoded (pixels)
+  std::string on_bad_image = "stop";    // stop, skip
+  bool exif = false;                    // turn pictures as their EXIF orientation says
+  std::int64_t max_pixels = 178956970;  // refuse larger pictures; Pillow's decompression-bomb limit
+  std::int64_t glyph_seed = 0;
+};
+
+struct BatchConfig {
+  std::int64_t size = 120;
+  std::string sampler = "random";  // random, m-per-class
+  std::int64_t m = 4;              // pictures per class of m-per-class
+  bool drop_last = true;           // leave out an epoch's last, smaller batch
+};
+
+struct ModelConfig {
+  std::string arch = "resnet18";    // resnet12, resnet18 ... resnet152
+  std::string stem = "imagenet";    // imagenet (7x7/2 and max-pool), small (3x3/1)
+  std::string weights;              // safetensors to start from; empty: random
+  bool partial = false;             // accept weights with missing or unexpected tensors
+  std::string pool = "avg";         // avg, max, avg+max, gem
+  std::int64_t embed_dim = 512;     // size of the embedding
+  std::string head = "linear";      // linear, ln-linear
+  std::string bn_mode = "train";    // train, eval-stats, frozen
+  std::vector<std::string> freeze;  // modules that are not trained: conv1, layer1, ...
+  Duration warmup_head;             // only head and proxies are trained for this long
+};
+
+// method.md, section 2: L = mean(L_ce - weight_inter H_inter + weight_intra H_intra).
+struct LossConfig {
+  std::string name = "mpl";
+  std::int64_t proxies = 4;       // K per class
+  double sigma = 18;              // softmax scale of L_ce
+  std::optional<double> sigma_h;  // of H_inter; auto: sigma
+  std::optional<double> sigma_a;  // of H_intra; auto: sigma
+  std::optional<double> gamma;    // temperature over k; auto: 1/sigma for lse, 0.1 for soft
+  double margin = 0;
+  std::string select = "lse";          // lse, max, soft
+  std::string negatives = "selected";  // selected, all-proxies
+  std::string inter = "all";           // all, complement
+  double weight_inter = 0.1;
+  double weight_intra = 0.1;
+  bool normalise_entropy = false;     // divide by log C and log K
+  double usage = 0;                   // weight of the term that keeps proxies in even use
+  bool detach_selection = false;      // no gradient through the selection weights
+  std::string proxy_init = "normal";  // normal (randn / 8), kaiming
+  double proxy_lr_mult = 100;         // proxies' learning rate / optim.lr
+  double proxy_wd = 0;                // proxies' weight decay
+  std::string form = "fused";         // fused, composed: the same loss from plain ops
+};
+
+struct OptimConfig {
+  std::string name = "adamw";  // sgd, adamw
+  double lr = 1e-4;
+  double wd = 1e-4;       // weights of convolutions and linear layers only
+  double momentum = 0.9;  // of sgd
+  bool nesterov = false;
+  std::array<double, 2> betas = {0.9, 0.999};  // of adamw
+  double eps = 1e-8;
+  std::string sched = "cosine";                     // const, step, cosine
+  Duration lr_step = {10, Duration::Unit::epochs};  // step: multiply by lr_gamma every ...
+  double lr_gamma = 0.5;
+  Duration lr_warmup;    // linear rise from 0
+  double min_lr = 0;     // cosine ends here
+  double clip_norm = 0;  // 0: none
+  double clip_value = 0;
+  double ema = 0;  // decay of the averaged weights; 0: none
+};
+
+struct RunConfig {
+  std::int64_t epochs = 60;
+  std::int64_t steps = 0;  // 0: epochs decide
+  std::string out;         // the run's folder; empty: runs/DATE_NAME
+  std::string name;        // empty: dataset_arch_loss_sSEED
+  std::string resume;      // a run folder or checkpoint to go on from; "auto": the one at `out`
+  Duration eval_every = {1, Duration::Unit::epochs};
+  Duration save_every = {1, Duration::Unit::epochs};
+  std::int64_t keep_last = 1;
+  std::string protocol = "val";  // val, last, paper, none
+  double val_classes = 0.2;      // share of the training classes held out by protocol val
+  // r@K for any K, map@r, rp. A bare number repeats r@: "r@1,2,4,8".
+  std::vector<std::string> metrics = {"r@1", "r@2", "r@4", "r@8", "map@r", "rp"};
+  std::int64_t seed = 1;
+  Duration time_limit;                  // stop cleanly with a checkpoint (exit code 75)
+  std::string device = "auto";          // auto, cpu, cuda
+  std::optional<std::int64_t> threads;  // of the computation; auto: as many as cores
+  bool deterministic = false;           // bit-equal runs
+  std::string on_nan = "stop";
+  std::int64_t limit_train = 0;  // use only so many pictures; 0: all
+  std::int64_t limit_test = 0;
+};
+
+struct LogConfig {
+  Duration log_every = {20, Duration::Unit::iterations};
+  std::string progress = "auto";  // auto, bar, lines, none
+  std::string color = "auto";     // auto, always, never
+  bool quiet = false;             // warnings and results only
+};
+
+struct DebugConfig {
+  bool dry_run = false;        // check everything, one step of each kind, stop
+  bool overfit_batch = false;  // train on the first batch alone: the loss must fall to its floor
+};
+
+struct Config {
+  DataConfig data;
+  BatchConfig batch;
+  ModelConfig model;
+  LossConfig loss;
+  OptimConfig optim;
+  RunConfig run;
+  LogConfig log;
+  DebugConfig debug;
+};
+
+// Reads one TOML text over the defaults. `source` names it in errors. Throws UsageError for an
+// unknown key (with the nearest name), a wrong type, or a value out of range.
+Config config_from_toml(std::string_view text, std::string_view source);
+// Every key of the configuration as TOML that config_from_toml reads back to the same values.
+std::string to_toml(const Config& config);
+// What no single key can know: throws UsageError when two settings contradict each other.
+void check_config(const Config& config);
+// The K of every r@K in run.metrics, ascending.
+std::vector<std::int64_t> recall_ks(const Config& config);
+
+}  // namespace proxent
