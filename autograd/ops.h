@@ -3,6 +3,7 @@
 #pragma once
 
 #include "autograd/tape.h"
+#include "tensor/matmul.h"
 #include "tensor/pointwise.h"
 #include "tensor/reduce.h"
 
@@ -34,5 +35,20 @@ Variable mean(const Variable& x);  // all elements, shape ()
 
 // Same elements, another shape.
 Variable reshape(const Variable& x, const Shape& shape);
+
+// tensor/matmul.h
+Variable matmul(const Variable& a, const Variable& b, MatmulOptions options = {});
+
+// tensor/normalize.h
+Variable normalize_rows(const Variable& x);
+
+// tensor/softmax.h
+Variable softmax(const Variable& x);
+Variable log_softmax(const Variable& x);
+Variable log_sum_exp(const Variable& x);
+
+// tensor/gather.h
+Variable gather_rows(const Variable& x, const Tensor& index);
+Variable pick(const Variable& x, const Tensor& index);
 
 }  // namespace proxent

@@ -4,6 +4,11 @@
 #include "tensor/random.h"
 
 namespace proxent {
+namespace {
+Tensor index(const std::vector<std::int32_t>& values) {
+  return Tensor::from<std::int32_t>({static_cast<std::int64_t>(values.size())}, values);
+}
+}  // namespace
 
 const std::vector<OpRow>& op_table() {
   // clang-format off
@@ -43,6 +48,24 @@ const std::vector<OpRow>& op_table() {
     {"sum",          {{3, 5}}, -1, 1,     [](const OpInputs& x) { return sum(x[0]); }, 1e-6, 15},
     {"mean",         {{3, 5}}, -1, 1,     [](const OpInputs& x) { return mean(x[0]); }, 1e-6, 15},
     {"reshape",      {{3, 5}}, -1, 1,     [](const OpInputs& x) { return reshape(x[0], {5, 3}); }},
+
+    // Matrix products: each combination of transposes.
+    {"matmul",       {{3, 5}, {5, 4}}, -1, 1, [](const OpInputs& x) { return matmul(x[0], x[1]); }, 1e-6, 5},
+    {"matmul_ta",    {{5, 3}, {5, 4}}, -1, 1, [](const OpInputs& x) { return matmul(x[0], x[1], {.transpose_a = true}); }, 1e-6, 5},
+    {"matmul_tb",    {{3, 5}, {4, 5}}, -1, 1, [](const OpInputs& x) { return matmul(x[0], x[1], {.transpose_b = true}); }, 1e-6, 5},
+    {"matmul_tab",   {{5, 3}, {4, 5}}, -1, 1, [](const OpInputs& x) { return matmul(x[0], x[1], {.transpose_a = true, .transpose_b = true}); }, 1e-6, 5},
+    {"matmul_twice", {{5, 5}}, -1, 1,         [](const OpInputs& x) { return matmul(x[0], x[0], {.transpose_b = true}); }, 1e-6, 5},
+    {"matmul_tiles", {{37, 19}, {19, 41}}, -1, 1, [](const OpInputs& x) { return matmul(x[0], x[1]); }, 1e-6, 41},
+
+    // Rows.
+    {"normalize_rows", {{4, 7}}, -1, 1,   [](const OpInputs& x) { return normalize_rows(x[0]); }, 1e-6, 7},
+    {"softmax",      {{4, 7}}, -3, 3,     [](const OpInputs& x) { return softmax(x[0]); }, 1e-6, 7},
+    {"log_softmax",  {{2, 3, 7}}, -3, 3,  [](const OpInputs& x) { return log_softmax(x[0]); }, 1e-6, 7},
+    {"log_sum_exp",  {{2, 3, 7}}, -3, 3,  [](const OpInputs& x) { return log_sum_exp(x[0]); }, 1e-6, 7},
+
+    // Picking by index.
+    {"gather_rows",  {{4, 2, 3}}, -1, 1,  [](const OpInputs& x) { return gather_rows(x[0], index({2, 0, 2, 3, 2})); }, 1e-6, 3},
+    {"pick",         {{3, 5}}, -1, 1,     [](const OpInputs& x) { return pick(x[0], index({4, 0, 4})); }},
   };
   // clang-format on
   return table;
