@@ -3,6 +3,8 @@
 #pragma once
 
 #include "autograd/tape.h"
+#include "tensor/cross_entropy.h"
+#include "tensor/layer_norm.h"
 #include "tensor/matmul.h"
 #include "tensor/pointwise.h"
 #include "tensor/reduce.h"
@@ -33,6 +35,10 @@ Variable broadcast_to(const Variable& x, const Shape& shape);
 Variable sum(const Variable& x);   // all elements, shape ()
 Variable mean(const Variable& x);  // all elements, shape ()
 
+Variable sum_last(const Variable& x);   // along the last axis, which goes away
+Variable mean_last(const Variable& x);  // the same
+Variable max_last(const Variable& x);   // the same; of equal values the first gets the gradient
+
 // Same elements, another shape.
 Variable reshape(const Variable& x, const Shape& shape);
 
@@ -46,6 +52,19 @@ Variable normalize_rows(const Variable& x);
 Variable softmax(const Variable& x);
 Variable log_softmax(const Variable& x);
 Variable log_sum_exp(const Variable& x);
+
+// tensor/layer_norm.h; gamma and beta may be undefined.
+Variable layer_norm(const Variable& x, const Variable& gamma, const Variable& beta,
+                    LayerNormOptions options = {});
+
+// tensor/cross_entropy.h
+Variable cross_entropy(const Variable& logits, const Tensor& labels,
+                       CrossEntropyOptions options = {});
+
+// tensor/concat.h
+Variable concatenate(const std::vector<Variable>& parts, int axis);
+// Rows first .. first+count of x (R, ...); shares x's memory.
+Variable slice_rows(const Variable& x, std::int64_t first, std::int64_t count);
 
 // tensor/gather.h
 Variable gather_rows(const Variable& x, const Tensor& index);

@@ -48,6 +48,10 @@ Variable Tape::append(std::string_view op, Tensor y, std::vector<Input> inputs,
 }
 
 Variable record(std::string_view op, Tensor y, std::initializer_list<Edge> edges) {
+  return record(op, std::move(y), std::span<const Edge>(edges.begin(), edges.size()));
+}
+
+Variable record(std::string_view op, Tensor y, std::span<const Edge> edges) {
   if (!recording) return y;
   std::vector<Tape::Input> inputs;
   for (const Edge& edge : edges) {

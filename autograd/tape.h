@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -29,11 +30,13 @@ using Inputs = std::initializer_list<std::reference_wrapper<const Variable>>;
 // y as a variable. Nothing is recorded, and no lambda kept, where no tape lives or no input wants a
 // gradient.
 Variable record(std::string_view op, Tensor y, std::initializer_list<Edge> edges);
+Variable record(std::string_view op, Tensor y, std::span<const Edge> edges);
 Variable record(std::string_view op, Tensor y, Inputs inputs, JointGradient gradients);
 
 struct TapeOptions {
   // Stop at the first value or gradient that is not finite, naming op and module trail
-  // (NonFiniteError). Reads every tensor once more: for finding what went wrong, not for every step.
+  // (NonFiniteError). Reads every tensor once more: for finding what went wrong, not for every
+  // step.
   bool has_nan_guard = false;
 };
 
@@ -67,7 +70,7 @@ class Tape {
     JointGradient joint;
   };
 
-  friend Variable record(std::string_view, Tensor, std::initializer_list<Edge>);
+  friend Variable record(std::string_view, Tensor, std::span<const Edge>);
   friend Variable record(std::string_view, Tensor, Inputs, JointGradient);
 
   static Input input_of(const Variable& variable);

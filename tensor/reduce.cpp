@@ -1,5 +1,6 @@
 #include "tensor/reduce.h"
 
+#include "tensor/last_axis.h"
 #include "tensor/pointwise.h"
 
 namespace proxent {
@@ -19,6 +20,27 @@ Tensor broadcast_to(const Tensor& x, const Shape& shape) {
   Tensor y(shape, x.dtype(), x.device());
   launch("broadcast_to", x.device(), [&](auto device) { kernel::broadcast_to(device, x, y); });
   return y;
+}
+
+Tensor sum_last(const Tensor& x) {
+  const Tensor rows = as_rows("sum_last", x);
+  return sum_to(rows, {rows.dim(0), 1}).reshape(without_last("sum_last", x.shape()));
+}
+
+Tensor mean_last(const Tensor& x) {
+  check(x.shape().rank() >= 1 && x.dim(-1) >= 1, "mean_last: the last axis must not be empty, got ",
+        x.shape());
+  return scale(sum_last(x), 1.0 / static_cast<double>(x.dim(-1)));
+}
+
+MaxLast max_last(const Tensor& x) {
+  const Shape shape = without_last("max_last", x.shape());
+  check(x.dim(-1) >= 1, "max_last: the last axis must not be empty, got ", x.shape());
+  MaxLast out{Tensor(shape, x.dtype(), x.device()), Tensor(shape, DType::i32, x.device())};
+  launch("max_last", x.device(), [&](auto device) {
+    kernel::max_last(device, as_rows("max_last", x), out.values, out.indices);
+  });
+  return out;
 }
 
 }  // namespace proxent

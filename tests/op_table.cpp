@@ -48,6 +48,12 @@ const std::vector<OpRow>& op_table() {
     {"sum",          {{3, 5}}, -1, 1,     [](const OpInputs& x) { return sum(x[0]); }, 1e-6, 15},
     {"mean",         {{3, 5}}, -1, 1,     [](const OpInputs& x) { return mean(x[0]); }, 1e-6, 15},
     {"reshape",      {{3, 5}}, -1, 1,     [](const OpInputs& x) { return reshape(x[0], {5, 3}); }},
+    {"sum_last",     {{4, 3, 5}}, -1, 1,  [](const OpInputs& x) { return sum_last(x[0]); }, 1e-6, 5},
+    {"mean_last",    {{4, 3, 5}}, -1, 1,  [](const OpInputs& x) { return mean_last(x[0]); }, 1e-6, 5},
+    {"max_last",     {{4, 3, 5}}, -1, 1,  [](const OpInputs& x) { return max_last(x[0]); }},
+    {"concatenate",  {{2, 3, 4}, {2, 1, 4}, {2, 2, 4}}, -1, 1, [](const OpInputs& x) { return concatenate({x[0], x[1], x[2]}, 1); }},
+    {"concatenate_twice", {{2, 3}}, -1, 1, [](const OpInputs& x) { return concatenate({x[0], x[0]}, -1); }},
+    {"slice_rows",   {{5, 3}}, -1, 1,     [](const OpInputs& x) { return slice_rows(x[0], 1, 3); }},
 
     // Matrix products: each combination of transposes.
     {"matmul",       {{3, 5}, {5, 4}}, -1, 1, [](const OpInputs& x) { return matmul(x[0], x[1]); }, 1e-6, 5},
@@ -62,6 +68,10 @@ const std::vector<OpRow>& op_table() {
     {"softmax",      {{4, 7}}, -3, 3,     [](const OpInputs& x) { return softmax(x[0]); }, 1e-6, 7},
     {"log_softmax",  {{2, 3, 7}}, -3, 3,  [](const OpInputs& x) { return log_softmax(x[0]); }, 1e-6, 7},
     {"log_sum_exp",  {{2, 3, 7}}, -3, 3,  [](const OpInputs& x) { return log_sum_exp(x[0]); }, 1e-6, 7},
+    {"layer_norm",   {{4, 7}, {7}, {7}}, -1, 1, [](const OpInputs& x) { return layer_norm(x[0], x[1], x[2]); }, 1e-6, 7},
+    {"layer_norm_plain", {{4, 7}}, -1, 1, [](const OpInputs& x) { return layer_norm(x[0], {}, {}, {.eps = 1e-3}); }, 1e-6, 7},
+    {"cross_entropy", {{4, 7}}, -3, 3,    [](const OpInputs& x) { return cross_entropy(x[0], index({3, 0, 6, 3})); }, 1e-6, 7},
+    {"cross_entropy_ignored", {{4, 7}}, -3, 3, [](const OpInputs& x) { return cross_entropy(x[0], index({3, -100, 6, -100})); }, 1e-6, 7},
 
     // Picking by index.
     {"gather_rows",  {{4, 2, 3}}, -1, 1,  [](const OpInputs& x) { return gather_rows(x[0], index({2, 0, 2, 3, 2})); }, 1e-6, 3},

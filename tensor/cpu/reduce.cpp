@@ -1,9 +1,11 @@
 #include "tensor/reduce.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "tensor/cpu/broadcast.h"
 #include "tensor/cpu/parallel.h"
+#include "tensor/cpu/row.h"
 
 namespace proxent::kernel {
 namespace {
@@ -46,6 +48,21 @@ void broadcast_to(Cpu, const Tensor& x, Tensor& y) {
     T* out = y.data<T>();
     walk_rows(y.shape(), x.shape(), [&](auto to, auto from, auto length, auto stride) {
       for (std::int64_t i = 0; i < length; ++i) out[to + i] = in[from + i * stride];
+    });
+  });
+}
+
+void max_last(Cpu, const Tensor& x, Tensor& values, Tensor& indices) {
+  visit_float(x.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const std::int64_t cols = x.dim(1);
+    parallel_for(x.dim(0), row_grain(cols), [&](std::int64_t r) {
+      const T* in = x.data<T>() + r * cols;
+      std::int64_t best = 0;
+      for (std::int64_t c = 1; c < cols && !std::isnan(in[best]); ++c)
+        if (in[c] > in[best] || std::isnan(in[c])) best = c;
+      values.data<T>()[r] = in[best];
+      indices.data<std::int32_t>()[r] = static_cast<std::int32_t>(best);
     });
   });
 }
