@@ -1,0 +1,62 @@
+// Files that are whole or not there: written beside their place under another name, forced to the
+// disk, then renamed. A crash, a kill or a full disk leaves the former file as it was.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+#include "tensor/check.h"
+
+namespace proxent {
+
+class AtomicFile {
+ public:
+  // Opens `<path>.tmp` for writing and locks it; what a killed process left there is overwritten.
+  // Throws DataError naming path and reason: no such folder, no permission, another process
+  // writing the same file.
+  explicit AtomicFile(std::filesystem::path path);
+  // Without commit() nothing remains.
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  // Appends bytes; DataError when the disk is full.
+  void write(const void* data, std::int64_t bytes);
+  void write(std::string_view text) { write(text.data(), static_cast<std::int64_t>(text.size())); }
+  // Makes the file durable under its name, or throws DataError and leaves the former one.
+  void commit();
+
+ private:
+  [[noreturn]] void fail_with_errno(std::string_view what) const;
+  bool open_locked();
+
+  std::filesystem::path path_, temporary_;
+  int descriptor_ = -1;
+  bool is_committed_ = false;
+};
+
+// The file becomes `text`, at once or not at all.
+void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+
+// A regular file opened for reading; every failure is a DataError naming path and reason.
+class InputFile {
+ public:
+  explicit InputFile(std::filesystem::path path);
+  ~InputFile();
+  InputFile(const InputFile&) = delete;
+  InputFile& operator=(const InputFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::int64_t size() const { return size_; }
+  // Reads bytes [from, from + bytes), which must lie inside the file.
+  void read(void* data, std::int64_t from, std::int64_t bytes) const;
+
+ private:
+  std::filesystem::path path_;
+  std::int64_t size_ = 0;
+  int descriptor_ = -1;
+};
+
+}  // namespace proxent
