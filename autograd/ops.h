@@ -3,10 +3,13 @@
 #pragma once
 
 #include "autograd/tape.h"
+#include "tensor/batch_norm.h"
+#include "tensor/conv.h"
 #include "tensor/cross_entropy.h"
 #include "tensor/layer_norm.h"
 #include "tensor/matmul.h"
 #include "tensor/pointwise.h"
+#include "tensor/pooling.h"
 #include "tensor/reduce.h"
 
 namespace proxent {
@@ -69,5 +72,20 @@ Variable slice_rows(const Variable& x, std::int64_t first, std::int64_t count);
 // tensor/gather.h
 Variable gather_rows(const Variable& x, const Tensor& index);
 Variable pick(const Variable& x, const Tensor& index);
+
+// tensor/conv.h
+Variable conv2d(const Variable& x, const Variable& w, const Conv2dOptions& options = {});
+
+// tensor/pooling.h
+Variable max_pool2d(const Variable& x, const Pool2dOptions& options = {});
+Variable avg_pool2d(const Variable& x, const Pool2dOptions& options = {});
+Variable global_avg_pool(const Variable& x);
+Variable global_max_pool(const Variable& x);
+Variable gem_pool(const Variable& x, const Variable& p);
+
+// tensor/batch_norm.h; keeps x, the statistics and, with ReLU, y. A default residual is none.
+Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& beta,
+                    Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options,
+                    const Variable& residual = {});
 
 }  // namespace proxent

@@ -8,6 +8,13 @@ namespace {
 Tensor index(const std::vector<std::int32_t>& values) {
   return Tensor::from<std::int32_t>({static_cast<std::int64_t>(values.size())}, values);
 }
+// x, gamma, beta and perhaps a residual, with running statistics (mean 0.1, variance 0.8) of its
+// own.
+Variable batch_norm_row(const OpInputs& x, const BatchNormOptions& options) {
+  Tensor mean = Tensor::full(x[1].shape(), x[1].dtype(), 0.1);
+  Tensor variance = Tensor::full(x[1].shape(), x[1].dtype(), 0.8);
+  return batch_norm(x[0], x[1], x[2], mean, variance, options, x.size() > 3 ? x[3] : Variable());
+}
 }  // namespace
 
 const std::vector<OpRow>& op_table() {
@@ -76,6 +83,33 @@ const std::vector<OpRow>& op_table() {
     // Picking by index.
     {"gather_rows",  {{4, 2, 3}}, -1, 1,  [](const OpInputs& x) { return gather_rows(x[0], index({2, 0, 2, 3, 2})); }, 1e-6, 3},
     {"pick",         {{3, 5}}, -1, 1,     [](const OpInputs& x) { return pick(x[0], index({4, 0, 4})); }},
+
+    // Convolution, pooling, batch norm.
+    {"conv2d_1x1",       {{2, 4, 3, 5}, {3, 1, 1, 5}}, -1, 1, [](const OpInputs& x) { return conv2d(x[0], x[1]); }, 1e-6, 24},
+    {"conv2d_1x1_s2",    {{2, 5, 4, 3}, {7, 1, 1, 3}}, -1, 1, [](const OpInputs& x) { return conv2d(x[0], x[1], {.stride = 2}); }, 1e-6, 12},
+    {"conv2d_3x3",       {{2, 5, 4, 3}, {4, 3, 3, 3}}, -1, 1, [](const OpInputs& x) { return conv2d(x[0], x[1], {.padding = 1}); }, 1e-6, 40},
+    {"conv2d_3x3_valid", {{1, 4, 5, 2}, {3, 3, 3, 2}}, -1, 1, [](const OpInputs& x) { return conv2d(x[0], x[1]); }, 1e-6, 27},
+    {"conv2d_3x3_s2",    {{2, 6, 5, 3}, {5, 3, 3, 3}}, -1, 1, [](const OpInputs& x) { return conv2d(x[0], x[1], {.stride = 2, .padding = 1}); }, 1e-6, 45},
+    {"conv2d_7x7_s2",    {{1, 9, 8, 3}, {4, 7, 7, 3}}, -1, 1, [](const OpInputs& x) { return conv2d(x[0], x[1], {.stride = 2, .padding = 3}); }, 1e-6, 147},
+    {"conv2d_2x5_s3",    {{1, 7, 8, 2}, {3, 2, 5, 2}}, -1, 1, [](const OpInputs& x) { return conv2d(x[0], x[1], {.stride = 3, .padding = 2}); }, 1e-6, 20},
+    {"conv2d_prime",     {{1, 3, 3, 13}, {17, 3, 3, 13}}, -1, 1, [](const OpInputs& x) { return conv2d(x[0], x[1], {.padding = 1}); }, 1e-6, 153},
+    {"conv2d_one",       {{1, 1, 1, 1}, {1, 1, 1, 1}}, -1, 1, [](const OpInputs& x) { return conv2d(x[0], x[1]); }},
+    {"max_pool2d",       {{2, 4, 6, 3}}, -1, 1, [](const OpInputs& x) { return max_pool2d(x[0]); }},
+    {"max_pool2d_3_s2",  {{2, 7, 6, 3}}, -1, 1, [](const OpInputs& x) { return max_pool2d(x[0], {.size = 3, .stride = 2, .padding = 1}); }, 1e-6, 4},
+    {"max_pool2d_3_s1",  {{1, 5, 4, 2}}, -1, 1, [](const OpInputs& x) { return max_pool2d(x[0], {.size = 3, .stride = 1, .padding = 1}); }, 1e-6, 9},
+    {"avg_pool2d",       {{2, 4, 6, 3}}, -1, 1, [](const OpInputs& x) { return avg_pool2d(x[0]); }, 1e-6, 4},
+    {"avg_pool2d_3_s2",  {{2, 7, 6, 3}}, -1, 1, [](const OpInputs& x) { return avg_pool2d(x[0], {.size = 3, .stride = 2, .padding = 1}); }, 1e-6, 9},
+    {"global_avg_pool",  {{2, 3, 4, 5}}, -1, 1, [](const OpInputs& x) { return global_avg_pool(x[0]); }, 1e-6, 12},
+    {"global_max_pool",  {{2, 3, 4, 5}}, -1, 1, [](const OpInputs& x) { return global_max_pool(x[0]); }},
+    {"gem_pool",         {{2, 3, 4, 5}, {1}}, 0.5, 3, [](const OpInputs& x) { return gem_pool(x[0], x[1]); }, 1e-6, 12},
+    {"gem_pool_clamped", {{2, 3, 4, 5}, {1}}, -1, 3, [](const OpInputs& x) { return gem_pool(x[0], square(x[1]) + 1.5); }, 1e-6, 12},
+    {"batch_norm",           {{2, 3, 4, 5}, {5}, {5}}, -1, 1, [](const OpInputs& x) { return batch_norm_row(x, {}); }, 1e-6, 24},
+    {"batch_norm_rows",      {{7, 3}, {3}, {3}}, -1, 1, [](const OpInputs& x) { return batch_norm_row(x, {.eps = 1e-3}); }, 1e-6, 7},
+    {"batch_norm_relu",      {{2, 3, 4, 5}, {5}, {5}}, -1, 1, [](const OpInputs& x) { return batch_norm_row(x, {.has_relu = true}); }, 1e-6, 24},
+    {"batch_norm_add",       {{2, 3, 4, 5}, {5}, {5}, {2, 3, 4, 5}}, -1, 1, [](const OpInputs& x) { return batch_norm_row(x, {}); }, 1e-6, 24},
+    {"batch_norm_add_relu",  {{2, 3, 4, 5}, {5}, {5}, {2, 3, 4, 5}}, -1, 1, [](const OpInputs& x) { return batch_norm_row(x, {.has_relu = true}); }, 1e-6, 24},
+    {"batch_norm_eval",      {{2, 3, 4, 5}, {5}, {5}}, -1, 1, [](const OpInputs& x) { return batch_norm_row(x, {.uses_batch_statistics = false}); }, 1e-6, 24},
+    {"batch_norm_eval_add_relu", {{2, 3, 4, 5}, {5}, {5}, {2, 3, 4, 5}}, -1, 1, [](const OpInputs& x) { return batch_norm_row(x, {.uses_batch_statistics = false, .has_relu = true}); }, 1e-6, 24},
   };
   // clang-format on
   return table;

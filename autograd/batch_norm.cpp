@@ -1,0 +1,26 @@
+#include "tensor/batch_norm.h"
+
+#include "autograd/ops.h"
+
+namespace proxent {
+
+// One joint record: the sums over the rows that give dgamma and dbeta are also part of dx.
+Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& beta,
+                    Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options,
+                    const Variable& residual) {
+  const BatchNormed forward = batch_norm(x.value(), gamma.value(), beta.value(), running_mean,
+                                         running_var, options, residual.value());
+  BatchNormed kept = forward;
+  if (!options.has_relu) kept.y = Tensor();
+  return record(
+      "batch_norm", forward.y, {x, gamma, beta, residual},
+      [x = x.value(), gamma = gamma.value(), kept, options](const Tensor& dy,
+                                                            const std::vector<bool>& wanted) {
+        const BatchNormGradients d = batch_norm_backward(
+            dy, x, gamma, kept, options,
+            {.dx = wanted[0], .parameters = wanted[1] || wanted[2], .dresidual = wanted[3]});
+        return std::vector<Tensor>{d.dx, d.dgamma, d.dbeta, d.dresidual};
+      });
+}
+
+}  // namespace proxent

@@ -1,0 +1,17 @@
+#include "tensor/conv.h"
+
+#include "autograd/ops.h"
+
+namespace proxent {
+
+// dw first: it frees x before dx, of the same size, is made.
+Variable conv2d(const Variable& x, const Variable& w, const Conv2dOptions& options) {
+  return record("conv2d", conv2d(x.value(), w.value(), options),
+                {{w, [x = x.value(), shape = w.shape(),
+                      options](const Tensor& dy) { return conv2d_dw(dy, x, shape, options); }},
+                 {x, [w = w.value(), shape = x.shape(), options](const Tensor& dy) {
+                    return conv2d_dx(dy, w, shape, options);
+                  }}});
+}
+
+}  // namespace proxent

@@ -1,0 +1,97 @@
+#include "tensor/batch_norm.h"
+
+namespace proxent {
+namespace {
+
+void check_channels(std::string_view name, const Tensor& values, const Tensor& x) {
+  const Shape expected{x.dim(-1)};
+  check(values.shape() == expected && values.dtype() == x.dtype() && values.device() == x.device(),
+        "batch_norm: ", name, " should be ", expected, " ", x.dtype(), " on ", x.device(),
+        " for x ", x, ", got ", values, " on ", values.device());
+}
+
+std::int64_t rows_of(const Tensor& x) { return x.dim(-1) == 0 ? 0 : x.numel() / x.dim(-1); }
+
+void check_inputs(const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                  const Tensor& running_mean, const Tensor& running_var,
+                  const BatchNormOptions& options, const Tensor& residual) {
+  check(x.shape().rank() == 2 || x.shape().rank() == 4,
+        "batch_norm: x must be (N, C) or (N, H, W, C), got ", x.shape());
+  check_channels("gamma", gamma, x);
+  check_channels("beta", beta, x);
+  if (!options.uses_batch_statistics || running_mean.is_defined() || running_var.is_defined()) {
+    check_channels("running_mean", running_mean, x);
+    check_channels("running_var", running_var, x);
+  }
+  if (residual.is_defined())
+    check(residual.shape() == x.shape() && residual.dtype() == x.dtype() &&
+              residual.device() == x.device(),
+          "batch_norm: residual should be like x ", x, " on ", x.device(), ", got ", residual,
+          " on ", residual.device());
+  check(!options.uses_batch_statistics || rows_of(x) >= 2,
+        "batch_norm: batch statistics need at least 2 values per channel, got x ", x.shape());
+}
+
+// A tensor like dy: dy itself if nobody else can see its memory.
+Tensor reuse_or_new(const Tensor& dy) {
+  return dy.storage().use_count() == 1 ? dy : Tensor(dy.shape(), dy.dtype(), dy.device());
+}
+
+}  // namespace
+
+BatchNormed batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                       Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options,
+                       const Tensor& residual) {
+  check_inputs(x, gamma, beta, running_mean, running_var, options, residual);
+  const auto like_gamma = [&] { return Tensor(gamma.shape(), x.dtype(), x.device()); };
+  BatchNormed out{Tensor(x.shape(), x.dtype(), x.device()), like_gamma(), like_gamma()};
+  launch("batch_norm", x.device(), [&](auto device) {
+    if (options.uses_batch_statistics) {
+      Tensor variance = like_gamma();
+      kernel::channel_statistics(device, x, out.mean, variance);
+      kernel::inverse_deviation(device, variance, options.eps, out.invstd);
+      if (running_mean.is_defined()) {
+        kernel::update_running_statistics(device, out.mean, variance, rows_of(x), options.momentum,
+                                          running_mean, running_var);
+        running_mean.mark_edited();
+        running_var.mark_edited();
+      }
+    } else {
+      out.mean.copy_from(running_mean);  // kept for backward, while the running ones move on
+      kernel::inverse_deviation(device, running_var, options.eps, out.invstd);
+    }
+    kernel::batch_norm(device, x, out.mean, out.invstd, gamma, beta, residual, options.has_relu,
+                       out.y);
+  });
+  return out;
+}
+
+BatchNormGradients batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& gamma,
+                                       const BatchNormed& forward, const BatchNormOptions& options,
+                                       const BatchNormWanted& wanted) {
+  check_same("batch_norm_backward", dy, x);
+  BatchNormGradients out;
+  Tensor y = options.has_relu ? forward.y : Tensor();
+  launch("batch_norm_backward", dy.device(), [&](auto device) {
+    Tensor cut;                                            // dz, where that is not dy
+    const bool is_moving = options.uses_batch_statistics;  // mean and variance depend on x
+    if (wanted.parameters || wanted.dresidual || is_moving) {
+      out.dgamma = Tensor(gamma.shape(), dy.dtype(), dy.device());
+      out.dbeta = Tensor(gamma.shape(), dy.dtype(), dy.device());
+      if (wanted.dresidual && y.is_defined()) cut = reuse_or_new(dy);
+      kernel::batch_norm_backward_sums(device, dy, y, x, forward.mean, forward.invstd, out.dgamma,
+                                       out.dbeta, cut);
+      if (cut.is_defined()) y = Tensor();  // the ReLU has been dealt with
+    }
+    const Tensor& dz = cut.is_defined() ? cut : dy;
+    if (wanted.dresidual) out.dresidual = dz;
+    if (!wanted.dx) return;
+    out.dx = wanted.dresidual ? Tensor(dy.shape(), dy.dtype(), dy.device()) : reuse_or_new(dy);
+    kernel::batch_norm_backward_input(device, dz, y, x, forward.mean, forward.invstd, gamma,
+                                      is_moving ? out.dgamma : Tensor(),
+                                      is_moving ? out.dbeta : Tensor(), out.dx);
+  });
+  return out;
+}
+
+}  // namespace proxent

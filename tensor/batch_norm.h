@@ -1,0 +1,68 @@
+// Batch normalisation over all axes but the last (Ioffe and Szegedy, 2015), with the residual sum
+// and the ReLU that follow it in a residual network:
+//   y = [relu](gamma (x - mean) invstd + beta [+ residual]),  invstd = 1 / sqrt(variance + eps).
+// x is (N, C) or (N, H, W, C); a "row" is one of its N or N H W vectors of C channels.
+#pragma once
+
+#include "tensor/launch.h"
+#include "tensor/tensor.h"
+
+namespace proxent {
+
+struct BatchNormOptions {
+  double eps = 1e-5, momentum = 0.1;  // momentum: weight of the new statistics, as in PyTorch
+  bool uses_batch_statistics = true;  // false: the running ones, as constants
+  bool has_relu = false;
+};
+
+namespace kernel {
+// mean (C) and biased variance (C) over the rows of x.
+KERNEL(channel_statistics, const Tensor& x, Tensor& mean, Tensor& variance);
+// invstd = 1 / sqrt(variance + eps).
+KERNEL(inverse_deviation, const Tensor& variance, double eps, Tensor& invstd);
+// running = (1 - momentum) running + momentum * batch; the variance is unbiased by rows / (rows -
+// 1).
+KERNEL(update_running_statistics, const Tensor& mean, const Tensor& variance, std::int64_t rows,
+       double momentum, Tensor& running_mean, Tensor& running_var);
+// y as above; residual may be undefined.
+KERNEL(batch_norm, const Tensor& x, const Tensor& mean, const Tensor& invstd, const Tensor& gamma,
+       const Tensor& beta, const Tensor& residual, bool has_relu, Tensor& y);
+// With dz = dy where y > 0, else 0 (y undefined: dz = dy) and xhat = (x - mean) invstd:
+// dgamma = sum of dz xhat, dbeta = sum of dz over the rows; dz is written unless undefined (it may
+// be dy's memory).
+KERNEL(batch_norm_backward_sums, const Tensor& dy, const Tensor& y, const Tensor& x,
+       const Tensor& mean, const Tensor& invstd, Tensor& dgamma, Tensor& dbeta, Tensor& dz);
+// dx = gamma invstd (dz - (dbeta + xhat dgamma) / rows), for dy, y and dz as above; the statistics
+// are constants if dgamma and dbeta are undefined: dx = gamma invstd dz. dx may be dy's memory.
+KERNEL(batch_norm_backward_input, const Tensor& dy, const Tensor& y, const Tensor& x,
+       const Tensor& mean, const Tensor& invstd, const Tensor& gamma, const Tensor& dgamma,
+       const Tensor& dbeta, Tensor& dx);
+}  // namespace kernel
+
+// y, and what backward needs beside x: the statistics that normalised it, (C) each.
+struct BatchNormed {
+  Tensor y, mean, invstd;
+};
+
+// gamma, beta (C). With batch statistics the running ones, (C) each, are updated, unless both are
+// undefined; without, they are read. Throws Error on shapes that do not fit, and for batch
+// statistics of fewer than two rows, whose variance says nothing.
+BatchNormed batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta,
+                       Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options,
+                       const Tensor& residual = {});
+
+// dresidual = dz of the kernels above. What nobody wants is undefined.
+struct BatchNormGradients {
+  Tensor dx, dgamma, dbeta, dresidual;
+};
+struct BatchNormWanted {
+  bool dx = true, parameters = true, dresidual = false;  // parameters: gamma and beta
+};
+
+// Gradients of batch_norm's inputs. forward.y is used only with has_relu. Takes dy's memory for a
+// result if the caller's `dy` is the only owner of it.
+BatchNormGradients batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& gamma,
+                                       const BatchNormed& forward, const BatchNormOptions& options,
+                                       const BatchNormWanted& wanted = {});
+
+}  // namespace proxent
