@@ -1,0 +1,103 @@
+// Labelled pictures: what they are, where they lie, and how to open a data set of any known format.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "data/image.h"
+#include "data/transform.h"
+
+namespace proxent {
+
+struct Sample {
+  std::string path{};        // the file, or a name for messages when the picture lies in memory
+  std::int64_t stored = -1;  // index into Dataset::stored; -1: read `path`
+  std::int32_t label = 0;    // 0 .. class_names.size() - 1
+  std::string group{};  // what a query must not be matched within (a font family); empty: nothing
+  std::string category{};                   // what metrics may be broken down by; empty: nothing
+  bool is_query = true, is_gallery = true;  // both: every other picture is searched for it
+  std::optional<CropBox> box{};             // the part of the file that is the picture
+};
+
+// Gray pictures of one size, back to back.
+struct StoredPictures {
+  std::int64_t height = 0, width = 0;
+  std::vector<std::uint8_t> pixels;
+};
+
+class Dataset {
+ public:
+  std::string name;
+  std::vector<Sample> samples;
+  std::vector<std::string> class_names;  // as the files write them
+  std::shared_ptr<const StoredPictures> stored;
+  DecodeOptions decode;
+
+  std::int64_t size() const { return static_cast<std::int64_t>(samples.size()); }
+  std::int64_t classes() const { return static_cast<std::int64_t>(class_names.size()); }
+  bool is_empty() const { return samples.empty(); }
+  // Whether queries search a gallery of other pictures, rather than all searching all.
+  bool has_query_split() const;
+
+  // Picture i, decoded; gray ones repeated to RGB. Any number of threads may call it. DataError
+  // naming file and reason.
+  Image load(std::int64_t i) const;
+  // The samples of each class, in order.
+  std::vector<std::vector<std::int64_t>> samples_by_class() const;
+  // The samples of some classes, relabelled 0 .. n-1 in the order given.
+  Dataset of_classes(const std::vector<std::int32_t>& labels, std::string name) const;
+  // The samples of these indices; classes and labels stay.
+  Dataset subset(const std::vector<std::int64_t>& indices) const;
+  // "2990 pictures of 100 classes", with queries and gallery where they differ.
+  std::string describe() const;
+};
+
+struct DatasetSplits {
+  Dataset train{}, test{};
+  Dataset validation{};       // only where the data names one; else empty, see split_off_classes
+  std::string description{};  // format, counts, and how the split came about
+};
+
+struct DatasetOptions {
+  // auto | folder | list | csv | idx | fashion-mnist | glyphs. auto: by what lies at the path;
+  // without a path, glyphs.
+  std::string name = "auto";
+  std::filesystem::path path{};
+  // A single class tree or list is split by class for training; this keeps all of it as test.
+  bool only_test = false;
+  std::uint64_t seed = 1;  // of generated data (glyphs)
+  int threads = 0;         // for generated data; 0: as many as the machine has
+  DecodeOptions decode{};
+};
+
+// Opens a data set:
+//   folder         train/ and test/ (or val/), each a tree of class folders as torchvision's
+//                  ImageFolder; or one such tree, whose first half of the classes, in sorted order,
+//                  trains and whose second half tests (as the field does with CUB and Cars)
+//   list           lines "path label", paths relative to the list's folder: train.txt with test.txt
+//                  or query.txt and gallery.txt (which win), or one list, split as one tree
+//   csv            open-metric-learning's: label,path,split,is_query,is_gallery and optionally
+//                  category,x_1,x_2,y_1,y_2; quoted fields as RFC 4180
+//   idx            MNIST's four files, gzipped or not; the same classes train and test
+//   fashion-mnist  the same, but even classes train and odd classes test; from Debian's package
+//   glyphs         Debian's typefaces, see data/glyphs.h; with a path, the faces below it
+// Throws UsageError for an unknown name, DataError for what is wrong with the files; files that a
+// list names and that do not exist are all counted and the first 20 named.
+DatasetSplits open_dataset(const DatasetOptions& options);
+
+// Takes `share` of the classes (rounded, at least one, and one at least stays) out of a training
+// set: first what stays, then the taken ones, both relabelled. Which classes depends on the seed
+// alone. UsageError unless 0 < share < 1 and there are two classes.
+std::pair<Dataset, Dataset> split_off_classes(const Dataset& train, double share,
+                                              std::uint64_t seed);
+
+// At least 1: `asked`, or as many as the machine has when that is 0.
+int thread_count(int asked);
+
+}  // namespace proxent

@@ -1,0 +1,145 @@
+// MNIST's file format: big-endian sizes, then bytes; gzipped or plain (zlib reads both).
+#include <zlib.h>
+
+#include <numeric>
+
+#include "data/formats.h"
+
+namespace proxent::detail {
+namespace {
+
+struct IdxFile {
+  std::vector<std::int64_t> sizes;
+  std::vector<std::uint8_t> bytes;
+};
+
+class GzipReader {
+ public:
+  explicit GzipReader(const fs::path& path)
+      : path_(path), file_(gzopen(path.c_str(), "rb"), gzclose) {
+    check<DataError>(file_ != nullptr, "cannot read ", path.string());
+  }
+  // Exactly `size` bytes, or DataError.
+  void read(std::uint8_t* out, std::size_t size) {
+    while (size > 0) {
+      const auto part = static_cast<unsigned>(std::min<std::size_t>(size, 1 << 30));
+      const int got = gzread(file_.get(), out, part);
+      int code = Z_OK;
+      const std::string reason = gzerror(file_.get(), &code);
+      check<DataError>(got >= 0 && code == Z_OK, path_.string(), ": cannot be unpacked (", reason,
+                       ")");
+      check<DataError>(got > 0, path_.string(), ": truncated, ", size, " bytes are missing");
+      out += got;
+      size -= static_cast<std::size_t>(got);
+    }
+  }
+  bool is_at_end() {
+    std::uint8_t byte;
+    return gzread(file_.get(), &byte, 1) == 0;
+  }
+
+ private:
+  fs::path path_;
+  std::unique_ptr<gzFile_s, int (*)(gzFile)> file_;
+};
+
+IdxFile read_idx(const fs::path& path, std::size_t rank) {
+  GzipReader reader(path);
+  std::uint8_t magic[4];
+  reader.read(magic, 4);
+  check<DataError>(magic[0] == 0 && magic[1] == 0 && magic[2] == 8 && magic[3] == rank,
+                   path.string(), ": expected an IDX file of bytes with ", rank,
+                   " dimensions (it begins 0 0 8 ", rank, "), got ", int{magic[0]}, " ",
+                   int{magic[1]}, " ", int{magic[2]}, " ", int{magic[3]});
+  constexpr std::int64_t kMostBytes = std::int64_t{1} << 33;
+  IdxFile idx;
+  std::int64_t total = 1;
+  for (std::size_t d = 0; d < rank; ++d) {
+    std::uint8_t word[4];
+    reader.read(word, 4);
+    const std::int64_t size = std::int64_t{word[0]} << 24 | word[1] << 16 | word[2] << 8 | word[3];
+    check<DataError>(size > 0 && size <= kMostBytes / total, path.string(), ": size ", size,
+                     " in its header is zero or larger than 8 GiB of data");
+    total *= size;
+    idx.sizes.push_back(size);
+  }
+  // Grown as the data arrives: a header that promises too much costs no memory.
+  constexpr std::int64_t kPiece = 1 << 24;
+  for (std::int64_t at = 0; at < total; at += kPiece) {
+    const auto piece = static_cast<std::size_t>(std::min(kPiece, total - at));
+    idx.bytes.resize(idx.bytes.size() + piece);
+    reader.read(idx.bytes.data() + at, piece);
+  }
+  check<DataError>(reader.is_at_end(), path.string(), ": longer than its header says");
+  return idx;
+}
+
+// The file, gzipped or not; empty when there is neither.
+fs::path find_idx(const fs::path& folder, const std::string& name) {
+  for (const char* extension : {".gz", ""})
+    if (fs::exists(folder / (name + extension))) return folder / (name + extension);
+  return {};
+}
+
+Dataset read_part(const fs::path& folder, const std::string& prefix,
+                  const std::vector<std::string>& class_names, std::string name) {
+  const fs::path image_path = find_idx(folder, prefix + "-images-idx3-ubyte");
+  const fs::path label_path = find_idx(folder, prefix + "-labels-idx1-ubyte");
+  check<DataError>(!image_path.empty() && !label_path.empty(), "data set ", folder.string(),
+                   ": expected ", prefix, "-images-idx3-ubyte and ", prefix,
+                   "-labels-idx1-ubyte there, with or without .gz");
+  IdxFile images = read_idx(image_path, 3);
+  const IdxFile labels = read_idx(label_path, 1);
+  check<DataError>(images.sizes[0] == labels.sizes[0], image_path.string(), " has ",
+                   images.sizes[0], " pictures, ", label_path.string(), " ", labels.sizes[0],
+                   " labels");
+  Dataset dataset;
+  dataset.name = std::move(name);
+  std::vector<std::string> texts;
+  for (std::int64_t i = 0; i < images.sizes[0]; ++i) {
+    dataset.samples.push_back(
+        {.path = image_path.filename().string() + "[" + std::to_string(i) + "]", .stored = i});
+    texts.push_back(std::to_string(labels.bytes[i]));
+  }
+  assign_labels(dataset, texts);
+  if (!class_names.empty())
+    for (std::string& text : dataset.class_names) {
+      const std::size_t value = std::stoul(text);
+      check<DataError>(value < class_names.size(), label_path.string(), ": label ", value, " of ",
+                       class_names.size(), " classes");
+      text = class_names[value];
+    }
+  dataset.stored = std::make_shared<const StoredPictures>(
+      StoredPictures{images.sizes[1], images.sizes[2], std::move(images.bytes)});
+  return dataset;
+}
+
+Dataset of_parity(const Dataset& dataset, int parity, std::string name) {
+  std::vector<std::int32_t> labels;
+  for (std::int32_t label = parity; label < dataset.classes(); label += 2) labels.push_back(label);
+  return dataset.of_classes(labels, std::move(name));
+}
+
+}  // namespace
+
+bool has_idx_files(const fs::path& folder) {
+  return !find_idx(folder, "train-images-idx3-ubyte").empty() ||
+         !find_idx(folder, "t10k-images-idx3-ubyte").empty();
+}
+
+DatasetSplits read_idx_dataset(const fs::path& folder, std::vector<std::string> class_names,
+                               bool by_parity) {
+  Dataset train = read_part(folder, "train", class_names, "train");
+  Dataset test = read_part(folder, "t10k", class_names, "test");
+  if (!by_parity)
+    return {.train = std::move(train),
+            .test = std::move(test),
+            .description = "IDX files; the same classes train and test"};
+  return {.train = of_parity(train, 0, "even classes"),
+          .test = of_parity(test, 1, "odd classes"),
+          .description =
+              "IDX files; even classes of the training file train, odd classes of the "
+              "test file test"};
+}
+
+}  // namespace proxent::detail

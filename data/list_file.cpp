@@ -1,0 +1,71 @@
+// Lists of "path label", one picture a line.
+#include <map>
+
+#include "data/formats.h"
+
+namespace proxent::detail {
+namespace {
+
+constexpr std::string_view kBlanks = " \t\r";
+
+struct Entry {
+  std::string_view path, label;
+};
+
+// Calls f(path, label) for every line that is not blank or a comment; a path may hold blanks.
+template <class F>
+void for_each_entry(const fs::path& list, F f) {
+  const std::vector<std::uint8_t> bytes = read_file(list);
+  std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  for (int number = 1; !text.empty(); ++number) {
+    std::string_view line = text.substr(0, text.find('\n'));
+    text.remove_prefix(std::min(text.size(), line.size() + 1));
+    line = line.substr(0, line.find_last_not_of(kBlanks) + 1);
+    if (line.empty() || line.starts_with('#')) continue;
+    const std::size_t blank = line.find_last_of(kBlanks);
+    check<DataError>(blank != std::string_view::npos, list.string(), ":", number,
+                     ": expected \"path label\", got \"", line, "\"");
+    const std::string_view path = line.substr(0, line.find_last_not_of(kBlanks, blank) + 1);
+    check<DataError>(!path.empty(), list.string(), ":", number, ": no path before the label");
+    f(path, line.substr(blank + 1));
+  }
+}
+
+}  // namespace
+
+Dataset read_lists(std::span<const ListFile> lists, std::string name) {
+  Dataset dataset;
+  dataset.name = std::move(name);
+  std::vector<std::string> labels;
+  std::map<std::string, std::size_t> known;  // only where several lists can name one file
+  for (const ListFile& list : lists) {
+    const std::size_t first = dataset.samples.size();
+    for_each_entry(list.path, [&](std::string_view path, std::string_view label) {
+      Sample sample{.path = (list.path.parent_path() / path).string()};
+      sample.is_query = list.is_query;
+      sample.is_gallery = list.is_gallery;
+      if (lists.size() > 1) {
+        const auto [at, is_new] = known.emplace(sample.path, dataset.samples.size());
+        if (!is_new) {
+          check<DataError>(labels[at->second] == label, list.path.string(), ": ", sample.path,
+                           " has label ", label, " here and ", labels[at->second], " before");
+          dataset.samples[at->second].is_query |= list.is_query;
+          dataset.samples[at->second].is_gallery |= list.is_gallery;
+          return;
+        }
+      }
+      dataset.samples.push_back(std::move(sample));
+      labels.emplace_back(label);
+    });
+    check_files_exist(
+        {dataset.samples.begin() + static_cast<std::ptrdiff_t>(first), dataset.samples.end()},
+        list.path);
+  }
+  check<DataError>(!dataset.is_empty(), "data set ", lists[0].path.string(),
+                   ": the list names no pictures");
+  assign_labels(dataset, labels);
+  return dataset;
+}
+
+}  // namespace proxent::detail
