@@ -1,10 +1,12 @@
 #include "tensor/topk.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "tensor/cpu/parallel.h"
@@ -41,14 +43,14 @@ template <class T>
 class Row {
  public:
   using Key = typename Entry<T>::Key;
-  explicit Row(std::int64_t k) : k_(k), piece_(std::max<std::int64_t>(512, 4 * k)), merged_(k) {}
+  explicit Row(std::int64_t k)
+      : k_(k), piece_(std::max<std::int64_t>(512, 4 * k)), hits_(piece_ + 1) {}
 
   void update(const T* scores, std::int64_t count, std::int64_t first_column, T* values,
               std::int32_t* indices) {
     load(values, indices);
     bool is_changed = false;
-    for (std::int64_t at = 0; at < count;
-         at += piece_) {  // the threshold rises from piece to piece
+    for (std::int64_t at = 0; at < count; at += piece_) {  // the threshold rises by piece
       collect(scores + at, std::min(piece_, count - at),
               static_cast<std::int32_t>(first_column + at));
       if (found_.empty()) continue;
@@ -83,35 +85,57 @@ class Row {
   void collect(const T* scores, std::int64_t count, std::int32_t first_column) {
     constexpr std::int64_t kBlock = 32;
     const T least = threshold(first_column);
-    found_.resize(count + 1);  // the write below may run one ahead
+    std::int32_t* hits = hits_.data();
     std::int64_t n = 0;
-    const auto take = [&](std::int64_t i) {
-      found_[n] = Entry<T>::pack(scores[i], first_column + static_cast<std::int32_t>(i));
-      n += scores[i] > least;  // no branch: half of them would be mispredicted
+    const auto scan = [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t i = first; i < last; ++i) {  // no branch: many would be mispredicted
+        hits[n] = static_cast<std::int32_t>(i);
+        n += scores[i] > least;
+      }
     };
     std::int64_t i = 0;
     for (; i + kBlock <= count; i += kBlock)
-      if (row_max(scores + i, kBlock) > least)
-        for (std::int64_t j = i; j < i + kBlock; ++j) take(j);
-    for (; i < count; ++i) take(i);
-    found_.resize(n);
+      if (row_max(scores + i, kBlock) > least) scan(i, i + kBlock);
+    scan(i, count);
+    found_.clear();
+    for (std::int64_t h = 0; h < n; ++h)
+      found_.push_back(Entry<T>::pack(scores[hits[h]], first_column + hits[h]));
+  }
+
+  // Descending. found_ is ascending by column, so a stable sort by score alone keeps ties right:
+  // for more than a few, radix sort by the score's bytes (least significant first) beats
+  // comparisons, which are mispredicted every other time.
+  void sort_found() {
+    constexpr std::size_t kFew = 128;
+    if (found_.size() < kFew) return std::sort(found_.begin(), found_.end(), std::greater<>());
+    merged_.resize(found_.size());
+    for (int shift = 32; shift < 32 + 8 * static_cast<int>(sizeof(T)); shift += 8) {
+      std::array<std::uint32_t, 256> place{};  // of the next key with this byte, largest byte first
+      for (const Key key : found_) ++place[255 - static_cast<std::uint8_t>(key >> shift)];
+      std::exclusive_scan(place.begin(), place.end(), place.begin(), 0u);
+      for (const Key key : found_)
+        merged_[place[255 - static_cast<std::uint8_t>(key >> shift)]++] = key;
+      std::swap(found_, merged_);
+    }
   }
 
   void merge() {
-    if (std::ssize(found_) > k_) {
-      std::nth_element(found_.begin(), found_.begin() + k_, found_.end(), std::greater<>());
-      found_.resize(k_);
+    sort_found();
+    merged_.resize(std::min<std::size_t>(k_, best_.size() + found_.size()));
+    best_.push_back(0);  // below every key: neither side runs out
+    found_.push_back(0);
+    const Key *a = best_.data(), *b = found_.data();
+    for (Key& out : merged_) {
+      const bool takes_a = *a > *b;
+      out = takes_a ? *a : *b;
+      a += takes_a;
+      b += !takes_a;
     }
-    std::sort(found_.begin(), found_.end(), std::greater<>());
-    merged_.clear();
-    auto a = best_.begin();
-    auto b = found_.begin();
-    while (std::ssize(merged_) < k_ && (a != best_.end() || b != found_.end()))
-      merged_.push_back(b == found_.end() || (a != best_.end() && *a > *b) ? *a++ : *b++);
     std::swap(best_, merged_);
   }
 
   std::int64_t k_, piece_;
+  std::vector<std::int32_t> hits_;  // one more than a piece: the scan writes ahead
   std::vector<Key> best_, found_, merged_;
 };
 }  // namespace
