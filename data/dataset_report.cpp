@@ -1,0 +1,199 @@
+#include "data/dataset_report.h"
+
+#include <algorithm>
+#include <atomic>
+#include <map>
+#include <set>
+#include <sstream>
+#include <thread>
+
+#include "tensor/random.h"
+
+namespace proxent {
+namespace {
+
+// One picture of one split.
+struct Entry {
+  const Dataset* dataset;
+  std::int64_t index;
+  const Sample& sample() const { return dataset->samples[index]; }
+  const std::string& class_name() const { return dataset->class_names[sample().label]; }
+};
+
+// What a thread finds out about one picture.
+struct Finding {
+  std::string error;
+  ImageInfo info;
+  std::uint64_t hash = 0;
+};
+
+std::vector<std::uint8_t> picture_bytes(const Entry& entry) {
+  const Sample& sample = entry.sample();
+  if (sample.stored < 0) return read_file(sample.path);
+  const StoredPictures& stored = *entry.dataset->stored;
+  const std::uint8_t* first = stored.pixels.data() + sample.stored * stored.height * stored.width;
+  return {first, first + stored.height * stored.width};
+}
+
+Finding look_at(const Entry& entry) {
+  Finding finding;
+  try {
+    const std::vector<std::uint8_t> bytes = picture_bytes(entry);
+    finding.hash = stream_of({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+    if (entry.sample().stored < 0) {
+      finding.info = inspect_image(bytes, entry.sample().path);
+      (void)entry.dataset->load(entry.index);
+    } else {
+      finding.info.kind = PixelKind::gray;
+      finding.info.height = entry.dataset->stored->height;
+      finding.info.width = entry.dataset->stored->width;
+    }
+  } catch (const DataError& error) {
+    finding.error = error.message();
+  }
+  return finding;
+}
+
+std::vector<Finding> look_at_all(const std::vector<Entry>& entries, int threads) {
+  std::vector<Finding> findings(entries.size());
+  std::atomic<std::size_t> next = 0;
+  std::vector<std::jthread> workers;
+  for (int t = 0; t < thread_count(threads); ++t)
+    workers.emplace_back([&] {
+      for (std::size_t i = next++; i < entries.size(); i = next++)
+        findings[i] = look_at(entries[i]);
+    });
+  workers.clear();  // joins
+  return findings;
+}
+
+void count_kinds(const std::vector<Finding>& findings, DatasetReport& report) {
+  for (const Finding& finding : findings) {
+    if (!finding.error.empty()) continue;
+    const ImageInfo& info = finding.info;
+    report.gray += info.kind == PixelKind::gray || info.kind == PixelKind::gray_alpha;
+    report.palette += info.kind == PixelKind::palette;
+    report.alpha += info.kind == PixelKind::gray_alpha || info.kind == PixelKind::rgb_alpha;
+    report.cmyk += info.kind == PixelKind::cmyk;
+    report.sixteen_bit += info.bits == 16;
+    report.exif_turned += info.orientation != 1;
+    const auto [low, high] = std::minmax(info.height, info.width);
+    report.smallest_side =
+        report.smallest_side == 0 ? low : std::min<std::int64_t>(report.smallest_side, low);
+    report.largest_side = std::max<std::int64_t>(report.largest_side, high);
+  }
+}
+
+// Pictures of equal bytes and box; each is compared with the first of its kind.
+void find_identical(const std::vector<Entry>& entries, const std::vector<Finding>& findings,
+                    DatasetReport& report) {
+  std::map<std::uint64_t, std::vector<std::size_t>> by_hash;
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    if (findings[i].error.empty()) by_hash[findings[i].hash].push_back(i);
+  for (const auto& [hash, same] : by_hash) {
+    for (std::size_t k = 1; k < same.size(); ++k) {
+      const Entry &a = entries[same[0]], &b = entries[same[k]];
+      if (a.sample().box != b.sample().box || picture_bytes(a) != picture_bytes(b)) continue;
+      report.identical.push_back({.first = a.sample().path,
+                                  .second = b.sample().path,
+                                  .is_across_splits = a.dataset != b.dataset,
+                                  .has_other_class = a.class_name() != b.class_name()});
+    }
+  }
+}
+
+void find_lone_classes(const Dataset& dataset, const char* role, DatasetReport& report) {
+  const auto by_class = dataset.samples_by_class();
+  for (std::size_t c = 0; c < by_class.size(); ++c)
+    if (by_class[c].size() == 1)
+      report.lone_classes.push_back(std::string(role) + ": " + dataset.class_names[c]);
+}
+
+// Queries whose class has no gallery picture but themselves and those of their own group.
+std::int64_t count_without_match(const Dataset& dataset) {
+  std::vector<std::int64_t> gallery(dataset.class_names.size());
+  std::map<std::pair<std::int32_t, std::string>, std::int64_t> in_group;
+  for (const Sample& sample : dataset.samples) {
+    if (!sample.is_gallery) continue;
+    ++gallery[sample.label];
+    if (!sample.group.empty()) ++in_group[{sample.label, sample.group}];
+  }
+  return std::count_if(dataset.samples.begin(), dataset.samples.end(), [&](const Sample& sample) {
+    if (!sample.is_query) return false;
+    const std::int64_t own =
+        sample.group.empty() ? (sample.is_gallery ? 1 : 0) : in_group[{sample.label, sample.group}];
+    return gallery[sample.label] == own;
+  });
+}
+
+}  // namespace
+
+DatasetReport check_datasets(const DatasetSplits& splits, int threads) {
+  DatasetReport report;
+  std::vector<Entry> entries;
+  for (const Dataset* part : {&splits.train, &splits.validation, &splits.test})
+    for (std::int64_t i = 0; i < part->size(); ++i) entries.push_back({part, i});
+  report.pictures = static_cast<std::int64_t>(entries.size());
+
+  const std::vector<Finding> findings = look_at_all(entries, threads);
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    if (!findings[i].error.empty())
+      report.unreadable.push_back({entries[i].sample().path, findings[i].error});
+  count_kinds(findings, report);
+  find_identical(entries, findings, report);
+
+  find_lone_classes(splits.train, "train", report);
+  find_lone_classes(splits.validation, "validation", report);
+  find_lone_classes(splits.test, "test", report);
+  const std::set<std::string> trained(splits.train.class_names.begin(),
+                                      splits.train.class_names.end());
+  for (const Dataset* part : {&splits.validation, &splits.test})
+    std::copy_if(part->class_names.begin(), part->class_names.end(),
+                 std::back_inserter(report.shared_classes),
+                 [&](const std::string& name) { return trained.contains(name); });
+  report.queries_without_match =
+      count_without_match(splits.validation) + count_without_match(splits.test);
+  return report;
+}
+
+bool DatasetReport::is_sound() const {
+  return unreadable.empty() && shared_classes.empty() &&
+         std::none_of(identical.begin(), identical.end(),
+                      [](const Identical& pair) { return pair.is_across_splits; });
+}
+
+namespace {
+
+template <class Items, class Line>
+void add_list(std::ostream& text, const char* title, const Items& items, std::size_t most,
+              Line line) {
+  if (items.empty()) return;
+  text << title << ": " << items.size() << "\n";
+  for (std::size_t i = 0; i < std::min(most, items.size()); ++i)
+    text << "  " << line(items[i]) << "\n";
+  if (items.size() > most) text << "  and " << items.size() - most << " more\n";
+}
+
+}  // namespace
+
+std::string DatasetReport::to_text(std::size_t most) const {
+  std::ostringstream text;
+  text << pictures << " pictures, sides of " << smallest_side << " to " << largest_side
+       << " pixels: " << gray << " gray, " << palette << " palette, " << alpha << " with alpha, "
+       << cmyk << " CMYK, " << sixteen_bit << " of 16 bits, " << exif_turned << " turned by EXIF\n";
+  add_list(text, "unreadable pictures", unreadable, most,
+           [](const Unreadable& bad) { return bad.reason; });
+  add_list(text, "classes in training and in test", shared_classes, most,
+           [](const std::string& name) { return name; });
+  add_list(text, "classes with one picture", lone_classes, most,
+           [](const std::string& name) { return name; });
+  add_list(text, "identical pictures", identical, most, [](const Identical& pair) {
+    return pair.first + " = " + pair.second + (pair.is_across_splits ? " (across splits)" : "") +
+           (pair.has_other_class ? " (other class)" : "");
+  });
+  if (queries_without_match > 0)
+    text << "queries without a match in the gallery: " << queries_without_match << "\n";
+  return text.str();
+}
+
+}  // namespace proxent

@@ -1,0 +1,40 @@
+// What is odd or wrong with a data set, found by looking at every picture.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "data/dataset.h"
+
+namespace proxent {
+
+struct DatasetReport {
+  struct Unreadable {
+    std::string path, reason;
+  };
+  struct Identical {  // two pictures of equal bytes
+    std::string first, second;
+    bool is_across_splits = false;  // a test picture was trained on
+    bool has_other_class = false;
+  };
+
+  std::int64_t pictures = 0;
+  std::vector<Unreadable> unreadable;
+  // Of the readable ones, by their file's header.
+  std::int64_t gray = 0, palette = 0, alpha = 0, cmyk = 0, sixteen_bit = 0, exif_turned = 0;
+  std::int64_t smallest_side = 0, largest_side = 0;  // pixels, 0 without pictures
+  std::vector<std::string> lone_classes;             // with one picture, "train: name"
+  std::vector<std::string> shared_classes;  // in training and test (or validation) under one name
+  std::vector<Identical> identical;
+  std::int64_t queries_without_match = 0;  // nothing of their class to find in the gallery
+
+  // Nothing that falsifies training or a score: unreadable or shared pictures and shared classes.
+  bool is_sound() const;
+  // Some lines for a person; long lists are cut at `most` entries, with their count.
+  std::string to_text(std::size_t most = 20) const;
+};
+
+// Decodes every picture with several threads (0: as many as the machine has).
+DatasetReport check_datasets(const DatasetSplits& splits, int threads = 0);
+
+}  // namespace proxent

@@ -1,0 +1,315 @@
+#include "data/loader.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "data/dataset_report.h"
+#include "tests/pillow_golden.h"
+#include "tests/temp_folder.h"
+
+namespace proxent {
+namespace {
+namespace fs = std::filesystem;
+
+const fs::path kPictures = PROXENT_SOURCE_DIR "/tests/golden/pictures";
+
+// `count` stored pictures of 6x5 whose gray tells their index; three classes in turn.
+Dataset stored_set(std::int64_t count) {
+  Dataset dataset;
+  dataset.name = "stored";
+  dataset.class_names = {"a", "b", "c"};
+  auto stored = std::make_shared<StoredPictures>(StoredPictures{6, 5, {}});
+  for (std::int64_t i = 0; i < count; ++i) {
+    Sample sample;
+    sample.stored = i;
+    sample.label = static_cast<std::int32_t>(i % 3);
+    dataset.samples.push_back(sample);
+    for (int p = 0; p < 30; ++p)
+      stored->pixels.push_back(static_cast<std::uint8_t>((i * 7 + p * 3) % 256));
+  }
+  dataset.stored = stored;
+  return dataset;
+}
+
+// Files on disk: 12 good PNGs in two classes, of which `bad` get another content.
+Dataset file_set(const TempFolder& folder, const std::map<int, std::string>& bad) {
+  for (int i = 0; i < 12; ++i) {
+    const std::string name = (i < 6 ? "a/" : "b/") + std::to_string(100 + i) + ".png";
+    Image image = generated_image(8, 9);
+    image.pixels[0] = static_cast<std::uint8_t>(i);
+    bad.contains(i) ? folder.write(name, bad.at(i)) : folder.write(name, encode_png(image));
+  }
+  return open_dataset({.path = folder.path(), .only_test = true}).test;
+}
+
+Transform small_random() {
+  Transform transform = Transform::train(4);
+  transform.hflip = 0.5;
+  return transform;
+}
+Transform small_plain() { return {.image_size = 4, .resize = 0, .crop = Crop::none}; }
+
+struct Seen {
+  std::vector<std::int64_t> indices;
+  std::vector<std::int32_t> labels;
+  std::vector<float> pixels;
+  BatchPosition position;
+  bool operator==(const Seen&) const = default;
+};
+Seen look(const Batch& batch) {
+  return {batch.indices, batch.labels.to_vector<std::int32_t>(), batch.images.to_vector<float>(),
+          batch.position};
+}
+
+std::vector<Seen> take(Loader& loader, int count) {
+  std::vector<Seen> seen;
+  for (int i = 0; i < count; ++i) {
+    const auto batch = loader.next();
+    if (!batch) break;
+    seen.push_back(look(*batch));
+  }
+  return seen;
+}
+
+TEST_SUITE("loader") {
+  TEST_CASE("batches do not depend on threads or prefetch, and follow the sampler") {
+    const Dataset dataset = stored_set(23);
+    const Sampler sampler(dataset, {.batch = 5, .seed = 3});
+    std::vector<Seen> first;
+    for (const auto& [threads, prefetch] : {std::pair(1, 1), {1, 4}, {3, 2}, {4, 7}}) {
+      Loader loader(dataset, sampler,
+                    {.transform = small_random(), .threads = threads, .prefetch = prefetch});
+      const std::vector<Seen> seen = take(loader, 11);
+      if (first.empty()) first = seen;
+      CHECK(seen == first);
+    }
+    BatchPosition position;
+    for (const Seen& seen : first) {
+      CHECK(seen.position == position);
+      CHECK(seen.indices == sampler.batch(sampler.epoch_order(position.epoch), position.batch));
+      for (std::size_t i = 0; i < seen.indices.size(); ++i)
+        CHECK(seen.labels[i] == seen.indices[i] % 3);
+      position = sampler.next(position);
+    }
+    CHECK(position.epoch == 2);
+  }
+
+  TEST_CASE("resuming at a position gives the same batches, another seed others") {
+    const Dataset dataset = stored_set(23);
+    const Sampler sampler(dataset, {.batch = 5, .seed = 3});
+    Loader whole(dataset, sampler, {.transform = small_random(), .threads = 2});
+    const std::vector<Seen> all = take(whole, 9);
+    Loader rest(dataset, sampler, {.transform = small_random(), .threads = 2}, {1, 2});
+    CHECK(take(rest, 3) == std::vector<Seen>(all.begin() + 6, all.end()));
+    Loader other(dataset, sampler, {.transform = small_random(), .seed = 2, .threads = 2});
+    const Seen seen = take(other, 1)[0];
+    CHECK(seen.indices == all[0].indices);
+    CHECK(seen.pixels != all[0].pixels);
+    CHECK_THROWS_AS(Loader(dataset, sampler, {.transform = small_random()}, {0, 4}), Error);
+  }
+
+  TEST_CASE("the same picture is augmented differently in each epoch and place") {
+    const Dataset dataset = stored_set(1);
+    const Sampler sampler(dataset, {.batch = 1});
+    Loader loader(dataset, sampler, {.transform = small_random(), .threads = 1});
+    std::set<std::vector<float>> versions;
+    for (const Seen& seen : take(loader, 10)) versions.insert(seen.pixels);
+    CHECK(versions.size() >= 8);  // boxes of a 6x5 picture may coincide
+  }
+
+  TEST_CASE("evaluation takes every picture once, in order, unchanged") {
+    const Dataset dataset = stored_set(11);
+    const Transform transform = small_plain();
+    Loader loader(dataset, 4, {.transform = transform, .threads = 3});
+    const std::vector<Seen> seen = take(loader, 99);
+    REQUIRE(seen.size() == 3);
+    CHECK(seen[2].indices == std::vector<std::int64_t>{8, 9, 10});
+    std::vector<float> expected(4 * 4 * 3);
+    Philox random(0, 0);
+    transform.write(dataset.load(9), random, expected.data());
+    CHECK(std::equal(expected.begin(), expected.end(), seen[2].pixels.begin() + 48));
+    CHECK(!loader.next());
+    CHECK(!loader.next());
+    const Dataset none = stored_set(0);
+    Loader empty(none, 4, {.transform = transform});
+    CHECK(!empty.next());
+    CHECK_THROWS_AS(Loader(dataset, 0, {.transform = transform}), UsageError);
+    CHECK_THROWS_AS(Loader(dataset, 1, {.transform = transform, .prefetch = 0}), UsageError);
+  }
+
+  TEST_CASE("a bad picture stops with file and reason, again and again") {
+    const TempFolder folder;
+    const Dataset dataset = file_set(folder, {{7, ""}});
+    Loader loader(dataset, 3, {.transform = small_plain(), .threads = 2});
+    CHECK(loader.next());
+    CHECK(loader.next());
+    const std::string expected =
+        "picture " + (folder.path() / "b" / "107.png").string() + ": the file is empty (0 bytes)";
+    for (int i = 0; i < 2; ++i)
+      CHECK_THROWS_WITH_AS(loader.next(), doctest::Contains(expected.c_str()), DataError);
+  }
+
+  TEST_CASE("skipped pictures are listed once and replaced from their class") {
+    const TempFolder folder;
+    const Dataset dataset = file_set(folder, {{1, ""}, {7, "text"}, {8, "\x89PNG\r\n"}});
+    const Sampler sampler(
+        dataset, {.kind = SamplerKind::m_per_class, .batch = 6, .per_class = 3, .seed = 2});
+    std::vector<Seen> first;
+    for (const int threads : {1, 3}) {
+      Loader loader(
+          dataset, sampler,
+          {.transform = small_random(), .threads = threads, .on_bad_image = OnBadImage::skip});
+      CHECK(loader.bad_images().empty());
+      const std::vector<Seen> seen = take(loader, 12);
+      for (const Seen& batch : seen) {
+        CHECK(std::count(batch.labels.begin(), batch.labels.end(), 0) == 3);
+        for (const std::int64_t i : batch.indices) CHECK((i != 1 && i != 7 && i != 8));
+        for (std::size_t i = 0; i < batch.indices.size(); ++i)
+          CHECK(batch.labels[i] == batch.indices[i] / 6);
+      }
+      const auto bad = loader.bad_images();
+      REQUIRE(bad.size() == 3);
+      CHECK(bad[0].index == 1);
+      CHECK(bad[0].reason.ends_with("the file is empty (0 bytes)"));
+      CHECK(bad[1].reason.ends_with("not a JPEG, PNG, BMP, GIF or PNM picture"));
+      if (first.empty()) first = seen;
+      CHECK(seen == first);
+    }
+  }
+
+  TEST_CASE("evaluation leaves bad pictures out, even whole batches of them") {
+    const TempFolder folder;
+    const Dataset dataset = file_set(folder, {{1, "x"}, {4, "x"}, {5, "x"}});
+    Loader loader(dataset, 2,
+                  {.transform = small_plain(), .threads = 2, .on_bad_image = OnBadImage::skip});
+    const std::vector<Seen> seen = take(loader, 99);
+    REQUIRE(seen.size() == 6);
+    CHECK(seen[0].indices == std::vector<std::int64_t>{0});
+    CHECK(seen[0].pixels.size() == 48);
+    CHECK(seen[2].indices.empty());
+    CHECK(seen[3].indices == std::vector<std::int64_t>{6, 7});
+    CHECK(loader.bad_images().size() == 3);
+  }
+
+  TEST_CASE("a class, and a data set, without any good picture") {
+    const TempFolder folder;
+    std::map<int, std::string> bad;
+    for (int i = 0; i < 6; ++i) bad[i] = "x";
+    const Dataset half = file_set(folder, bad);
+    const Sampler sampler(half, {.batch = 12});
+    const LoaderOptions options{
+        .transform = small_plain(), .threads = 2, .on_bad_image = OnBadImage::skip};
+    {
+      Loader loader(half, sampler, options);
+      const Seen seen = take(loader, 1).at(0);
+      for (const std::int32_t label : seen.labels) CHECK(label == 1);
+    }
+    for (int i = 6; i < 12; ++i) bad[i] = "x";
+    const Dataset none = file_set(folder, bad);
+    Loader loader(none, sampler, options);
+    CHECK_THROWS_WITH_AS(loader.next(), doctest::Contains("none of its 12 pictures can be read"),
+                         DataError);
+  }
+
+  TEST_CASE("a loader can be dropped at any moment") {
+    const Dataset dataset = stored_set(200);
+    const Sampler sampler(dataset, {.batch = 50});
+    for (int batches = 0; batches < 20; ++batches) {
+      Loader loader(dataset, sampler, {.transform = small_random(), .threads = 4, .prefetch = 3});
+      take(loader, batches % 4);
+    }
+    Loader late(dataset, sampler, {.transform = small_random(), .threads = 2});
+    CHECK(late.seconds_waited() == 0);
+    CHECK(late.next());
+    CHECK(late.seconds_waited() >
+          0);  // nothing can be ready before it was asked for the first time
+  }
+
+  TEST_CASE("the cache gives the same batches and keeps to its bytes") {
+    const TempFolder folder;
+    const Dataset dataset = file_set(folder, {});
+    const Sampler sampler(dataset, {.batch = 4});
+    const std::int64_t one = 8 * 9 * 3;
+    LoaderOptions options{.transform = small_random(), .threads = 2};
+    Loader plain(dataset, sampler, options);
+    const std::vector<Seen> expected = take(plain, 9);
+    options.cache = std::make_shared<ImageCache>(5 * one + 10);
+    {
+      Loader cached(dataset, sampler, options);
+      CHECK(take(cached, 9) == expected);
+    }
+    CHECK(options.cache->bytes() == 5 * one);
+    options.cache = std::make_shared<ImageCache>(1 << 20);
+    {
+      Loader cached(dataset, sampler, options);
+      CHECK(take(cached, 9) == expected);
+    }
+    CHECK(options.cache->bytes() == 12 * one);
+    for (const Sample& sample : dataset.samples) fs::remove(sample.path);
+    Loader from_memory(dataset, sampler, options);
+    CHECK(take(from_memory, 9) == expected);
+  }
+}
+
+TEST_SUITE("dataset_report") {
+  TEST_CASE("everything odd about a data set is counted and named") {
+    const TempFolder folder;
+    const auto copy = [&](const char* from, const char* to) {
+      folder.write(to, read_file(kPictures / from));
+    };
+    copy("gray.jpg", "train/both/1.jpg");
+    copy("cmyk.jpg", "train/both/2.jpg");
+    copy("exif_6.jpg", "train/lone/1.jpg");
+    copy("rgba.png", "train/x/1.png");
+    copy("rgb_16bit.png", "train/x/2.png");
+    copy("palette.png", "train/x/3.png");
+    folder.write("train/x/4.png", std::string_view());
+    copy("cmyk.jpg", "test/both/copy.jpg");
+    copy("rgb.png", "test/both/2.png");
+    copy("rgb.bmp", "test/y/1.bmp");
+    const DatasetSplits splits = open_dataset({.path = folder.path()});
+    for (const int threads : {1, 3}) {
+      const DatasetReport report = check_datasets(splits, threads);
+      CHECK(report.pictures == 10);
+      REQUIRE(report.unreadable.size() == 1);
+      CHECK(report.unreadable[0].path.ends_with("train/x/4.png"));
+      CHECK(report.gray == 1);
+      CHECK(report.cmyk == 2);
+      CHECK(report.alpha == 1);
+      CHECK(report.palette == 1);
+      CHECK(report.sixteen_bit == 1);
+      CHECK(report.exif_turned == 1);
+      CHECK(report.smallest_side == 21);
+      CHECK(report.largest_side == 30);
+      CHECK(report.lone_classes == std::vector<std::string>{"train: lone", "test: y"});
+      CHECK(report.shared_classes == std::vector<std::string>{"both"});
+      REQUIRE(report.identical.size() == 1);
+      CHECK(report.identical[0].second.ends_with("test/both/copy.jpg"));
+      CHECK(report.identical[0].is_across_splits);
+      CHECK(!report.identical[0].has_other_class);
+      CHECK(report.queries_without_match == 1);
+      CHECK(!report.is_sound());
+      CHECK(report.to_text().find("identical pictures: 1\n") != std::string::npos);
+      CHECK(report.to_text().find("queries without a match in the gallery: 1\n") !=
+            std::string::npos);
+    }
+  }
+
+  TEST_CASE("groups and query splits decide what a query can match; an empty set is sound") {
+    DatasetSplits splits{.test = stored_set(6)};  // two pictures of each class
+    CHECK(check_datasets(splits).queries_without_match == 0);
+    splits.test.samples[0].group = splits.test.samples[3].group = "g";
+    CHECK(check_datasets(splits).queries_without_match == 2);
+    splits.test.samples[1].is_gallery = false;
+    CHECK(check_datasets(splits).queries_without_match ==
+          3);  // 4 has only 1, which 1 does not need
+    CHECK(check_datasets(splits).is_sound());
+    CHECK(check_datasets({}).is_sound());
+    CHECK(check_datasets({}).to_text().starts_with("0 pictures"));
+  }
+}
+}  // namespace
+}  // namespace proxent
