@@ -90,7 +90,7 @@ void Tape::backward(const Variable& y, Tensor dy) {
 }
 
 void Tape::run(Record record) const {
-  const Tensor dy = record.output->take();
+  Tensor dy = record.output->take();
   if (!dy.is_defined()) return;  // a branch that the loss does not depend on
   Scope trail(record.trail);
   Scope scope(record.op);
@@ -109,7 +109,7 @@ void Tape::run(Record record) const {
   }
   std::vector<bool> wanted;
   for (const Input& input : record.inputs) wanted.push_back(input.cell != nullptr);
-  std::vector<Tensor> gradients = record.joint(dy, wanted);
+  std::vector<Tensor> gradients = record.joint(std::move(dy), wanted);
   record.joint = {};
   check(gradients.size() == record.inputs.size(), record.op, ": expected ", record.inputs.size(),
         " gradients, got ", gradients.size());

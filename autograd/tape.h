@@ -22,9 +22,9 @@ struct Edge {
 };
 
 // For ops whose library call makes all gradients together: one tensor per input, undefined where
-// wanted[i] is false.
+// wanted[i] is false. dy is given away: if the op is its only owner, a result may take its memory.
 using JointGradient =
-    std::function<std::vector<Tensor>(const Tensor& dy, const std::vector<bool>& wanted)>;
+    std::function<std::vector<Tensor>(Tensor dy, const std::vector<bool>& wanted)>;
 using Inputs = std::initializer_list<std::reference_wrapper<const Variable>>;
 
 // y as a variable. Nothing is recorded, and no lambda kept, where no tape lives or no input wants a

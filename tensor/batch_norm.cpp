@@ -66,7 +66,7 @@ BatchNormed batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta,
   return out;
 }
 
-BatchNormGradients batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& gamma,
+BatchNormGradients batch_norm_backward(Tensor dy, const Tensor& x, const Tensor& gamma,
                                        const BatchNormed& forward, const BatchNormOptions& options,
                                        const BatchNormWanted& wanted) {
   check_same("batch_norm_backward", dy, x);

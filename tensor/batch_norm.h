@@ -59,9 +59,9 @@ struct BatchNormWanted {
   bool dx = true, parameters = true, dresidual = false;  // parameters: gamma and beta
 };
 
-// Gradients of batch_norm's inputs. forward.y is used only with has_relu. Takes dy's memory for a
-// result if the caller's `dy` is the only owner of it.
-BatchNormGradients batch_norm_backward(const Tensor& dy, const Tensor& x, const Tensor& gamma,
+// Gradients of batch_norm's inputs. forward.y is used only with has_relu. A result takes
+// dy's memory if it was moved here by its only owner.
+BatchNormGradients batch_norm_backward(Tensor dy, const Tensor& x, const Tensor& gamma,
                                        const BatchNormed& forward, const BatchNormOptions& options,
                                        const BatchNormWanted& wanted = {});
 

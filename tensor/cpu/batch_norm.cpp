@@ -18,45 +18,56 @@ struct Chunks {
         length(std::max<std::int64_t>(kElements / (channels + 1), kLeastRows)),
         count((rows + length - 1) / length) {}
 
+  std::int64_t rows_in(std::int64_t chunk) const { return std::min(length, rows - chunk * length); }
   // Calls body(chunk, first row, number of rows).
   template <class Body>
   void for_each(const Body& body) const {
-    parallel_for(count, 1, [&](std::int64_t chunk) {
-      body(chunk, chunk * length, std::min(length, rows - chunk * length));
-    });
+    parallel_for(count, 1,
+                 [&](std::int64_t chunk) { body(chunk, chunk * length, rows_in(chunk)); });
   }
 
   static constexpr std::int64_t kElements = 1 << 15;  // 128 KiB of f32
   static constexpr std::int64_t kLeastRows = 16;      // keeps partial results small beside x
 };
 
-// Two rows of partial results for every chunk.
-template <class T>
+// kParts rows of partial results for every chunk.
+template <class T, int kParts>
 class Partials {
  public:
   explicit Partials(const Chunks& chunks)
-      : channels_(chunks.channels), memory_({chunks.count, 2, chunks.channels}, kDType<T>) {}
-  T* first(std::int64_t chunk) { return memory_.data<T>() + chunk * 2 * channels_; }
-  T* second(std::int64_t chunk) { return first(chunk) + channels_; }
+      : channels_(chunks.channels), memory_({chunks.count, kParts, chunks.channels}, kDType<T>) {}
+  T* row(std::int64_t chunk, int part) {
+    return memory_.data<T>() + (chunk * kParts + part) * channels_;
+  }
 
  private:
   std::int64_t channels_;
   Tensor memory_;
 };
 
+// Mean of a few rows spread over the chunk: near its mean, whatever the data.
 template <class T>
-void statistics_of_chunk(const T* x, std::int64_t rows, std::int64_t channels, T* mean,
-                         T* squares) {
-  std::fill_n(mean, channels, T(0));
+void find_pivot(const T* x, std::int64_t rows, std::int64_t channels, T* pivot) {
+  constexpr std::int64_t kSamples = 16;
+  const std::int64_t step = (rows + kSamples - 1) / kSamples, samples = (rows + step - 1) / step;
+  std::fill_n(pivot, channels, T(0));
+  for (std::int64_t row = 0; row < rows; row += step)
+#pragma omp simd
+    for (std::int64_t c = 0; c < channels; ++c) pivot[c] += x[row * channels + c];
+  for (std::int64_t c = 0; c < channels; ++c) pivot[c] /= static_cast<T>(samples);
+}
+
+// sum and squares of the deviations from the pivot.
+template <class T>
+void sum_deviations(const T* x, std::int64_t rows, std::int64_t channels, const T* pivot, T* sum,
+                    T* squares) {
+  std::fill_n(sum, channels, T(0));
   std::fill_n(squares, channels, T(0));
   for (std::int64_t row = 0; row < rows; ++row)
 #pragma omp simd
-    for (std::int64_t c = 0; c < channels; ++c) mean[c] += x[row * channels + c];
-  for (std::int64_t c = 0; c < channels; ++c) mean[c] /= static_cast<T>(rows);
-  for (std::int64_t row = 0; row < rows; ++row)
-#pragma omp simd
     for (std::int64_t c = 0; c < channels; ++c) {
-      const T deviation = x[row * channels + c] - mean[c];
+      const T deviation = x[row * channels + c] - pivot[c];
+      sum[c] += deviation;
       squares[c] += deviation * deviation;
     }
 }
@@ -85,27 +96,29 @@ void channel_statistics(Cpu, const Tensor& x, Tensor& mean, Tensor& variance) {
   visit_float(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const Chunks chunks(x);
-    Partials<T> partials(chunks);
+    Partials<T, 3> partials(chunks);
     const T* in = x.data<T>();
     chunks.for_each([&](auto chunk, auto first, auto rows) {
-      statistics_of_chunk(in + first * chunks.channels, rows, chunks.channels,
-                          partials.first(chunk), partials.second(chunk));
+      T* pivot = partials.row(chunk, 0);
+      find_pivot(in + first * chunks.channels, rows, chunks.channels, pivot);
+      sum_deviations(in + first * chunks.channels, rows, chunks.channels, pivot,
+                     partials.row(chunk, 1), partials.row(chunk, 2));
     });
-    // Chan, Golub and LeVeque: deviations within the chunks plus those of the chunks' means.
-    for (std::int64_t c = 0; c < chunks.channels; ++c) {
+    parallel_for(chunks.channels, 64, [&](std::int64_t c) {
+      // Around the first chunk's pivot, in double.
+      const double origin = partials.row(0, 0)[c];
       double sum = 0, squares = 0;
-      const auto rows_in = [&](std::int64_t chunk) {
-        return static_cast<double>(std::min(chunks.length, chunks.rows - chunk * chunks.length));
-      };
-      for (std::int64_t i = 0; i < chunks.count; ++i) sum += partials.first(i)[c] * rows_in(i);
-      const double total_mean = sum / static_cast<double>(chunks.rows);
       for (std::int64_t i = 0; i < chunks.count; ++i) {
-        const double offset = partials.first(i)[c] - total_mean;
-        squares += partials.second(i)[c] + rows_in(i) * offset * offset;
+        const double offset = partials.row(i, 0)[c] - origin, rows = chunks.rows_in(i);
+        const double chunk_sum = partials.row(i, 1)[c];
+        sum += chunk_sum + rows * offset;
+        squares += partials.row(i, 2)[c] + 2 * offset * chunk_sum + rows * offset * offset;
       }
-      mean.data<T>()[c] = static_cast<T>(total_mean);
-      variance.data<T>()[c] = static_cast<T>(squares / static_cast<double>(chunks.rows));
-    }
+      const double rows = static_cast<double>(chunks.rows), mean_offset = sum / rows;
+      mean.data<T>()[c] = static_cast<T>(origin + mean_offset);
+      variance.data<T>()[c] =
+          static_cast<T>(std::max(squares / rows - mean_offset * mean_offset, 0.0));
+    });
   });
 }
 
@@ -168,14 +181,14 @@ void batch_norm_backward_sums(Cpu, const Tensor& dy, const Tensor& y, const Tens
   visit_float(dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const Chunks chunks(x);
-    Partials<T> partials(chunks);
+    Partials<T, 2> partials(chunks);
     const T *in = x.data<T>(), *upper = dy.data<T>(), *center = mean.data<T>();
     const T* out = data_or_null<T>(y);
     T* stored = dz.is_defined() ? dz.data<T>() : nullptr;
     choose(y.is_defined(), [&](auto is_cut) {
       choose(dz.is_defined(), [&](auto is_stored) {
         chunks.for_each([&](auto chunk, auto first, auto rows) {
-          T *sum = partials.first(chunk), *product = partials.second(chunk);
+          T *sum = partials.row(chunk, 0), *product = partials.row(chunk, 1);
           std::fill_n(sum, 2 * chunks.channels, T(0));
           for (std::int64_t row = first; row < first + rows; ++row)
 #pragma omp simd
@@ -192,8 +205,8 @@ void batch_norm_backward_sums(Cpu, const Tensor& dy, const Tensor& y, const Tens
     for (std::int64_t c = 0; c < chunks.channels; ++c) {
       double sum = 0, product = 0;
       for (std::int64_t i = 0; i < chunks.count; ++i) {
-        sum += partials.first(i)[c];
-        product += partials.second(i)[c];
+        sum += partials.row(i, 0)[c];
+        product += partials.row(i, 1)[c];
       }
       dbeta.data<T>()[c] = static_cast<T>(sum);
       dgamma.data<T>()[c] = static_cast<T>(product * invstd.data<T>()[c]);

@@ -3,8 +3,12 @@
 // scaled addition of such runs. Four output channels at a time share what they read.
 #include "tensor/conv.h"
 
+#include "tensor/cpu/backend.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/window.h"
+#ifdef PROXENT_ONEDNN
+#include "tensor/onednn/conv.h"
+#endif
 
 namespace proxent::kernel {
 namespace {
@@ -29,6 +33,10 @@ struct Sizes {
   Taps rows(std::int64_t row) const { return {row, h, r, stride, padding}; }
   Taps columns(std::int64_t column) const { return {column, w, s, stride, padding}; }
 };
+
+[[maybe_unused]] bool takes_onednn(const Tensor& x) {
+  return x.dtype() == DType::f32 && uses_onednn();
+}
 
 // sums[i] += a . b[i] over `length` elements; rows of b are `step` apart.
 template <class T>
@@ -135,6 +143,9 @@ void backward_filter(const Sizes& z, const T* dy, const T* x, std::int64_t k, T*
 }  // namespace
 
 void conv2d(Cpu, const Tensor& x, const Tensor& w, const Conv2dOptions& options, Tensor& y) {
+#ifdef PROXENT_ONEDNN
+  if (takes_onednn(x) && onednn::conv2d(x, w, options, y)) return;
+#endif
   visit_float(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const Sizes z(x.shape(), w.shape(), y.shape(), options);
@@ -148,6 +159,9 @@ void conv2d(Cpu, const Tensor& x, const Tensor& w, const Conv2dOptions& options,
 }
 
 void conv2d_dx(Cpu, const Tensor& dy, const Tensor& w, const Conv2dOptions& options, Tensor& dx) {
+#ifdef PROXENT_ONEDNN
+  if (takes_onednn(dy) && onednn::conv2d_dx(dy, w, options, dx)) return;
+#endif
   visit_float(dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const Sizes z(dx.shape(), w.shape(), dy.shape(), options);
@@ -159,6 +173,9 @@ void conv2d_dx(Cpu, const Tensor& dy, const Tensor& w, const Conv2dOptions& opti
 }
 
 void conv2d_dw(Cpu, const Tensor& dy, const Tensor& x, const Conv2dOptions& options, Tensor& dw) {
+#ifdef PROXENT_ONEDNN
+  if (takes_onednn(dy) && onednn::conv2d_dw(dy, x, options, dw)) return;
+#endif
   visit_float(dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const Sizes z(x.shape(), dw.shape(), dy.shape(), options);

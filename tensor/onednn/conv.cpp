@@ -1,0 +1,218 @@
+// oneDNN computes from NHWC images as they are, but wants weights in blocked layouts of its choice,
+// another one for each direction. A plan holds the primitive and these reorders for one set of
+// sizes; plans are made once and kept.
+#include "tensor/onednn/conv.h"
+
+#include <omp.h>
+
+#include <array>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <oneapi/dnnl/dnnl.hpp>
+#include <optional>
+
+namespace proxent::onednn {
+namespace {
+
+using dnnl::memory;
+using Tag = memory::format_tag;
+
+enum class Direction : std::int64_t { forward, dx, dw };
+
+dnnl::engine& cpu_engine() {
+  static dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+  return engine;
+}
+
+// Sizes in oneDNN's order, which is NCHW and OIHW whatever the layout.
+struct Sizes {
+  memory::dims x, w, y, stride, padding;
+  Sizes(const Shape& x, const Shape& w, const Shape& y, const Conv2dOptions& options)
+      : x(dims(x)),
+        w(dims(w)),
+        y(dims(y)),
+        stride{options.stride, options.stride},
+        padding{options.padding, options.padding} {}
+  static memory::dims dims(const Shape& s) { return {s[0], s[3], s[1], s[2]}; }
+};
+
+memory::desc describe(const memory::dims& sizes, Tag layout) {
+  return {sizes, memory::data_type::f32, layout};
+}
+
+// Scratch memory comes from our pool, so that it is counted and nothing is allocated behind it.
+dnnl::primitive_attr attributes() {
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  return attributes;
+}
+
+memory over(const memory::desc& desc, const Tensor& tensor) {
+  return memory(desc, cpu_engine(), const_cast<std::byte*>(tensor.raw()));
+}
+
+// A tensor of ours that the primitive reads or writes, perhaps in another layout.
+class Operand {
+ public:
+  Operand(int argument, memory::desc ours, memory::desc theirs, bool is_output)
+      : argument_(argument), ours_(ours), theirs_(theirs), is_output_(is_output) {
+    if (ours_ == theirs_) return;
+    const auto& from = is_output ? theirs_ : ours_;
+    const auto& to = is_output ? ours_ : theirs_;
+    reorder_.emplace(dnnl::reorder::primitive_desc(cpu_engine(), from, cpu_engine(), to));
+  }
+
+  int argument() const { return argument_; }
+  // What the primitive gets: `tensor`, or a blocked copy of it.
+  Tensor before(dnnl::stream& stream, const Tensor& tensor) const {
+    if (!reorder_) return tensor;
+    Tensor blocked({static_cast<std::int64_t>(theirs_.get_size())}, DType::u8);
+    if (!is_output_)
+      reorder_->execute(
+          stream, {{DNNL_ARG_FROM, over(ours_, tensor)}, {DNNL_ARG_TO, over(theirs_, blocked)}});
+    return blocked;
+  }
+  memory seen(const Tensor& tensor) const { return over(theirs_, tensor); }
+  // Brings the result home.
+  void after(dnnl::stream& stream, const Tensor& blocked, const Tensor& tensor) const {
+    if (reorder_ && is_output_)
+      reorder_->execute(
+          stream, {{DNNL_ARG_FROM, over(theirs_, blocked)}, {DNNL_ARG_TO, over(ours_, tensor)}});
+  }
+
+ private:
+  int argument_;
+  memory::desc ours_, theirs_;
+  bool is_output_;
+  std::optional<dnnl::reorder> reorder_;
+};
+
+struct Plan {
+  dnnl::primitive primitive;
+  Operand first, second, output;
+  memory::desc scratch;
+
+  void run(const Tensor& a, const Tensor& b, Tensor& y) const {
+    static thread_local dnnl::stream stream(cpu_engine());
+    const Tensor seen_a = first.before(stream, a), seen_b = second.before(stream, b);
+    const Tensor seen_y = output.before(stream, y);
+    const Tensor scratchpad({static_cast<std::int64_t>(scratch.get_size())}, DType::u8);
+    primitive.execute(stream, {{first.argument(), first.seen(seen_a)},
+                               {second.argument(), second.seen(seen_b)},
+                               {output.argument(), output.seen(seen_y)},
+                               {DNNL_ARG_SCRATCHPAD, over(scratch, scratchpad)}});
+    output.after(stream, seen_y, y);
+    stream.wait();
+  }
+};
+using PlanPointer = std::shared_ptr<const Plan>;
+
+// True if the implementation is a real one.
+template <class Descriptor>
+bool is_fast(const Descriptor& descriptor) {
+  return std::strncmp(descriptor.impl_info_str(), "ref", 3) != 0;
+}
+
+// A plan with images in `layout`; null if oneDNN has no fast code for it.
+PlanPointer try_plan(Direction direction, const Sizes& z, Tag layout) {
+  const auto x = describe(z.x, layout), y = describe(z.y, layout), w = describe(z.w, Tag::any);
+  const auto our_x = describe(z.x, Tag::nhwc), our_y = describe(z.y, Tag::nhwc),
+             our_w = describe(z.w, Tag::ohwi);
+  constexpr auto algorithm = dnnl::algorithm::convolution_direct;
+  using Forward = dnnl::convolution_forward;
+  const Forward::primitive_desc forward(
+      {dnnl::prop_kind::forward_training, algorithm, x, w, y, z.stride, z.padding, z.padding},
+      attributes(), cpu_engine());
+  if (direction == Direction::forward) {
+    if (!is_fast(forward)) return nullptr;
+    return PlanPointer(new Plan{Forward(forward),
+                                {DNNL_ARG_SRC, our_x, forward.src_desc(), false},
+                                {DNNL_ARG_WEIGHTS, our_w, forward.weights_desc(), false},
+                                {DNNL_ARG_DST, our_y, forward.dst_desc(), true},
+                                forward.scratchpad_desc()});
+  }
+  if (direction == Direction::dx) {
+    using Backward = dnnl::convolution_backward_data;
+    const Backward::primitive_desc d({algorithm, x, w, y, z.stride, z.padding, z.padding},
+                                     attributes(), cpu_engine(), forward);
+    if (!is_fast(d)) return nullptr;
+    return PlanPointer(new Plan{Backward(d),
+                                {DNNL_ARG_DIFF_DST, our_y, d.diff_dst_desc(), false},
+                                {DNNL_ARG_WEIGHTS, our_w, d.weights_desc(), false},
+                                {DNNL_ARG_DIFF_SRC, our_x, d.diff_src_desc(), true},
+                                d.scratchpad_desc()});
+  }
+  using Backward = dnnl::convolution_backward_weights;
+  const Backward::primitive_desc d({algorithm, x, w, y, z.stride, z.padding, z.padding},
+                                   attributes(), cpu_engine(), forward);
+  if (!is_fast(d)) return nullptr;
+  return PlanPointer(new Plan{Backward(d),
+                              {DNNL_ARG_DIFF_DST, our_y, d.diff_dst_desc(), false},
+                              {DNNL_ARG_SRC, our_x, d.src_desc(), false},
+                              {DNNL_ARG_DIFF_WEIGHTS, our_w, d.diff_weights_desc(), true},
+                              d.scratchpad_desc()});
+}
+
+// NHWC as it is, else a blocked layout of oneDNN's choice, else null.
+PlanPointer make_plan(Direction direction, const Sizes& sizes) {
+  for (const Tag layout : {Tag::nhwc, Tag::any}) try {
+      if (PlanPointer plan = try_plan(direction, sizes, layout)) return plan;
+    } catch (const dnnl::error& error) {
+      if (error.status != dnnl_unimplemented) throw;
+    }
+  return nullptr;
+}
+
+// Everything a plan depends on, the number of threads included.
+using Key = std::array<std::int64_t, 11>;
+constexpr std::size_t kMostPlans = 1024;
+
+PlanPointer plan_for(Direction direction, const Shape& x, const Shape& w, const Shape& y,
+                     const Conv2dOptions& options) {
+  static std::mutex mutex;
+  static std::map<Key, PlanPointer> plans;
+  const Key key{static_cast<std::int64_t>(direction),
+                x[0],
+                x[1],
+                x[2],
+                x[3],
+                w[0],
+                w[1],
+                w[2],
+                options.stride,
+                options.padding,
+                omp_get_max_threads()};
+  std::lock_guard lock(mutex);
+  if (auto found = plans.find(key); found != plans.end()) return found->second;
+  if (plans.size() >= kMostPlans) plans.clear();
+  return plans[key] = make_plan(direction, {x, w, y, options});
+}
+
+bool run(Direction direction, const Shape& x, const Shape& w, const Shape& y,
+         const Conv2dOptions& options, const Tensor& a, const Tensor& b, Tensor& result) {
+  if (x.numel() == 0 || w.numel() == 0) return false;
+  try {
+    const PlanPointer plan = plan_for(direction, x, w, y, options);
+    if (plan) plan->run(a, b, result);
+    return plan != nullptr;
+  } catch (const dnnl::error& error) {
+    fail("conv2d: oneDNN failed with status ", error.status, " (", error.what(), ") for x ", x,
+         " and w ", w, ", stride ", options.stride, ", padding ", options.padding);
+  }
+}
+
+}  // namespace
+
+bool conv2d(const Tensor& x, const Tensor& w, const Conv2dOptions& options, Tensor& y) {
+  return run(Direction::forward, x.shape(), w.shape(), y.shape(), options, x, w, y);
+}
+bool conv2d_dx(const Tensor& dy, const Tensor& w, const Conv2dOptions& options, Tensor& dx) {
+  return run(Direction::dx, dx.shape(), w.shape(), dy.shape(), options, dy, w, dx);
+}
+bool conv2d_dw(const Tensor& dy, const Tensor& x, const Conv2dOptions& options, Tensor& dw) {
+  return run(Direction::dw, x.shape(), dw.shape(), dy.shape(), options, dy, x, dw);
+}
+
+}  // namespace proxent::onednn
