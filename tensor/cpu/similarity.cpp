@@ -1,0 +1,107 @@
+#include "tensor/similarity.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "tensor/cpu/parallel.h"
+
+namespace proxent::kernel {
+namespace {
+
+// Less work than this is not worth waking a thread for: products, and elements copied.
+constexpr std::int64_t kMinProducts = 1 << 22, kMinCopies = 1 << 17;
+constexpr std::int64_t kMinStrips = 8;  // of queries that share a gallery strip while it is cached
+
+// Packed as matmul's tiles are, but over the whole depth at once: what does not fit the nearest
+// cache comes from the next one fast enough, and each sum stays in one register. Strips of kRows
+// queries by kColumns gallery rows; 8 x 48 floats with AVX-512 run as fast as oneDNN's product.
+template <class T>
+struct Tile {
+#if defined(__AVX512F__)
+  static constexpr std::int64_t kBytes = 64, kRows = 8;
+#elif defined(__AVX__)
+  static constexpr std::int64_t kBytes = 32, kRows = 4;
+#else
+  static constexpr std::int64_t kBytes = 16, kRows = 4;
+#endif
+  using Vector [[gnu::vector_size(kBytes)]] = T;
+  static constexpr std::int64_t kLanes = kBytes / sizeof(T), kVectors = 3;
+  static constexpr std::int64_t kColumns = kVectors * kLanes;
+
+  // sums[r][c] over the features of one strip of queries and one of the gallery.
+  template <Similarity kSimilarity>
+  static void multiply(const T* queries, const T* gallery, std::int64_t depth, T* sums) {
+    Vector sum[kRows][kVectors] = {};
+    for (std::int64_t i = 0; i < depth; ++i, queries += kRows, gallery += kColumns) {
+      Vector g[kVectors];
+      std::memcpy(g, gallery, sizeof g);
+#pragma GCC unroll 8
+      for (int r = 0; r < kRows; ++r)
+#pragma GCC unroll 3
+        for (int v = 0; v < kVectors; ++v) {
+          if constexpr (kSimilarity == Similarity::dot) {
+            sum[r][v] += queries[r] * g[v];
+          } else {
+            const Vector difference = queries[r] - g[v];
+            sum[r][v] -= difference * difference;
+          }
+        }
+    }
+    std::memcpy(sums, sum, sizeof sum);
+  }
+};
+
+std::int64_t ceil_div(std::int64_t n, std::int64_t size) { return (n + size - 1) / size; }
+
+// Strips of `width` rows of x, each feature by feature; zeros beside the last row.
+template <class T>
+Tensor pack(const Tensor& x, std::int64_t width) {
+  const std::int64_t rows = x.dim(0), depth = x.dim(1);
+  Tensor packed({ceil_div(rows, width), width * depth}, x.dtype());
+  const T* in = x.data<T>();
+  T* out = packed.data<T>();
+  const std::int64_t grain = 1 + kMinCopies / (width * depth + 1);
+  parallel_for(packed.dim(0), grain, [&](std::int64_t strip) {
+    for (std::int64_t r = 0; r < width; ++r)
+      for (std::int64_t i = 0; i < depth; ++i) {
+        const std::int64_t row = strip * width + r;
+        out[(strip * depth + i) * width + r] = row < rows ? in[row * depth + i] : T(0);
+      }
+  });
+  return packed;
+}
+
+template <class T, Similarity kSimilarity>
+void fill(const Tensor& queries, const Tensor& gallery, Tensor& y) {
+  constexpr std::int64_t kRows = Tile<T>::kRows, kColumns = Tile<T>::kColumns;
+  const std::int64_t rows = y.dim(0), columns = y.dim(1), depth = queries.dim(1);
+  const Tensor packed_queries = pack<T>(queries, kRows),
+               packed_gallery = pack<T>(gallery, kColumns);
+  const T *const q = packed_queries.data<T>(), *const g = packed_gallery.data<T>();
+  T* const out = y.data<T>();
+
+  const std::int64_t strips = 1 + kMinProducts / (kRows * columns * depth + 1);
+  parallel_ranges(
+      rows, kRows * std::max(kMinStrips, strips), [&](std::int64_t first, std::int64_t last) {
+        alignas(64) T sums[kRows * kColumns];
+        for (std::int64_t c = 0; c < columns; c += kColumns)
+          for (std::int64_t r = first; r < last; r += kRows) {
+            Tile<T>::template multiply<kSimilarity>(q + r * depth, g + c * depth, depth, sums);
+            for (std::int64_t i = 0; i < std::min(kRows, last - r); ++i)
+              std::copy_n(sums + i * kColumns, std::min(kColumns, columns - c),
+                          out + (r + i) * columns + c);
+          }
+      });
+}
+}  // namespace
+
+void similarities(Cpu, const Tensor& queries, const Tensor& gallery, Similarity similarity,
+                  Tensor& y) {
+  visit_float(y.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    if (similarity == Similarity::dot) return fill<T, Similarity::dot>(queries, gallery, y);
+    fill<T, Similarity::euclidean>(queries, gallery, y);
+  });
+}
+
+}  // namespace proxent::kernel

@@ -1,0 +1,339 @@
+// Retrieval metrics: against sorting everything, by hand, and on the borders.
+#include "train/retrieval.h"
+
+#include <doctest/doctest.h>
+#include <omp.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "tensor/allocator.h"
+#include "tensor/random.h"
+
+TEST_SUITE("retrieval") {
+  using namespace proxent;
+  using Rows = std::vector<std::int64_t>;
+  using Labels = std::vector<std::int32_t>;
+
+  Tensor column(const std::vector<float>& values) {
+    return Tensor::from<float>({std::ssize(values), 1}, values);
+  }
+
+  // The definitions, literally: sort all that a query may find, in double.
+  RetrievalResult brute_force(const Tensor& embeddings, const Labels& labels,
+                              const RetrievalOptions& options) {
+    const auto x = embeddings.to_vector<double>();
+    const std::int64_t n = embeddings.dim(0), dim = embeddings.dim(1);
+    Rows all(n);
+    std::iota(all.begin(), all.end(), 0);
+    const auto similarity = [&](std::int64_t a, std::int64_t b) {
+      double dot = 0, aa = 0, bb = 0, distance = 0;
+      for (std::int64_t d = 0; d < dim; ++d) {
+        const double u = x[a * dim + d], v = x[b * dim + d];
+        dot += u * v, aa += u * u, bb += v * v, distance += (u - v) * (u - v);
+      }
+      if (options.distance == Distance::euclidean) return -distance;
+      return aa * bb == 0 ? 0 : dot / std::sqrt(aa * bb);
+    };
+    RetrievalResult result;
+    for (const std::int64_t k : options.recall_at) result.recall_at.push_back({.k = k});
+    result.gallery = std::ssize(options.gallery.value_or(all));
+    for (const std::int64_t q : options.queries.value_or(all)) {
+      std::vector<std::pair<double, std::int64_t>> ranking;
+      for (const std::int64_t g : options.gallery.value_or(all))
+        if (g != q && (options.groups.empty() || options.groups[q] < 0 ||
+                       options.groups[g] != options.groups[q]))
+          ranking.push_back({-similarity(q, g), g});
+      std::sort(ranking.begin(), ranking.end());
+      std::vector<bool> is_match;
+      for (const auto& [_, g] : ranking) is_match.push_back(labels[g] == labels[q]);
+      const std::int64_t r = std::count(is_match.begin(), is_match.end(), true);
+      if (r == 0) {
+        ++result.queries_without_match;
+        result.first_match.push_back(-1);
+        continue;
+      }
+      ++result.queries;
+      const std::int64_t first =
+          std::find(is_match.begin(), is_match.end(), true) - is_match.begin();
+      result.first_match.push_back(first);
+      const double best = ranking[first].first;
+      std::int64_t nearer = 0, equal = 0, matches = 0;
+      for (std::size_t i = 0; i < ranking.size(); ++i) {
+        nearer += !is_match[i] && ranking[i].first < best;
+        equal += !is_match[i] && ranking[i].first == best;
+      }
+      for (RecallAtK& at : result.recall_at) {
+        at.recall += first < at.k;
+        at.ties += nearer < at.k && nearer + equal >= at.k;
+      }
+      for (std::int64_t i = 0; i < r; ++i) {
+        if (!is_match[i]) continue;
+        ++matches;
+        result.map_at_r += double(matches) / double(i + 1) / double(r);
+      }
+      result.r_precision += double(matches) / double(r);
+    }
+    const double n_queries = std::max<double>(1, result.queries);
+    for (RecallAtK& at : result.recall_at) at.recall /= n_queries;
+    result.map_at_r /= n_queries;
+    result.r_precision /= n_queries;
+    return result;
+  }
+
+  void check_equal(const RetrievalResult& a, const RetrievalResult& b, double tolerance) {
+    CHECK(a.queries == b.queries);
+    CHECK(a.queries_without_match == b.queries_without_match);
+    CHECK(a.gallery == b.gallery);
+    CHECK(a.first_match == b.first_match);
+    REQUIRE(a.recall_at.size() == b.recall_at.size());
+    for (std::size_t i = 0; i < a.recall_at.size(); ++i) {
+      CAPTURE(a.recall_at[i].k);
+      CHECK(a.recall_at[i].k == b.recall_at[i].k);
+      CHECK(a.recall_at[i].recall == b.recall_at[i].recall);
+      CHECK(a.recall_at[i].ties == b.recall_at[i].ties);
+    }
+    CHECK(std::abs(a.map_at_r - b.map_at_r) <= tolerance);
+    CHECK(std::abs(a.r_precision - b.r_precision) <= tolerance);
+  }
+  constexpr double kSummation = 1e-12;  // the same terms in double, added in another order
+
+  // Four features of 1 or -1: length 2, so that cosines are exact and most pairs tie.
+  Tensor signs(std::int64_t rows, std::uint64_t seed) {
+    Philox random(seed, 1);
+    std::vector<float> x(rows * 4);
+    for (float& v : x) v = random.below(2) ? 1.f : -1.f;
+    return Tensor::from<float>({rows, 4}, x);
+  }
+  Labels random_labels(std::int64_t rows, std::int64_t classes, std::uint64_t seed) {
+    Philox random(seed, 2);
+    Labels labels(rows);
+    for (auto& label : labels) label = static_cast<std::int32_t>(random.below(classes)) * 3 - 7;
+    return labels;
+  }
+  Rows random_rows(std::int64_t rows, double share, std::uint64_t seed) {
+    Philox random(seed, 3);
+    Rows chosen;
+    for (std::int64_t i = rows; i-- > 0;)
+      if (random.uniform() < share) chosen.push_back(i);
+    return chosen;
+  }
+
+  TEST_CASE("equals sorting everything, with ties, groups, lists and every number of classes") {
+    for (std::uint64_t seed = 0; seed < 40; ++seed) {
+      CAPTURE(seed);
+      Philox random(seed, 0);
+      const std::int64_t rows = 1 + random.below(90);
+      const Labels labels = random_labels(rows, 1 + random.below(rows), seed);
+      RetrievalOptions options{.recall_at = {1, 2, 5, 1000}};
+      if (seed % 2) options.distance = Distance::euclidean;
+      if (seed % 3 == 1) options.groups = random_labels(rows, 3, seed + 100);  // -7 and -4: in none
+      if (seed % 5 > 1) options.queries = random_rows(rows, 0.5, seed);
+      if (seed % 5 > 2) options.gallery = random_rows(rows, 0.7, seed + 50);
+      if (seed % 7 == 3) options.query_tile = options.gallery_tile = 1 + random.below(20);
+      const Tensor x = signs(rows, seed);
+      check_equal(evaluate_retrieval(x, labels, options), brute_force(x, labels, options),
+                  kSummation);
+    }
+  }
+
+  TEST_CASE("equals sorting everything for embeddings in general position") {
+    for (const Distance distance : {Distance::cosine, Distance::euclidean}) {
+      Tensor x({400, 19}, DType::f32);
+      fill_normal(x, Philox(3, 1), 0.3, 1);
+      const Labels labels = random_labels(400, 23, 5);
+      const RetrievalOptions options{.recall_at = {1, 10, 100}, .distance = distance};
+      check_equal(evaluate_retrieval(x, labels, options), brute_force(x, labels, options),
+                  kSummation);
+    }
+  }
+
+  TEST_CASE("does not depend on tiles or threads") {
+    Tensor x({500, 33}, DType::f32);
+    fill_normal(x, Philox(4, 1), 0, 1);
+    x.slice(100, 50).copy_from(x.slice(300, 50).clone());  // duplicates, of other classes too
+    const Labels labels = random_labels(500, 40, 6);
+    const RetrievalOptions options{.recall_at = {1, 2, 4, 8}};
+    const RetrievalResult expected = evaluate_retrieval(x, labels, options);
+    CHECK(expected.recall_at[0].ties > 0);
+    const int threads = omp_get_max_threads();
+    for (const auto& [query_tile, gallery_tile, n] :
+         {std::tuple{1, 500, 1}, {7, 11, 2}, {500, 1, 3}, {64, 48, 1}, {499, 501, 2}}) {
+      omp_set_num_threads(n);
+      RetrievalOptions tiled = options;
+      tiled.query_tile = query_tile;
+      tiled.gallery_tile = gallery_tile;
+      check_equal(evaluate_retrieval(x, labels, tiled), expected, 0);
+    }
+    omp_set_num_threads(threads);
+  }
+
+  TEST_CASE("MAP@R and R-precision of rankings made by hand") {
+    // The query is row 0 at 0; the others' distance is their rank. 1 marks its class.
+    const auto ranked = [](const std::vector<int>& is_match) {
+      std::vector<float> x = {0};
+      Labels labels = {1};
+      for (const int match : is_match) {
+        x.push_back(static_cast<float>(x.size()));
+        labels.push_back(match ? 1 : 100 + static_cast<std::int32_t>(x.size()));
+      }
+      return evaluate_retrieval(
+          column(x), labels,
+          {.recall_at = {1, 3}, .distance = Distance::euclidean, .queries = Rows{0}});
+    };
+    // R = 3, right at ranks 1 and 3: (1/1 + 2/3) / 3; the match at rank 5 is beyond R.
+    CHECK(ranked({1, 0, 1, 0, 1}).map_at_r == doctest::Approx((1 + 2. / 3) / 3).epsilon(1e-15));
+    CHECK(ranked({1, 0, 1, 0, 1}).r_precision == doctest::Approx(2. / 3).epsilon(1e-15));
+    // R = 2, right at ranks 2 and 3: (1/2) / 2.
+    CHECK(ranked({0, 1, 1}).map_at_r == 0.25);
+    CHECK(ranked({0, 1, 1}).r_precision == 0.5);
+    CHECK(ranked({0, 1, 1}).recall(1) == 0);
+    CHECK(ranked({0, 1, 1}).recall(3) == 1);
+    // R = 1, right at rank 2 only: nothing among the first R, though Recall@3 hits.
+    CHECK(ranked({0, 1}).map_at_r == 0);
+    CHECK(ranked({0, 1}).recall(3) == 1);
+    CHECK(ranked({1, 1, 1, 0}).map_at_r == 1);
+    CHECK(ranked({0, 0, 0, 1, 1, 1}).map_at_r == 0);
+    CHECK(ranked({0, 0, 0, 1, 1, 1}).r_precision == 0);
+    CHECK(ranked({0, 0, 0, 1, 1, 1}).first_match == Rows{3});
+  }
+
+  TEST_CASE("a duplicate does not stand in for the query itself") {
+    // Rows 0 and 1 are equal but of different classes. Dropping whatever comes first as 'self'
+    // would hide that row 1 finds row 0, and calls it a hit when it is row 2.
+    const Tensor x = column({1, 1, 2, 2});
+    const Labels labels = {5, 6, 6, 5};
+    const RetrievalResult result =
+        evaluate_retrieval(x, labels, {.recall_at = {1, 2}, .distance = Distance::euclidean});
+    CHECK(result.first_match == Rows{2, 1, 2, 1});
+    CHECK(result.recall(1) == 0);
+    CHECK(result.recall(2) == 0.5);
+    // The match of row 0 is row 3, tied with row 2: the lower row comes first, by rule not by
+    // merit.
+    CHECK(result.recall_at[0].ties == 0);
+    CHECK(result.recall_at[1].ties == 4);
+  }
+
+  TEST_CASE("ties are counted where the order of equals decides") {
+    const Tensor x = column({0, 1, 1, 1, 1});  // the query, three strangers, one match: all equal
+    const Labels labels = {1, 2, 3, 1, 4};
+    const auto result = evaluate_retrieval(
+        x, labels,
+        {.recall_at = {1, 3, 4, 9}, .distance = Distance::euclidean, .queries = Rows{0}});
+    CHECK(result.first_match == Rows{2});
+    CHECK(result.recall(1) == 0);
+    CHECK(result.recall(3) == 1);
+    CHECK(result.recall_at[0].ties == 1);
+    CHECK(result.recall_at[1].ties == 1);
+    CHECK(result.recall_at[2].ties == 0);
+    CHECK(result.recall_at[3].ties == 0);
+  }
+
+  TEST_CASE("classes of one are skipped and counted") {
+    const auto result = evaluate_retrieval(column({1, 2, 3, 4}), Labels{0, 1, 1, 2},
+                                           {.recall_at = {1}, .distance = Distance::euclidean});
+    CHECK(result.queries == 2);
+    CHECK(result.queries_without_match == 2);
+    CHECK(result.recall(1) == 0.5);  // row 1 ties between rows 0 and 2; row 2 finds row 1 likewise
+    CHECK(result.first_match == Rows{-1, 1, 0, -1});
+  }
+
+  TEST_CASE("zero, one and two rows; empty lists; K beyond the gallery") {
+    for (const std::int64_t rows : {0, 1, 2})
+      for (const std::int32_t other : {3, 4}) {
+        Labels labels = {3, other};
+        labels.resize(rows);
+        const Tensor x = Tensor::full({rows, 2}, DType::f32, 1);
+        const RetrievalOptions options{.recall_at = {1, 50}};
+        check_equal(evaluate_retrieval(x, labels, options), brute_force(x, labels, options), 0);
+      }
+    const Tensor x = column({1, 2, 3});
+    const Labels labels = {0, 0, 0};
+    const auto nobody = evaluate_retrieval(x, labels, {.queries = Rows{}});
+    CHECK(nobody.queries == 0);
+    CHECK(nobody.map_at_r == 0);
+    CHECK(nobody.recall(8) == 0);
+    const auto nothing = evaluate_retrieval(x, labels, {.gallery = Rows{}});
+    CHECK(nothing.queries_without_match == 3);
+    CHECK(evaluate_retrieval(Tensor({3, 0}, DType::f32), labels).recall(1) == 1);
+  }
+
+  TEST_CASE("zero rows are as far from everything as right angles") {
+    const Tensor x = Tensor::from<float>({4, 2}, {0, 0, 1, 0, -1, 0.5f, 1e-30f, 0});
+    const auto found = nearest_neighbours(x, Labels{0, 0, 0, 0}, Rows{1}, 3);
+    CHECK(found[0][0].row == 3);  // tiny, but its direction counts
+    CHECK(found[0][0].similarity == 1);
+    CHECK(found[0][1].row == 0);
+    CHECK(found[0][1].similarity == 0);
+    CHECK(found[0][2].row == 2);
+  }
+
+  TEST_CASE("neighbours come in the order of the metrics") {
+    const Tensor x = signs(60, 9);
+    const Labels labels = random_labels(60, 6, 9);
+    RetrievalOptions options;
+    options.groups = random_labels(60, 4, 10);
+    options.gallery = random_rows(60, 0.8, 11);
+    const RetrievalResult result = evaluate_retrieval(x, labels, options);
+    Rows queries(60);
+    std::iota(queries.begin(), queries.end(), 0);
+    const auto found = nearest_neighbours(x, labels, queries, 100, options);
+    for (std::int64_t q = 0; q < 60; ++q) {
+      const auto first = std::ranges::find_if(found[q], &Neighbour::is_match);
+      CHECK((first == found[q].end() ? -1 : first - found[q].begin()) == result.first_match[q]);
+    }
+    CHECK(nearest_neighbours(x, labels, Rows{4}, 0, options)[0].empty());
+    CHECK(nearest_neighbours(x, labels, Rows{4}, 3, options)[0].size() == 3);
+  }
+
+  TEST_CASE("memory grows with the rows, not with their pairs") {
+    const std::int64_t rows = 6000, dim = 32;
+    Tensor x({rows, dim}, DType::f32);
+    fill_normal(x, Philox(5, 1), 0, 1);
+    const Labels labels = random_labels(rows, 60, 7);
+    reset_memory_peak(Device::cpu);
+    const std::int64_t before = memory_report(Device::cpu).in_use;
+    const RetrievalOptions options{.query_tile = 256, .gallery_tile = 256};
+    CHECK(evaluate_retrieval(x, labels, options).queries == rows);
+    // The gallery's copy, four tiles and their packed rows; all pairs would be 144 MB.
+    CHECK(memory_report(Device::cpu).peak - before < rows * dim * 4 + 4 * 256 * 256 * 4);
+  }
+
+  TEST_CASE("what makes no sense is refused by name") {
+    const Tensor x = column({1, 2, 3});
+    const Labels labels = {0, 1, 0};
+    const auto message = [&](const RetrievalOptions& options) -> std::string {
+      try {
+        evaluate_retrieval(x, labels, options);
+      } catch (const UsageError& error) {
+        return error.message();
+      }
+      return "";
+    };
+    CHECK(message({.recall_at = {1, 0}}) == "retrieval: Recall@K needs K >= 1, got 0");
+    CHECK(message({.queries = Rows{0, 3}}) ==
+          "retrieval: query row 3 does not exist, there are 3 embeddings");
+    CHECK(message({.gallery = Rows{1, -1}}) ==
+          "retrieval: gallery row -1 does not exist, there are 3 embeddings");
+    CHECK(message({.gallery = Rows{1, 2, 1}}) == "retrieval: gallery row 1 is listed twice");
+    CHECK(message({.query_tile = 0}) ==
+          "retrieval: tiles must have a row at least, got 0 and 1024");
+    CHECK_THROWS_WITH_AS(evaluate_retrieval(x, Labels{0, 1}),
+                         doctest::Contains("3 embeddings, but 2 labels"), Error);
+    CHECK_THROWS_WITH_AS(evaluate_retrieval(x, labels, {.groups = {1}}),
+                         doctest::Contains("3 embeddings, but 1 groups"), Error);
+    CHECK_THROWS_WITH_AS(evaluate_retrieval(x.to(DType::f64), labels),
+                         doctest::Contains("(rows, features) f32 on the cpu, got (3, 1) f64"),
+                         Error);
+    CHECK_THROWS_WITH_AS(evaluate_retrieval(x, labels).recall(3),
+                         doctest::Contains("Recall@3 was not asked for"), Error);
+    const Tensor broken = column({1, std::numeric_limits<float>::quiet_NaN(), 3});
+    CHECK_THROWS_WITH_AS(evaluate_retrieval(broken, labels),
+                         doctest::Contains("embedding 1 holds nan at feature 0"), NonFiniteError);
+    CHECK_THROWS_WITH_AS(distance_from_name("manhattan"),
+                         doctest::Contains("expected cosine or euclidean, got 'manhattan'"),
+                         UsageError);
+  }
+}

@@ -1,0 +1,33 @@
+// The one way results of retrieval are written, so that a number never stands without how its
+// checkpoint was chosen.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "train/retrieval.h"
+
+namespace proxent {
+
+// How the weights that a number belongs to were chosen.
+enum class Selection : std::uint8_t {
+  val_selected,  // best on held-out training classes
+  last,          // where training ended
+  test_selected  // best on the very set the number is from: optimistic, not a fair result
+};
+std::string_view name_of(Selection selection);  // "val-selected", "last", "test-selected"
+
+// "R@1 61.44 R@2 72.90 | MAP@R 21.30 RP 32.00 | test-selected", in percent; without the last part
+// where nothing was chosen. "no query has a match" when there is nothing to average.
+std::string metrics_text(const RetrievalResult& result,
+                         std::optional<Selection> selection = std::nullopt);
+// What was counted: "5924 queries, gallery 5924, 3 queries without a match skipped, 2 ties at
+// R@1"; ties and skipped ones only where there are any.
+std::string counts_text(const RetrievalResult& result);
+
+// What every number means and how the borders are handled, for a person (eval --explain).
+std::string_view metrics_explanation();
+
+}  // namespace proxent

@@ -1,0 +1,82 @@
+// How well embeddings retrieve: Recall@K, MAP@R and R-precision, exact, without ever holding all
+// pairs; and the nearest neighbours themselves.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace proxent {
+
+enum class Distance : std::uint8_t { cosine, euclidean };
+Distance distance_from_name(std::string_view name);  // UsageError unless cosine or euclidean
+std::string_view name_of(Distance distance);
+
+// Who is searched for, among whom, and how. Rows are rows of the embeddings, samples of a data set.
+//
+// A query is ranked against the gallery without itself (the same row, wherever it is ranked) and
+// without its own group. Nearer comes first; equally near, the lower row. A match is a gallery row
+// of the query's class.
+struct RetrievalOptions {
+  std::vector<std::int64_t> recall_at = {1, 2, 4, 8};  // the K of Recall@K, in the order wanted
+  Distance distance = Distance::cosine;
+  std::optional<std::vector<std::int64_t>> queries = {}, gallery = {};  // rows; none: every row
+  // Per row, a group that a query must not be matched within (a font's family, a camera); -1: in
+  // none. Empty: no groups.
+  std::vector<std::int32_t> groups = {};
+  // How much is worked on at once; the results do not depend on it.
+  std::int64_t query_tile = 2048, gallery_tile = 1024;
+};
+
+struct RecallAtK {
+  std::int64_t k = 1;
+  double recall = 0;  // share of queries with a match among their first k
+  // Queries that would be hit or missed by another order of equally near rows.
+  std::int64_t ties = 0;
+};
+
+// All shares in 0 .. 1, averaged over the queries that have a match; 0 if none has.
+struct RetrievalResult {
+  std::vector<RecallAtK> recall_at;
+  // R is the number of a query's matches, P(i) the share of matches among its first i rows:
+  // MAP@R = (sum of P(i) over those i <= R whose row is a match) / R; R-precision = P(R)
+  // (Musgrave et al. 2020, "A Metric Learning Reality Check", section 3.2).
+  double map_at_r = 0, r_precision = 0;
+  std::int64_t queries = 0;                // with a match: what the averages are over
+  std::int64_t queries_without_match = 0;  // left out of them
+  std::int64_t gallery = 0;
+  // For each query, in the order of RetrievalOptions::queries: how many rows come before its first
+  // match; -1 without one.
+  std::vector<std::int64_t> first_match = {};
+
+  // Recall@K for a K that was asked for; throws otherwise.
+  double recall(std::int64_t k) const;
+};
+
+// Ranks embeddings (N, D) f32 under labels (N). Memory beside the embeddings: a copy of the
+// gallery, one tile of similarities and a state per match of one tile of queries; at most 0.5 GB
+// for 60,502 x 512. Throws UsageError for options that make no sense (a K below 1, rows that do not
+// exist or repeat), NonFiniteError naming the first row with a NaN or infinity.
+RetrievalResult evaluate_retrieval(const Tensor& embeddings, std::span<const std::int32_t> labels,
+                                   const RetrievalOptions& options = {});
+
+struct Neighbour {
+  std::int64_t row = 0;
+  float similarity = 0;  // cosine, or minus the squared distance
+  bool is_match = false;
+};
+
+// The first `count` of the ranking of each of `queries` (rows; options.queries is not looked at),
+// fewer where the gallery is smaller. The same order as evaluate_retrieval's. For a few queries:
+// holds their similarities to the whole gallery.
+std::vector<std::vector<Neighbour>> nearest_neighbours(const Tensor& embeddings,
+                                                       std::span<const std::int32_t> labels,
+                                                       std::span<const std::int64_t> queries,
+                                                       std::int64_t count,
+                                                       const RetrievalOptions& options = {});
+
+}  // namespace proxent
