@@ -1,5 +1,8 @@
 #include "tests/op_table.h"
 
+#include <iomanip>
+#include <sstream>
+
 #include "autograd/ops.h"
 #include "tensor/random.h"
 
@@ -69,10 +72,16 @@ const std::vector<OpRow>& op_table() {
     {"matmul_tab",   {{5, 3}, {4, 5}}, -1, 1, [](const OpInputs& x) { return matmul(x[0], x[1], {.transpose_a = true, .transpose_b = true}); }, 1e-6, 5},
     {"matmul_twice", {{5, 5}}, -1, 1,         [](const OpInputs& x) { return matmul(x[0], x[0], {.transpose_b = true}); }, 1e-6, 5},
     {"matmul_tiles", {{37, 19}, {19, 41}}, -1, 1, [](const OpInputs& x) { return matmul(x[0], x[1]); }, 1e-6, 41},
+    {"matmul_one",   {{1, 1}, {1, 1}}, -1, 1, [](const OpInputs& x) { return matmul(x[0], x[1]); }},
+    {"matmul_empty", {{0, 5}, {5, 4}}, -1, 1, [](const OpInputs& x) { return matmul(x[0], x[1]); }},
+    {"matmul_of_nothing", {{3, 0}, {0, 4}}, -1, 1, [](const OpInputs& x) { return matmul(x[0], x[1]); }},
 
     // Rows.
     {"normalize_rows", {{4, 7}}, -1, 1,   [](const OpInputs& x) { return normalize_rows(x[0]); }, 1e-6, 7},
     {"softmax",      {{4, 7}}, -3, 3,     [](const OpInputs& x) { return softmax(x[0]); }, 1e-6, 7},
+    {"softmax_one",  {{3, 1}}, -3, 3,     [](const OpInputs& x) { return softmax(x[0]); }},
+    {"softmax_empty", {{0, 7}}, -3, 3,    [](const OpInputs& x) { return softmax(x[0]); }},
+    {"softmax_prime", {{31, 37}}, -3, 3,  [](const OpInputs& x) { return softmax(x[0]); }, 1e-6, 37},
     {"log_softmax",  {{2, 3, 7}}, -3, 3,  [](const OpInputs& x) { return log_softmax(x[0]); }, 1e-6, 7},
     {"log_sum_exp",  {{2, 3, 7}}, -3, 3,  [](const OpInputs& x) { return log_sum_exp(x[0]); }, 1e-6, 7},
     {"layer_norm",   {{4, 7}, {7}, {7}}, -1, 1, [](const OpInputs& x) { return layer_norm(x[0], x[1], x[2]); }, 1e-6, 7},
@@ -124,6 +133,47 @@ std::vector<Tensor> op_inputs(const OpRow& row, DType dtype) {
     inputs.push_back(x.to(dtype));
   }
   return inputs;
+}
+
+namespace {
+// "(3, 5) (5, 4)"
+std::string shapes_of(const OpRow& row) {
+  std::string text;
+  for (const Shape& shape : row.inputs) text += detail::concat(text.empty() ? "" : " ", shape);
+  return text;
+}
+
+GradcheckResult check_row(const OpRow& row, std::string& error) {
+  try {
+    return gradcheck(row.call, op_inputs(row, DType::f64), {.tolerance = row.gradient_tolerance});
+  } catch (const Error& caught) {
+    error = caught.message();
+    return {.passed = false};
+  }
+}
+}  // namespace
+
+OpTableReport check_op_gradients(std::string_view only) {
+  OpTableReport report;
+  std::ostringstream lines;
+  for (const OpRow& row : op_table()) {
+    if (row.name.find(only) == std::string::npos) continue;
+    std::string error;
+    const GradcheckResult result = check_row(row, error);
+    ++report.rows;
+    report.failed += !result.passed;
+    lines << std::left << std::setw(28) << row.name << std::setw(44) << shapes_of(row);
+    if (error.empty())
+      lines << std::setw(10) << std::setprecision(2) << result.largest_error
+            << (result.passed ? "ok" : result.text());
+    else
+      lines << "FAILED  " << error;
+    lines << "\n";
+  }
+  lines << report.rows << " ops, " << report.failed
+        << " failed (largest relative difference between gradient and central difference)\n";
+  report.text = lines.str();
+  return report;
 }
 
 }  // namespace proxent
