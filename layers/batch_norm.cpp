@@ -1,0 +1,46 @@
+#include "layers/batch_norm.h"
+
+namespace proxent {
+
+BatchNorm2d::BatchNorm2d(Module* parent, std::string name, std::int64_t channels)
+    : Module(parent, std::move(name)),
+      weight(this, "weight", Role::norm, Tensor::full({channels}, DType::f32, 1)),
+      bias(this, "bias", Role::norm, Tensor::zeros({channels}, DType::f32)),
+      running_mean(this, "running_mean", Tensor::zeros({channels}, DType::f32)),
+      running_var(this, "running_var", Tensor::full({channels}, DType::f32, 1)) {}
+
+void BatchNorm2d::initialize(Philox) {
+  weight.mutable_value().fill(1);
+  bias.mutable_value().fill(0);
+  running_mean.mutable_value().fill(0);
+  running_var.mutable_value().fill(1);
+}
+
+void BatchNorm2d::set_mode(BatchNormMode mode) {
+  mode_ = mode;
+  weight.set_trained(mode != BatchNormMode::frozen);
+  bias.set_trained(mode != BatchNormMode::frozen);
+}
+
+Variable BatchNorm2d::with_relu(const Variable& x) {
+  Scope scope(name());
+  return normalize(x, {}, true);
+}
+
+Variable BatchNorm2d::add_relu(const Variable& x, const Variable& residual) {
+  Scope scope(name());
+  return normalize(x, residual, true);
+}
+
+Variable BatchNorm2d::normalize(const Variable& x, const Variable& residual, bool has_relu) {
+  const bool uses_batch = is_training() && mode_ == BatchNormMode::train;
+  return batch_norm(x, weight, bias, running_mean.mutable_value(), running_var.mutable_value(),
+                    {.uses_batch_statistics = uses_batch, .has_relu = has_relu}, residual);
+}
+
+void set_batch_norm_mode(Module& root, BatchNormMode mode) {
+  for (const auto& [path, module] : root.modules())
+    if (auto* norm = dynamic_cast<BatchNorm2d*>(module)) norm->set_mode(mode);
+}
+
+}  // namespace proxent

@@ -1,0 +1,36 @@
+#include "layers/embedding.h"
+
+namespace proxent {
+
+EmbeddingModel::EmbeddingModel(std::string name, const MakeBackbone& make_backbone,
+                               EmbeddingOptions options)
+    : Module(nullptr, std::move(name)),
+      backbone(make_backbone(this)),
+      embedding(this, "embedding", backbone->features(), options.dim),
+      pooling_(options.pooling) {
+  if (pooling_ == Pooling::gem)
+    gem_power.emplace(this, "gem_power", Role::norm, Tensor::full({1}, DType::f32, 3));
+  if (options.has_layer_norm) layer_norm.emplace(this, "layer_norm");
+}
+
+Variable EmbeddingModel::pool(const Variable& x) {
+  switch (pooling_) {
+    case Pooling::avg:
+      return global_avg_pool(x);
+    case Pooling::max:
+      return global_max_pool(x);
+    case Pooling::avg_max:
+      return global_avg_pool(x) + global_max_pool(x);
+    case Pooling::gem:
+      return gem_pool(x, *gem_power);
+  }
+  fail("embedding: unknown pooling");
+}
+
+Variable EmbeddingModel::forward(const Variable& x) {
+  Variable features = pool((*backbone)(x));
+  if (layer_norm) features = (*layer_norm)(features);
+  return normalize_rows(embedding(features));
+}
+
+}  // namespace proxent

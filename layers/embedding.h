@@ -1,0 +1,48 @@
+// From images to points on the unit sphere: backbone, pooling, projection, L2 normalisation.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "layers/backbone.h"
+#include "layers/layer_norm.h"
+#include "layers/linear.h"
+
+namespace proxent {
+
+enum class Pooling {
+  avg,
+  max,
+  avg_max,
+  gem
+};  // avg_max is the sum of both, as Proxy-Anchor's code
+
+struct EmbeddingOptions {
+  std::int64_t dim = 512;
+  Pooling pooling = Pooling::avg_max;
+  bool has_layer_norm =
+      false;  // between pooling and projection, without affine terms, as ProxyNCA++
+};
+
+// (N, H, W, 3) to (N, dim), rows of length 1. The backbone's names stand at the root, beside
+// "embedding.weight" and "embedding.bias".
+class EmbeddingModel : public Module {
+ public:
+  using MakeBackbone = std::function<std::unique_ptr<Backbone>(Module* parent)>;
+  // make_backbone must name the backbone "".
+  EmbeddingModel(std::string name, const MakeBackbone& make_backbone, EmbeddingOptions options);
+
+  std::unique_ptr<Backbone> backbone;
+  std::optional<Parameter> gem_power;  // (1), trained, starts at 3; only for Pooling::gem
+  std::optional<LayerNorm> layer_norm;
+  Linear embedding;
+
+ protected:
+  Variable forward(const Variable& x) override;
+
+ private:
+  Variable pool(const Variable& x);
+  Pooling pooling_;
+};
+
+}  // namespace proxent

@@ -1,0 +1,22 @@
+#include "layers/init.h"
+
+#include <cmath>
+
+namespace proxent {
+
+void initialize(Module& root, std::uint64_t seed) {
+  for (const auto& [path, module] : root.modules())
+    module->initialize(Philox(seed, stream_of("initialize " + path)));
+}
+
+void kaiming_normal_fan_out(Tensor& weight, Philox random) {
+  const auto fan_out = static_cast<double>(weight.dim(0) * weight.dim(1) * weight.dim(2));  // K R S
+  fill_normal(weight, random, 0.0, std::sqrt(2.0 / fan_out));
+}
+
+void uniform_fan_in(Tensor& x, std::int64_t fan_in, Philox random) {
+  const double bound = 1.0 / std::sqrt(static_cast<double>(fan_in));
+  fill_uniform(x, random, -bound, bound);
+}
+
+}  // namespace proxent

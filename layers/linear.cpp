@@ -1,0 +1,26 @@
+#include "layers/linear.h"
+
+#include "layers/init.h"
+
+namespace proxent {
+
+Linear::Linear(Module* parent, std::string name, std::int64_t in, std::int64_t out,
+               LinearOptions options)
+    : Module(parent, std::move(name)),
+      weight(this, "weight", Role::weight, Tensor::zeros({out, in}, DType::f32)) {
+  if (options.has_bias) bias.emplace(this, "bias", Role::bias, Tensor::zeros({out}, DType::f32));
+}
+
+void Linear::initialize(Philox random) {
+  uniform_fan_in(weight.mutable_value(), weight.dim(1), random);
+  if (!bias) return;
+  random.seek(static_cast<std::uint64_t>(weight.value().numel()));
+  uniform_fan_in(bias->mutable_value(), weight.dim(1), random);
+}
+
+Variable Linear::forward(const Variable& x) {
+  const Variable y = matmul(x, weight, {.transpose_b = true});
+  return bias ? y + *bias : y;
+}
+
+}  // namespace proxent

@@ -1,0 +1,29 @@
+// y = x W^T + b, as torch.nn.Linear.
+#pragma once
+
+#include <optional>
+
+#include "autograd/module.h"
+
+namespace proxent {
+
+struct LinearOptions {
+  bool has_bias = true;
+};
+
+// (N, in) to (N, out).
+class Linear : public Module {
+ public:
+  Linear(Module* parent, std::string name, std::int64_t in, std::int64_t out,
+         LinearOptions options = {});
+
+  Parameter weight;               // (out, in)
+  std::optional<Parameter> bias;  // (out)
+
+  void initialize(Philox random) override;
+
+ protected:
+  Variable forward(const Variable& x) override;
+};
+
+}  // namespace proxent

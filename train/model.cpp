@@ -1,0 +1,84 @@
+#include "train/model.h"
+
+#include <algorithm>
+
+#include "layers/init.h"
+#include "layers/resnet12.h"
+
+namespace proxent {
+namespace {
+
+std::unique_ptr<Backbone> build_backbone(Module* parent, const ModelConfig& config) {
+  if (config.arch == "resnet12") return std::make_unique<ResNet12>(parent, "");
+  const Stem stem = config.stem == "small"     ? Stem::small
+                    : config.stem == "compact" ? Stem::compact
+                                               : Stem::imagenet;
+  for (int depth : {18, 34, 50, 101, 152})
+    if (config.arch == "resnet" + std::to_string(depth))
+      return std::make_unique<ResNet>(parent, "", ResNetOptions{.depth = depth, .stem = stem});
+  fail<UsageError>("model.arch: unknown architecture '", config.arch, "'");
+}
+
+Pooling pooling_of(const std::string& name) {
+  if (name == "avg") return Pooling::avg;
+  if (name == "max") return Pooling::max;
+  if (name == "avg+max") return Pooling::avg_max;
+  if (name == "gem") return Pooling::gem;
+  fail<UsageError>("model.pool: unknown pooling '", name, "'");
+}
+
+bool is_below(const std::string& path, const std::string& module) {
+  return path.compare(0, module.size(), module) == 0 &&
+         (path.size() == module.size() || path[module.size()] == '.');
+}
+
+BatchNormMode batch_norm_mode_of(const std::string& name) {
+  if (name == "train") return BatchNormMode::train;
+  if (name == "eval-stats") return BatchNormMode::eval_stats;
+  if (name == "frozen") return BatchNormMode::frozen;
+  fail<UsageError>("model.bn_mode: unknown mode '", name, "'");
+}
+
+}  // namespace
+
+std::unique_ptr<EmbeddingModel> build_model(const ModelConfig& config, std::uint64_t seed) {
+  auto model = std::make_unique<EmbeddingModel>(
+      config.arch, [&](Module* parent) { return build_backbone(parent, config); },
+      EmbeddingOptions{.dim = config.embed_dim,
+                       .pooling = pooling_of(config.pool),
+                       .has_layer_norm = config.head == "ln-linear"});
+  initialize(*model, seed);
+  set_batch_norm_mode(*model, batch_norm_mode_of(config.bn_mode));
+  return model;
+}
+
+std::vector<std::string> start_blocks_as_identity(Module& model,
+                                                  const std::vector<std::string>& fresh) {
+  std::vector<std::string> started;
+  for (const auto& [path, module] : model.modules()) {
+    auto* block = dynamic_cast<ResidualBlock*>(module);
+    if (!block) continue;
+    const auto is_of_branch = [&, prefix = path](const std::string& parameter) {
+      return is_below(parameter, prefix) && !is_below(parameter, prefix + ".downsample");
+    };
+    if (std::none_of(fresh.begin(), fresh.end(), is_of_branch)) continue;
+    block->last_norm().weight.mutable_value().fill(0);
+    started.push_back(path);
+  }
+  return started;
+}
+
+void freeze(Module& model, const std::vector<std::string>& modules) {
+  for (const std::string& name : modules) {
+    bool is_found = false;
+    for (const auto& [path, parameter] : model.parameters()) {
+      if (!is_below(path, name)) continue;
+      parameter->set_trained(false);
+      is_found = true;
+    }
+    check<UsageError>(is_found, "model.freeze: no module '", name,
+                      "' in this model; names are those of its parameters, such as layer1");
+  }
+}
+
+}  // namespace proxent
