@@ -1,0 +1,90 @@
+#include "train/task.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace proxent {
+namespace {
+
+DatasetOptions dataset_options_of(const Config& config) {
+  return {.name = config.data.dataset,
+          .path = config.data.path,
+          .seed = static_cast<std::uint64_t>(config.data.glyph_seed),
+          .decode = {.apply_exif = config.data.exif, .max_pixels = config.data.max_pixels}};
+}
+
+// Every n-th picture, so that a limited set keeps all its classes as long as it can.
+Dataset limited(const Dataset& dataset, std::int64_t limit) {
+  if (limit <= 0 || dataset.size() <= limit) return dataset;
+  std::vector<std::int64_t> indices(static_cast<std::size_t>(limit));
+  for (std::int64_t i = 0; i < limit; ++i) indices[static_cast<std::size_t>(i)] = i * dataset.size() / limit;
+  return dataset.subset(indices);
+}
+
+std::string selection_of(const std::string& protocol) {
+  if (protocol == "val") return "val-selected";
+  if (protocol == "paper") return "test-selected";
+  return "last-epoch";
+}
+
+Transform shared_transform(const DataConfig& config) {
+  Transform transform;
+  transform.image_size = config.image_size;
+  for (std::size_t i = 0; i < 3; ++i) {
+    transform.mean[i] = static_cast<float>(config.mean[i]);
+    transform.std[i] = static_cast<float>(config.std[i]);
+  }
+  return transform;
+}
+
+}  // namespace
+
+Transform train_transform_of(const DataConfig& config) {
+  Transform transform = shared_transform(config);
+  transform.crop = crop_from_name(config.crop);
+  transform.resize = transform.crop == Crop::random_resized ? 0 : config.resize;
+  transform.padding = config.padding;
+  transform.rrc_scale = config.rrc_scale;
+  transform.rrc_ratio = config.rrc_ratio;
+  transform.hflip = config.hflip;
+  transform.validate();
+  return transform;
+}
+
+Transform eval_transform_of(const DataConfig& config) {
+  Transform transform = shared_transform(config);
+  transform.crop = crop_from_name(config.crop) == Crop::none ? Crop::none : Crop::center;
+  transform.resize = config.resize;
+  transform.validate();
+  return transform;
+}
+
+Task open_task(const Config& config) {
+  DatasetSplits splits = open_dataset(dataset_options_of(config));
+  Task task;
+  task.description = splits.description;
+  task.selection = selection_of(config.run.protocol);
+  task.train = std::move(splits.train);
+  task.test = limited(splits.test, config.run.limit_test);
+  if (config.run.protocol == "val") {
+    task.validation = std::move(splits.validation);
+    if (task.validation.is_empty()) {
+      auto [kept, taken] = split_off_classes(task.train, config.run.val_classes,
+                                             static_cast<std::uint64_t>(config.run.seed));
+      task.train = std::move(kept);
+      task.validation = std::move(taken);
+    }
+  }
+  task.train = limited(task.train, config.run.limit_train);
+  check<DataError>(!task.train.is_empty(), "data: nothing to train on in ", task.description);
+  check<DataError>(task.train.classes() >= 2, "data: a loss over proxies needs at least two classes, got ",
+                   task.train.describe());
+  check<UsageError>(config.batch.size <= task.train.size(), "batch.size: ", config.batch.size,
+                    " is larger than the training set, ", task.train.describe(),
+                    ". Choose --batch ", task.train.size(), " or less");
+  task.train_transform = train_transform_of(config.data);
+  task.eval_transform = eval_transform_of(config.data);
+  return task;
+}
+
+}  // namespace proxent
