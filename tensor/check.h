@@ -56,7 +56,7 @@ std::string origin(const std::source_location& where);
 template <class... Parts>
 std::string concat(const Parts&... parts) {
   std::ostringstream text;
-  (text << ... << parts);
+  ((text << parts), ...);
   return text.str();
 }
 

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "tensor/cpu/parallel.h"
+
 namespace proxent {
 
 std::array<std::uint32_t, 4> Philox::block(std::uint64_t n) const {
@@ -52,23 +54,43 @@ std::uint64_t stream_of(std::string_view purpose, std::uint64_t index) {
 }
 
 namespace {
-template <class Draw>
-void fill_drawn(Tensor& x, Draw draw) {
+// Elements that a thread fills at a time; even, so that pairs of normals stay together.
+constexpr std::int64_t kGrain = 1 << 16;
+
+// Calls fill(random at word `first`, out + first, count) over ranges of x: element i comes from
+// word i, so the split among threads does not show.
+template <class Fill>
+void fill_ranges(Tensor& x, const Philox& random, const Fill& fill) {
   visit_float(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     T* out = x.data<T>();
-    for (std::int64_t i = 0; i < x.numel(); ++i) out[i] = static_cast<T>(draw());
+    parallel_ranges(x.numel(), kGrain, [&](std::int64_t first, std::int64_t last) {
+      Philox local = random;
+      local.seek(random.position() + static_cast<std::uint64_t>(first));
+      fill(local, out + first, last - first);
+    });
   });
   x.mark_edited();
 }
 }  // namespace
 
 void fill_uniform(Tensor& x, Philox random, double low, double high) {
-  fill_drawn(x, [&] { return random.uniform(low, high); });
+  fill_ranges(x, random, [=](Philox& local, auto* out, std::int64_t count) {
+    for (std::int64_t i = 0; i < count; ++i)
+      out[i] = static_cast<std::remove_reference_t<decltype(*out)>>(local.uniform(low, high));
+  });
 }
 
 void fill_normal(Tensor& x, Philox random, double mean, double standard_deviation) {
-  fill_drawn(x, [&] { return mean + standard_deviation * random.normal(); });
+  fill_ranges(x, random, [=](Philox& local, auto* out, std::int64_t count) {
+    using T = std::remove_reference_t<decltype(*out)>;
+    for (std::int64_t i = 0; i < count; i += 2) {  // Box-Muller gives two at a time
+      const double radius = standard_deviation * std::sqrt(-2 * std::log(1 - local.uniform()));
+      const double angle = 2 * std::numbers::pi * local.uniform();
+      out[i] = static_cast<T>(mean + radius * std::cos(angle));
+      if (i + 1 < count) out[i + 1] = static_cast<T>(mean + radius * std::sin(angle));
+    }
+  });
 }
 
 }  // namespace proxent

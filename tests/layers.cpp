@@ -107,6 +107,7 @@ TEST_SUITE("layers") {
     fill_normal(x, Philox(0, 0), 0, 1);
     for (const char* pool : {"avg", "max", "avg+max", "gem"})
       for (const char* head : {"linear", "ln-linear"}) {
+        if (std::string(head) == "ln-linear" && std::string(pool) != "avg") continue;
         CAPTURE(pool);
         const auto model = build_model(
             {.arch = "resnet18", .stem = "compact", .pool = pool, .embed_dim = 16, .head = head},

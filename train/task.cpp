@@ -32,7 +32,7 @@ Transform shared_transform(const DataConfig& config) {
   transform.image_size = config.image_size;
   for (std::size_t i = 0; i < 3; ++i) {
     transform.mean[i] = static_cast<float>(config.mean[i]);
-    transform.std[i] = static_cast<float>(config.std[i]);
+    transform.std[i] = static_cast<float>(config.stddev[i]);
   }
   return transform;
 }
@@ -43,7 +43,6 @@ Transform train_transform_of(const DataConfig& config) {
   Transform transform = shared_transform(config);
   transform.crop = crop_from_name(config.crop);
   transform.resize = transform.crop == Crop::random_resized ? 0 : config.resize;
-  transform.padding = config.padding;
   transform.rrc_scale = config.rrc_scale;
   transform.rrc_ratio = config.rrc_ratio;
   transform.hflip = config.hflip;
