@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "autograd/ops.h"
+#include "losses/multi_proxy_entropy.h"
 #include "tensor/random.h"
 
 namespace proxent {
@@ -18,11 +19,58 @@ Variable batch_norm_row(const OpInputs& x, const BatchNormOptions& options) {
   Tensor variance = Tensor::full(x[1].shape(), x[1].dtype(), 0.8);
   return batch_norm(x[0], x[1], x[2], mean, variance, options, x.size() > 3 ? x[3] : Variable());
 }
+
+// 5 embeddings of 6 dimensions (one of them ignored) and 7 classes of 3 proxies, uneven use.
+using LossForm = MultiProxyEntropy (*)(const Variable&, const Variable&, const Tensor&,
+                                       const MultiProxyEntropyOptions&, const Tensor&);
+OpRow loss_row(const std::string& name, LossForm form, const MultiProxyEntropyOptions& options) {
+  const auto call = [form, options](const OpInputs& x) {
+    std::vector<double> usage;
+    for (int j = 0; j < 21; ++j) usage.push_back(0.02 + 0.04 * j);
+    return form(x[0], x[1], index({0, 6, kIgnoredLabel, 3, 6}), options,
+                Tensor::from({7, 3}, usage).to(x[0].dtype()))
+        .loss;
+  };
+  // float32: a gradient sums 21 products of a softmax at scale 3 to 5 with the error of another.
+  // The golden file of these rows is multi_proxy_entropy.safetensors: PyTorch has no such loss.
+  return {name, {{5, 6}, {7, 3, 6}}, -1, 1, call, 1e-6, 21 * 5 * 5, false};
+}
+
+// `rows` and both forms of the loss in all its combinations of selection, entropy and negatives.
+std::vector<OpRow> with_loss_rows(std::vector<OpRow> rows) {
+  const std::pair<ProxySelect, const char*> selects[] = {
+      {ProxySelect::lse, "_lse"}, {ProxySelect::max, "_max"}, {ProxySelect::soft, "_soft"}};
+  const std::pair<InterClasses, const char*> inters[] = {{InterClasses::all, "_all"},
+                                                         {InterClasses::complement, "_complement"}};
+  const std::pair<ProxyNegatives, const char*> negatives[] = {
+      {ProxyNegatives::selected, "_selected"}, {ProxyNegatives::all_proxies, "_all_proxies"}};
+  for (const auto& [select, select_name] : selects)
+    for (const auto& [inter, inter_name] : inters)
+      for (const auto& [negative, negatives_name] : negatives) {
+        const MultiProxyEntropyOptions options{.sigma = 5,
+                                               .sigma_h = 4,
+                                               .sigma_a = 3,
+                                               .gamma = 0.3,
+                                               .margin = 0.05,
+                                               .select = select,
+                                               .negatives = negative,
+                                               .inter = inter,
+                                               .weight_inter = 0.3,
+                                               .weight_intra = 0.7,
+                                               .weight_usage = 0.2};
+        const std::string variant = detail::concat(select_name, inter_name, negatives_name);
+        rows.push_back(loss_row("multi_proxy_entropy" + variant, multi_proxy_entropy, options));
+        rows.push_back(loss_row("multi_proxy_entropy_composed" + variant,
+                                multi_proxy_entropy_composed, options));
+      }
+  rows.push_back(loss_row("multi_proxy_entropy_defaults", multi_proxy_entropy, {.sigma = 5}));
+  return rows;
+}
 }  // namespace
 
 const std::vector<OpRow>& op_table() {
   // clang-format off
-  static const std::vector<OpRow> table = {
+  static const std::vector<OpRow> table = with_loss_rows({
     // Elementwise. Ranges keep away from kinks by more than gradcheck's step.
     {"neg",          {{3, 5}}, -1, 1,     [](const OpInputs& x) { return neg(x[0]); }},
     {"relu",         {{3, 5}}, 0.1, 1,    [](const OpInputs& x) { return relu(x[0]); }},
@@ -119,7 +167,7 @@ const std::vector<OpRow>& op_table() {
     {"batch_norm_add_relu",  {{2, 3, 4, 5}, {5}, {5}, {2, 3, 4, 5}}, -1, 1, [](const OpInputs& x) { return batch_norm_row(x, {.has_relu = true}); }, 1e-6, 24},
     {"batch_norm_eval",      {{2, 3, 4, 5}, {5}, {5}}, -1, 1, [](const OpInputs& x) { return batch_norm_row(x, {.uses_batch_statistics = false}); }, 1e-6, 24},
     {"batch_norm_eval_add_relu", {{2, 3, 4, 5}, {5}, {5}, {2, 3, 4, 5}}, -1, 1, [](const OpInputs& x) { return batch_norm_row(x, {.uses_batch_statistics = false, .has_relu = true}); }, 1e-6, 24},
-  };
+  });
   // clang-format on
   return table;
 }
