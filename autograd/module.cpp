@@ -15,12 +15,14 @@ Parameter::Parameter(Module* owner, std::string name, Role role, Tensor initial)
 void Parameter::set_trained(bool is_trained) {
   if (is_trained == wants_gradient()) return;
   cell_ = is_trained ? std::make_shared<GradientCell>(shape(), dtype()) : nullptr;
+  if (cell_) cell_->set_home(gradient_home_);
 }
 
 void Parameter::move_to(Tensor value_home, Tensor gradient_home) {
   value_home.copy_from(value_);
   value_ = std::move(value_home);
-  if (cell_) cell_->set_home(std::move(gradient_home));
+  gradient_home_ = std::move(gradient_home);
+  if (cell_) cell_->set_home(gradient_home_);
 }
 
 Buffer::Buffer(Module* owner, std::string name, Tensor initial)

@@ -29,12 +29,14 @@ class Parameter : public Variable {
   // A parameter that is not trained records nothing and costs no gradient.
   void set_trained(bool is_trained);
   bool is_trained() const { return wants_gradient(); }
-  // From now on the value and its gradient live in this memory (an optimizer's flat buffers).
+  // From now on the value and its gradient live in this memory (an optimizer's flat buffers), also
+  // after times without training.
   void move_to(Tensor value_home, Tensor gradient_home);
 
  private:
   std::string name_;
   Role role_;
+  Tensor gradient_home_;
 };
 
 // A tensor that is saved but not trained: running statistics.
