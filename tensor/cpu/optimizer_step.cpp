@@ -1,0 +1,100 @@
+#include "tensor/optimizer_step.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "tensor/cpu/parallel.h"
+
+namespace proxent::kernel {
+namespace {
+constexpr std::int64_t kGrain = 1 << 14;  // elements per piece of work
+}
+
+void sgd_step(Cpu, const SgdStep& step, const Tensor& gradient, Tensor& value, Tensor& velocity) {
+  visit_float(value.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const T rate = T(step.learning_rate), decay = T(step.weight_decay);
+    const T momentum = T(step.momentum), scale = T(step.gradient_scale);
+    const T own_share = step.is_nesterov ? T(1) : T(0),
+            past_share = step.is_nesterov ? momentum : T(1);
+    const T* g = gradient.data<T>();
+    T* x = value.data<T>();
+    T* v = step.momentum != 0 ? velocity.data<T>() : nullptr;
+    parallel_ranges(value.numel(), kGrain, [&](std::int64_t first, std::int64_t last) {
+      if (!v) {
+#pragma omp simd
+        for (std::int64_t i = first; i < last; ++i) x[i] -= rate * (scale * g[i] + decay * x[i]);
+        return;
+      }
+#pragma omp simd
+      for (std::int64_t i = first; i < last; ++i) {
+        const T slope = scale * g[i] + decay * x[i];
+        v[i] = momentum * v[i] + slope;
+        x[i] -= rate * (own_share * slope + past_share * v[i]);
+      }
+    });
+  });
+}
+
+void adam_step(Cpu, const AdamStep& step, const Tensor& gradient, Tensor& value, Tensor& mean,
+               Tensor& square) {
+  visit_float(value.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const double count = static_cast<double>(step.step);
+    const T rate = T(step.learning_rate / (1 - std::pow(step.beta1, count)));
+    const T widen = T(1 / std::sqrt(1 - std::pow(step.beta2, count)));
+    const T shrink = T(step.is_decoupled ? 1 - step.learning_rate * step.weight_decay : 1);
+    const T decay = T(step.is_decoupled ? 0 : step.weight_decay);
+    const T keep1 = T(step.beta1), add1 = T(1 - step.beta1);
+    const T keep2 = T(step.beta2), add2 = T(1 - step.beta2);
+    const T epsilon = T(step.epsilon), scale = T(step.gradient_scale);
+    const T* g = gradient.data<T>();
+    T* x = value.data<T>();
+    T* m = mean.data<T>();
+    T* s = square.data<T>();
+    parallel_ranges(value.numel(), kGrain, [&](std::int64_t first, std::int64_t last) {
+#pragma omp simd
+      for (std::int64_t i = first; i < last; ++i) {
+        const T slope = scale * g[i] + decay * x[i];
+        m[i] = keep1 * m[i] + add1 * slope;
+        s[i] = keep2 * s[i] + add2 * slope * slope;
+        x[i] = shrink * x[i] - rate * m[i] / (std::sqrt(s[i]) * widen + epsilon);
+      }
+    });
+  });
+}
+
+void sum_of_squares(Cpu, const Tensor& x, Tensor& sum) {
+  visit_float(x.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const T* in = x.data<T>();
+    const std::int64_t pieces = (x.numel() + kGrain - 1) / kGrain;
+    std::vector<double> partial(static_cast<std::size_t>(pieces));
+    parallel_for(pieces, 1, [&](std::int64_t piece) {
+      const std::int64_t last = std::min(x.numel(), (piece + 1) * kGrain);
+      double squares = 0;
+#pragma omp simd reduction(+ : squares)
+      for (std::int64_t i = piece * kGrain; i < last; ++i)
+        squares += static_cast<double>(in[i]) * static_cast<double>(in[i]);
+      partial[static_cast<std::size_t>(piece)] = squares;
+    });
+    double total = 0;
+    for (const double squares : partial) total += squares;
+    sum.data<double>()[0] = total;
+  });
+}
+
+void move_towards(Cpu, const Tensor& target, double share, Tensor& x) {
+  visit_float(x.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const T* to = target.data<T>();
+    T* from = x.data<T>();
+    parallel_ranges(x.numel(), kGrain, [&](std::int64_t first, std::int64_t last) {
+#pragma omp simd
+      for (std::int64_t i = first; i < last; ++i) from[i] += T(share) * (to[i] - from[i]);
+    });
+  });
+}
+
+}  // namespace proxent::kernel

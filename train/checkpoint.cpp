@@ -1,0 +1,180 @@
+#include "train/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <system_error>
+
+namespace proxent {
+namespace {
+
+constexpr std::string_view kStepPrefix = "step-", kWeightsSuffix = ".safetensors";
+
+// Fields of a TextMap, with errors that name the file.
+class Fields {
+ public:
+  Fields(const TextMap& texts, const std::string& origin) : texts_(texts), origin_(origin) {}
+
+  const std::string& text(const std::string& key) const {
+    const auto found = texts_.find(key);
+    check<DataError>(found != texts_.end(), origin_, ": the metadata lack '", key,
+                     "'; proxent did not write this file");
+    return found->second;
+  }
+  template <class T>
+  T number(const std::string& key) const {
+    const std::string& digits = text(key);
+    T value{};
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    check<DataError>(error == std::errc() && end == digits.data() + digits.size(), origin_,
+                     ": the metadata '", key, "' should be a number, got '", digits, "'");
+    return value;
+  }
+  std::int64_t count(const std::string& key) const {
+    const auto value = number<std::int64_t>(key);
+    check<DataError>(value >= 0, origin_, ": the metadata '", key, "' is negative: ", value);
+    return value;
+  }
+
+ private:
+  const TextMap& texts_;
+  const std::string& origin_;
+};
+
+}  // namespace
+
+TextMap to_texts(const CheckpointInfo& info) {
+  return {{"format", "pt"},  // what PyTorch's readers look for
+          {"producer", "proxent"},
+          {"arch", info.arch},
+          {"config", info.config},
+          {"step", fmt::format("{}", info.step)},
+          {"epoch", fmt::format("{}", info.epoch)},
+          {"metric", info.metric},
+          {"value", fmt::format("{}", info.value)}};
+}
+
+CheckpointInfo checkpoint_info(const TextMap& texts, const std::string& origin) {
+  const Fields fields(texts, origin);
+  return {.arch = fields.text("arch"),
+          .config = fields.text("config"),
+          .step = fields.count("step"),
+          .epoch = fields.count("epoch"),
+          .metric = fields.text("metric"),
+          .value = fields.number<double>("value")};
+}
+
+TextMap to_texts(const Progress& progress) {
+  TextMap texts{{"step", fmt::format("{}", progress.step)},
+                {"epoch", fmt::format("{}", progress.epoch)},
+                {"batch", fmt::format("{}", progress.batch)},
+                {"images", fmt::format("{}", progress.images)},
+                {"seconds", fmt::format("{}", progress.seconds)},
+                {"best_epoch", fmt::format("{}", progress.best_epoch)}};
+  if (progress.best) texts["best"] = fmt::format("{}", *progress.best);
+  return texts;
+}
+
+Progress progress_of(const TextMap& texts, const std::string& origin) {
+  const Fields fields(texts, origin);
+  Progress progress{.step = fields.count("step"),
+                    .epoch = fields.count("epoch"),
+                    .batch = fields.count("batch"),
+                    .images = fields.count("images"),
+                    .seconds = fields.number<double>("seconds"),
+                    .best = std::nullopt,
+                    .best_epoch = fields.count("best_epoch")};
+  if (texts.contains("best")) progress.best = fields.number<double>("best");
+  return progress;
+}
+
+TensorMap model_state(const Modules& trees) {
+  TensorMap tensors;
+  const auto add = [&](const std::string& path, const Tensor& value) {
+    check(tensors.emplace("model." + path, value).second, "checkpoint: two tensors are named '",
+          path, "'");
+  };
+  for (Module* tree : trees) {
+    for (const auto& [path, parameter] : tree->parameters()) add(path, parameter->value());
+    for (const auto& [path, buffer] : tree->buffers()) add(path, buffer->value());
+  }
+  return tensors;
+}
+
+void restore(const TensorMap& into, const TensorMap& from, const std::string& origin) {
+  std::string problems;
+  for (const auto& [name, to] : into) {
+    const auto found = from.find(name);
+    if (found == from.end())
+      problems += "\n  missing: " + name;
+    else if (found->second.shape() != to.shape() || found->second.dtype() != to.dtype())
+      problems += detail::concat("\n  differs: ", name, ", expected ", to, ", got ", found->second);
+  }
+  for (const auto& [name, tensor] : from)
+    if (!into.contains(name)) problems += "\n  unexpected: " + name;
+  check<DataError>(problems.empty(), origin,
+                   ": this state is of another configuration, nothing was restored", problems);
+  for (const auto& [name, to] : into) {
+    Tensor place = to;
+    place.copy_from(from.at(name));
+  }
+}
+
+void write_state(const std::filesystem::path& path, const TrainingState& state) {
+  TextMap texts = state.texts;
+  texts["format"] = "proxent-state-1";
+  write_safetensors(path, state.tensors, texts);
+}
+
+TrainingState read_state(const std::filesystem::path& path) {
+  SafetensorsFile file = read_safetensors(path);
+  const auto format = file.metadata.find("format");
+  check<DataError>(format != file.metadata.end() && format->second == "proxent-state-1",
+                   path.string(), ": not the state of a run; resume from ckpt/last.state");
+  file.metadata.erase(format);
+  return {std::move(file.tensors), std::move(file.metadata)};
+}
+
+CheckpointFolder::CheckpointFolder(std::filesystem::path folder, std::int64_t keep_last)
+    : folder_(std::move(folder)), keep_last_(keep_last) {
+  std::error_code error;
+  std::filesystem::create_directories(folder_, error);
+  check<DataError>(!error, "cannot create the folder ", folder_.string(), ": ", error.message());
+}
+
+void CheckpointFolder::save_last(const TensorMap& weights, const CheckpointInfo& info,
+                                 const TrainingState& state) {
+  const TextMap texts = to_texts(info);
+  if (keep_last_ > 1) {
+    const std::string name = fmt::format("{}{:08}{}", kStepPrefix, info.step, kWeightsSuffix);
+    write_safetensors(folder_ / name, weights, texts);
+    remove_old_steps();
+  }
+  write_safetensors(last_weights(), weights, texts);
+  write_state(last_state(), state);
+}
+
+void CheckpointFolder::save_best(const TensorMap& weights, const CheckpointInfo& info) {
+  write_safetensors(best_weights(), weights, to_texts(info));
+}
+
+void CheckpointFolder::remove_old_steps() const {
+  std::vector<std::pair<std::int64_t, std::filesystem::path>> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
+    std::string name = entry.path().filename().string();
+    if (!name.starts_with(kStepPrefix) || !name.ends_with(kWeightsSuffix)) continue;
+    name =
+        name.substr(kStepPrefix.size(), name.size() - kStepPrefix.size() - kWeightsSuffix.size());
+    std::int64_t step = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), step);
+    if (error == std::errc() && end == name.data() + name.size())
+      files.push_back({step, entry.path()});
+  }
+  std::sort(files.begin(), files.end());
+  std::error_code ignored;  // a file that cannot be removed only costs space
+  for (std::int64_t i = 0; i + keep_last_ < static_cast<std::int64_t>(files.size()); ++i)
+    std::filesystem::remove(files[static_cast<std::size_t>(i)].second, ignored);
+}
+
+}  // namespace proxent

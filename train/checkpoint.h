@@ -1,0 +1,81 @@
+// What a run leaves on the disk: weights for others to use, and the state it can go on from.
+//   ckpt/last.safetensors, best.safetensors   weights and proxies under torchvision's names
+//   ckpt/step-00012000.safetensors            the same, the newest few, where asked for
+//   ckpt/last.state                           everything a resumed run needs, weights included
+#pragma once
+
+#include <filesystem>
+#include <limits>
+#include <optional>
+
+#include "train/weights.h"
+
+namespace proxent {
+
+// What weights come from; the metadata of a weights file.
+struct CheckpointInfo {
+  std::string arch;    // "resnet18"
+  std::string config;  // the whole configuration, TOML
+  std::int64_t step = 0;
+  std::int64_t epoch = 0;  // epochs done
+  std::string metric;      // what chose these weights, "r@1 (val)"; empty: nothing did
+  double value = std::numeric_limits<double>::quiet_NaN();  // of the metric
+};
+TextMap to_texts(const CheckpointInfo& info);
+// Throws DataError, naming `origin`, if the texts are not of a file that proxent wrote.
+CheckpointInfo checkpoint_info(const TextMap& texts, const std::string& origin);
+
+// Where a run stands. Positions count what is done, so they are where the next step begins.
+struct Progress {
+  std::int64_t step = 0;   // optimizer steps
+  std::int64_t epoch = 0;  // whole epochs
+  std::int64_t batch = 0;  // batches of the epoch under way
+  std::int64_t images = 0;
+  double seconds = 0;          // of training, over all sittings
+  std::optional<double> best;  // value of the metric that chooses
+  std::int64_t best_epoch = 0;
+  bool operator==(const Progress&) const = default;
+};
+TextMap to_texts(const Progress& progress);
+Progress progress_of(const TextMap& texts, const std::string& origin);  // throws DataError
+
+// A state: tensors that share memory with their owners (model_state, Optimizer::state,
+// WeightAverage::state), so that writing them saves and copying into them restores.
+struct TrainingState {
+  TensorMap tensors;
+  TextMap texts;  // Progress, configuration, whatever else the trainer wants back
+};
+
+// Parameters and buffers as they lie in memory, as "model.<path>".
+TensorMap model_state(const Modules& trees);
+// Copies `from` into the tensors of `into`: all, or none and DataError naming every tensor that is
+// missing, superfluous, or differs in shape or dtype.
+void restore(const TensorMap& into, const TensorMap& from, const std::string& origin);
+
+void write_state(const std::filesystem::path& path, const TrainingState& state);
+// Throws DataError if the file is not a state.
+TrainingState read_state(const std::filesystem::path& path);
+
+// The folder ckpt/ of a run. Every file is replaced at once or not at all.
+class CheckpointFolder {
+ public:
+  // Creates the folder. keep_last: so many step-*.safetensors are kept; 1 or less: none, since
+  // last.safetensors is the one.
+  explicit CheckpointFolder(std::filesystem::path folder, std::int64_t keep_last = 1);
+
+  std::filesystem::path last_weights() const { return folder_ / "last.safetensors"; }
+  std::filesystem::path best_weights() const { return folder_ / "best.safetensors"; }
+  std::filesystem::path last_state() const { return folder_ / "last.state"; }
+
+  // The state last: it is what resuming reads, and it is complete in itself.
+  void save_last(const TensorMap& weights, const CheckpointInfo& info, const TrainingState& state);
+  void save_best(const TensorMap& weights, const CheckpointInfo& info);
+
+ private:
+  void remove_old_steps() const;
+
+  std::filesystem::path folder_;
+  std::int64_t keep_last_;
+};
+
+}  // namespace proxent

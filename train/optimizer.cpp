@@ -1,0 +1,193 @@
+#include "train/optimizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "tensor/optimizer_step.h"
+#include "tensor/pointwise.h"
+
+namespace proxent {
+namespace {
+
+bool is_below(const std::string& path, const std::string& root) {
+  return path.starts_with(root) && (path.size() == root.size() || path[root.size()] == '.');
+}
+
+// The part, factor and decay of one parameter, as a group without members.
+ParameterGroup group_for(const Named<Parameter>& parameter, const GroupingOptions& options) {
+  const Role role = parameter.item->role();
+  if (role == Role::proxies)
+    return {"proxies", options.proxy_lr_factor, options.proxy_weight_decay, false, {}};
+  const bool is_head =
+      std::any_of(options.head_paths.begin(), options.head_paths.end(),
+                  [&](const std::string& root) { return is_below(parameter.path, root); });
+  const bool has_decay = role == Role::norm   ? options.decays_norms
+                         : role == Role::bias ? options.decays_biases
+                                              : true;
+  const double decay = has_decay ? options.weight_decay : 0;
+  return {is_head ? "head" : "backbone",
+          is_head ? options.head_lr_factor : 1,
+          decay,
+          decay != options.weight_decay,
+          {}};
+}
+
+void check_options(const OptimizerOptions& options) {
+  const auto require = [](bool is_met, std::string_view name, std::string_view range,
+                          double value) {
+    check<UsageError>(is_met, "optimizer: ", name, " must be ", range, ", got ", value);
+  };
+  const auto is_share = [](double value) { return value >= 0 && value < 1; };
+  require(is_share(options.momentum), "momentum", "in [0, 1)", options.momentum);
+  require(is_share(options.beta1), "beta1", "in [0, 1)", options.beta1);
+  require(is_share(options.beta2), "beta2", "in [0, 1)", options.beta2);
+  require(options.epsilon > 0, "eps", "above 0", options.epsilon);
+  require(options.clip_norm >= 0, "clip-norm", "0 (off) or above", options.clip_norm);
+  require(options.clip_value >= 0, "clip-value", "0 (off) or above", options.clip_value);
+  check<UsageError>(!options.is_nesterov || options.momentum > 0,
+                    "optimizer: nesterov needs a momentum above 0");
+}
+
+}  // namespace
+
+std::vector<ParameterGroup> group_parameters(const std::vector<Named<Parameter>>& parameters,
+                                             const GroupingOptions& options) {
+  std::vector<ParameterGroup> groups;
+  for (const Named<Parameter>& parameter : parameters) {
+    if (!parameter.item->is_trained()) continue;
+    ParameterGroup wanted = group_for(parameter, options);
+    auto group = std::find_if(groups.begin(), groups.end(),
+                              [&](const auto& other) { return other.name() == wanted.name(); });
+    if (group == groups.end()) group = groups.insert(groups.end(), std::move(wanted));
+    group->parameters.push_back(parameter);
+  }
+  return groups;
+}
+
+Optimizer::Optimizer(std::vector<ParameterGroup> groups, const OptimizerOptions& options)
+    : parameters_(std::move(groups)),
+      options_(options),
+      is_held_(parameters_.groups().size(), false),
+      steps_(Tensor::zeros({static_cast<std::int64_t>(parameters_.groups().size())}, DType::i64)) {
+  check_options(options);
+  for (const ParameterGroup& group : parameters_.groups())
+    check<UsageError>(group.lr_factor >= 0 && group.weight_decay >= 0, "optimizer: group '",
+                      group.name(), "' has learning rate factor ", group.lr_factor,
+                      " and weight decay ", group.weight_decay, ", both must be 0 or above");
+  const bool is_sgd = options.kind == OptimizerOptions::Kind::sgd;
+  if (!is_sgd || options.momentum != 0) mean_ = parameters_.zeros_like_values();
+  if (!is_sgd) square_ = parameters_.zeros_like_values();
+}
+
+StepReport Optimizer::step(double learning_rate) {
+  Scope scope("optimizer");
+  check(std::isfinite(learning_rate) && learning_rate >= 0,
+        "optimizer: the learning rate must be 0 or above, got ", learning_rate);
+  std::vector<Tensor> gradients(is_held_.size());
+  for (std::size_t group = 0; group < gradients.size(); ++group)
+    if (!is_held_[group]) gradients[group] = parameters_.gathered_gradients(group);
+
+  StepReport report;
+  report.gradient_norm = gradient_norm(gradients);
+  if (!std::isfinite(report.gradient_norm)) fail_not_finite();
+  double norm = report.gradient_norm;
+  if (options_.clip_value > 0) {
+    for (Tensor& gradient : gradients) {
+      if (!gradient.is_defined()) continue;
+      launch("clip_value", gradient.device(), [&](auto device) {
+        kernel::at_least(device, gradient, -options_.clip_value, gradient);
+        kernel::at_most(device, gradient, options_.clip_value, gradient);
+      });
+    }
+    if (options_.clip_norm > 0) norm = gradient_norm(gradients);
+  }
+  if (options_.clip_norm > 0)
+    report.gradient_scale = std::min(1.0, options_.clip_norm / (norm + 1e-6));  // 1e-6 as in torch
+
+  for (std::size_t group = 0; group < gradients.size(); ++group)
+    if (!is_held_[group]) step_group(group, learning_rate, report.gradient_scale, gradients[group]);
+  return report;
+}
+
+double Optimizer::gradient_norm(std::vector<Tensor>& gradients) {
+  double squares = 0;
+  for (const Tensor& gradient : gradients)
+    if (gradient.is_defined()) squares += sum_of_squares(gradient);
+  return std::sqrt(squares);
+}
+
+void Optimizer::fail_not_finite() const {
+  std::string names;
+  int count = 0;
+  constexpr int kListed = 5;
+  for (const ParameterGroup& group : parameters_.groups())
+    for (const auto& [path, parameter] : group.parameters) {
+      if (!parameter->is_trained() || !parameter->gradient().is_defined()) continue;
+      if (std::isfinite(sum_of_squares(parameter->gradient()))) continue;
+      if (++count <= kListed) names += (count > 1 ? ", " : "") + path;
+    }
+  if (count > kListed) names += ", ...";
+  fail<NonFiniteError>("optimizer: the gradient is not finite in ", count, " parameters: ", names,
+                       "; no weight was changed");
+}
+
+void Optimizer::step_group(std::size_t group, double learning_rate, double gradient_scale,
+                           const Tensor& gradient) {
+  const ParameterGroup& settings = parameters_.groups()[group];
+  Tensor value = parameters_.group_of(parameters_.values(), group);
+  Tensor mean = mean_.is_defined() ? parameters_.group_of(mean_, group) : Tensor();
+  const std::int64_t count = ++steps_.data<std::int64_t>()[group];
+  if (options_.kind == OptimizerOptions::Kind::sgd) {
+    sgd_step({.learning_rate = learning_rate * settings.lr_factor,
+              .weight_decay = settings.weight_decay,
+              .momentum = options_.momentum,
+              .is_nesterov = options_.is_nesterov,
+              .gradient_scale = gradient_scale},
+             gradient, value, mean);
+    return;
+  }
+  Tensor square = parameters_.group_of(square_, group);
+  adam_step({.learning_rate = learning_rate * settings.lr_factor,
+             .weight_decay = settings.weight_decay,
+             .beta1 = options_.beta1,
+             .beta2 = options_.beta2,
+             .epsilon = options_.epsilon,
+             .is_decoupled = options_.kind == OptimizerOptions::Kind::adamw,
+             .step = count,
+             .gradient_scale = gradient_scale},
+            gradient, value, mean, square);
+}
+
+void Optimizer::hold(std::string_view part, bool is_held) {
+  const auto& groups = parameters_.groups();
+  for (std::size_t i = 0; i < groups.size(); ++i) {
+    if (groups[i].part != part) continue;
+    is_held_[i] = is_held;
+    for (const Named<Parameter>& parameter : groups[i].parameters)
+      parameter.item->set_trained(!is_held);
+  }
+}
+
+std::vector<std::vector<std::string>> Optimizer::table() const {
+  std::vector<std::vector<std::string>> rows{
+      {"group", "tensors", "elements", "lr factor", "weight decay"}};
+  for (const ParameterGroup& group : parameters_.groups())
+    rows.push_back({group.name(), fmt::format("{}", group.parameters.size()),
+                    fmt::format("{}", parameters_.numel(group)), fmt::format("{}", group.lr_factor),
+                    fmt::format("{}", group.weight_decay)});
+  return rows;
+}
+
+TensorMap Optimizer::state() const {
+  TensorMap tensors{{"optimizer.steps", steps_}};
+  const bool is_sgd = options_.kind == OptimizerOptions::Kind::sgd;
+  if (mean_.is_defined())
+    tensors.merge(parameters_.named(mean_, is_sgd ? "optimizer.velocity." : "optimizer.mean."));
+  if (square_.is_defined()) tensors.merge(parameters_.named(square_, "optimizer.square."));
+  return tensors;
+}
+
+}  // namespace proxent
