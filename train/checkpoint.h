@@ -14,11 +14,11 @@ namespace proxent {
 
 // What weights come from; the metadata of a weights file.
 struct CheckpointInfo {
-  std::string arch;    // "resnet18"
-  std::string config;  // the whole configuration, TOML
+  std::string arch = {};    // "resnet18"
+  std::string config = {};  // the whole configuration, TOML
   std::int64_t step = 0;
-  std::int64_t epoch = 0;  // epochs done
-  std::string metric;      // what chose these weights, "r@1 (val)"; empty: nothing did
+  std::int64_t epoch = 0;   // epochs done
+  std::string metric = {};  // what chose these weights, "r@1 (val)"; empty: nothing did
   double value = std::numeric_limits<double>::quiet_NaN();  // of the metric
 };
 TextMap to_texts(const CheckpointInfo& info);
@@ -31,8 +31,8 @@ struct Progress {
   std::int64_t epoch = 0;  // whole epochs
   std::int64_t batch = 0;  // batches of the epoch under way
   std::int64_t images = 0;
-  double seconds = 0;          // of training, over all sittings
-  std::optional<double> best;  // value of the metric that chooses
+  double seconds = 0;                         // of training, over all sittings
+  std::optional<double> best = std::nullopt;  // value of the metric that chooses
   std::int64_t best_epoch = 0;
   bool operator==(const Progress&) const = default;
 };
@@ -42,8 +42,8 @@ Progress progress_of(const TextMap& texts, const std::string& origin);  // throw
 // A state: tensors that share memory with their owners (model_state, Optimizer::state,
 // WeightAverage::state), so that writing them saves and copying into them restores.
 struct TrainingState {
-  TensorMap tensors;
-  TextMap texts;  // Progress, configuration, whatever else the trainer wants back
+  TensorMap tensors = {};
+  TextMap texts = {};  // Progress, configuration, whatever else the trainer wants back
 };
 
 // Parameters and buffers as they lie in memory, as "model.<path>".

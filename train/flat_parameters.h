@@ -16,7 +16,7 @@ struct ParameterGroup {
   double lr_factor = 1;        // times the schedule's learning rate
   double weight_decay = 0;     // per unit of learning rate
   bool is_decay_free = false;  // split off its part, to have no decay
-  std::vector<Named<Parameter>> parameters;
+  std::vector<Named<Parameter>> parameters = {};
 
   std::string name() const { return is_decay_free ? part + " (no decay)" : part; }
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <tuple>
 #include <utility>
 
 #include "tensor/optimizer_step.h"
@@ -64,6 +65,10 @@ std::vector<ParameterGroup> group_parameters(const std::vector<Named<Parameter>>
     if (group == groups.end()) group = groups.insert(groups.end(), std::move(wanted));
     group->parameters.push_back(parameter);
   }
+  // By part (the alphabet's order is the network's), what decays first.
+  std::sort(groups.begin(), groups.end(), [](const auto& a, const auto& b) {
+    return std::tie(a.part, a.is_decay_free) < std::tie(b.part, b.is_decay_free);
+  });
   return groups;
 }
 

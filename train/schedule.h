@@ -10,13 +10,13 @@ namespace proxent {
 struct ScheduleOptions {
   enum class Kind { constant, step, milestones, cosine };
   Kind kind = Kind::cosine;
-  double learning_rate = 1e-4;           // the peak
-  double min_learning_rate = 0;          // cosine ends here
-  std::int64_t total_steps = 1;          // cosine: its end
-  std::int64_t warmup_steps = 0;         // linear rise before the peak
-  std::int64_t decay_every = 0;          // step: in steps
-  std::vector<std::int64_t> milestones;  // in steps, rising
-  double gamma = 0.1;                    // step, milestones: the factor at each
+  double learning_rate = 1e-4;                // the peak
+  double min_learning_rate = 0;               // cosine ends here
+  std::int64_t total_steps = 1;               // cosine: its end
+  std::int64_t warmup_steps = 0;              // linear rise before the peak
+  std::int64_t decay_every = 0;               // step: in steps
+  std::vector<std::int64_t> milestones = {};  // in steps, rising
+  double gamma = 0.1;                         // step, milestones: the factor at each
 };
 
 // Throws UsageError naming what is out of range.

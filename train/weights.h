@@ -18,7 +18,7 @@ struct LoadOptions {
   bool is_partial = false;         // accept missing, unexpected and mis-shaped tensors
   // Below these paths tensors may be missing (a new head), or may be in the file without a place in
   // the tree (a classifier, another run's proxies), without being refused.
-  std::vector<std::string> may_be_missing;
+  std::vector<std::string> may_be_missing = {};
   std::vector<std::string> may_be_unused = {"fc", "proxies"};
 };
 

@@ -1,0 +1,139 @@
+#include "train/checkpoint.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/temp_folder.h"
+
+namespace proxent {
+namespace {
+
+template <class F>
+std::string complaint(F&& f) {
+  try {
+    f();
+    return "";
+  } catch (const DataError& error) {
+    return error.message();
+  }
+}
+
+std::vector<std::string> names_in(const std::filesystem::path& folder) {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(folder))
+    names.push_back(entry.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+TEST_SUITE("checkpoint") {
+  TEST_CASE("what a weights file is from reads back exactly") {
+    const CheckpointInfo info{.arch = "resnet18",
+                              .config = "[optim]\nlr = 1e-4 # \"quoted\"\n",
+                              .step = 1200,
+                              .epoch = 3,
+                              .metric = "r@1 (val)",
+                              .value = 0.1 + 0.2};
+    const CheckpointInfo back = checkpoint_info(to_texts(info), "f");
+    CHECK(back.arch == info.arch);
+    CHECK(back.config == info.config);
+    CHECK(back.step == 1200);
+    CHECK(back.epoch == 3);
+    CHECK(back.metric == info.metric);
+    CHECK(back.value == info.value);
+    CHECK(std::isnan(checkpoint_info(to_texts(CheckpointInfo{}), "f").value));
+    CHECK(to_texts(info).at("format") == "pt");
+
+    CHECK(complaint([] {
+            checkpoint_info({{"format", "pt"}}, "w.safetensors");
+          }) == "w.safetensors: the metadata lack 'arch'; proxent did not write this file");
+    TextMap texts = to_texts(info);
+    texts["step"] = "12x";
+    CHECK(complaint([&] { checkpoint_info(texts, "f"); }) ==
+          "f: the metadata 'step' should be a number, got '12x'");
+    texts["step"] = "-1";
+    CHECK(complaint([&] { checkpoint_info(texts, "f"); }) ==
+          "f: the metadata 'step' is negative: -1");
+    texts["step"] = "99999999999999999999";
+    CHECK(complaint([&] { checkpoint_info(texts, "f"); }) != "");
+  }
+
+  TEST_CASE("progress reads back exactly, with and without a best value") {
+    Progress progress{.step = 7, .epoch = 2, .batch = 3, .images = 840, .seconds = 1.0 / 3};
+    CHECK(progress_of(to_texts(progress), "f") == progress);
+    progress.best = 0.7;
+    progress.best_epoch = 1;
+    CHECK(progress_of(to_texts(progress), "f") == progress);
+  }
+
+  TEST_CASE("a state restores all or nothing") {
+    const auto state = [](double value) {
+      return TensorMap{{"a", Tensor::full({2}, DType::f32, value)},
+                       {"b", Tensor::full({3}, DType::i64, value)}};
+    };
+    const TempFolder folder;
+    const auto path = folder.path() / "last.state";
+    write_state(path, {state(5), {{"sampler", "12"}}});
+    const TrainingState read = read_state(path);
+    CHECK(read.texts == TextMap{{"sampler", "12"}});
+    TensorMap into = state(1);
+    restore(into, read.tensors, "f");
+    CHECK(into.at("a").to_vector<float>() == std::vector<float>{5, 5});
+    CHECK(into.at("b").to_vector<std::int64_t>() == std::vector<std::int64_t>{5, 5, 5});
+
+    TensorMap wrong = state(9);
+    wrong["b"] = Tensor::full({4}, DType::i64, 9);
+    wrong["c"] = Tensor::full({1}, DType::f32, 9);
+    into.emplace("d", Tensor::full({1}, DType::f32, 9));
+    CHECK(complaint([&] { restore(into, wrong, "f"); }) ==
+          "f: this state is of another configuration, nothing was restored\n"
+          "  differs: b, expected (3) i64, got (4) i64\n"
+          "  missing: d\n"
+          "  unexpected: c");
+    CHECK(into.at("a").to_vector<float>() == std::vector<float>{5, 5});
+  }
+
+  TEST_CASE("weights are not taken for a state") {
+    const TempFolder folder;
+    const auto path = folder.path() / "last.safetensors";
+    write_safetensors(path, {}, {{"format", "pt"}});
+    CHECK(complaint([&] { read_state(path); }) ==
+          path.string() + ": not the state of a run; resume from ckpt/last.state");
+    write_safetensors(path, {});
+    CHECK(complaint([&] { read_state(path); }) != "");
+  }
+
+  TEST_CASE("the folder keeps last, best and the newest few steps") {
+    const TempFolder folder;
+    const auto ckpt = folder.path() / "run" / "ckpt";
+    CheckpointFolder files(ckpt, 2);
+    folder.write("run/ckpt/step-mine.safetensors", std::string_view("not ours to remove"));
+    const auto weights = [](double value) {
+      return TensorMap{{"w", Tensor::full({2}, DType::f32, value)}};
+    };
+    for (const std::int64_t step : {90'000'000, 100'000'000, 110'000'000}) {
+      files.save_last(weights(static_cast<double>(step)), {.step = step}, {weights(1), {}});
+      if (step == 100'000'000) files.save_best(weights(2), {.step = step});
+    }
+    CHECK(names_in(ckpt) == std::vector<std::string>{"best.safetensors", "last.safetensors",
+                                                     "last.state", "step-100000000.safetensors",
+                                                     "step-110000000.safetensors",
+                                                     "step-mine.safetensors"});
+    const SafetensorsFile last = read_safetensors(files.last_weights());
+    CHECK(last.tensors.at("w").to_vector<float>()[0] == 110'000'000);
+    CHECK(checkpoint_info(last.metadata, "f").step == 110'000'000);
+    CHECK(read_safetensors(files.best_weights()).tensors.at("w").to_vector<float>()[0] == 2);
+
+    CheckpointFolder plain(folder.path() / "plain");
+    plain.save_last(weights(1), {.step = 1}, {weights(1), {}});
+    CHECK(names_in(folder.path() / "plain") ==
+          std::vector<std::string>{"last.safetensors", "last.state"});
+    folder.write("file", std::string_view("x"));
+    CHECK(complaint([&] { CheckpointFolder(folder.path() / "file" / "ckpt"); }) != "");
+  }
+}
+
+}  // namespace
+}  // namespace proxent

@@ -1,0 +1,480 @@
+#include "train/optimizer.h"
+
+#include <doctest/doctest.h>
+#include <omp.h>
+
+#include <cmath>
+#include <cstring>
+#include <deque>
+#include <limits>
+
+#include "tensor/optimizer_step.h"
+#include "train/checkpoint.h"
+#include "train/weight_average.h"
+
+namespace proxent {
+namespace {
+
+using Kind = OptimizerOptions::Kind;
+
+Tensor random_tensor(Shape shape, DType dtype, std::uint64_t stream, double low = -1,
+                     double high = 1) {
+  Tensor x(shape, dtype);
+  fill_uniform(x, Philox(11, stream), low, high);
+  return x;
+}
+
+bool is_same(const Tensor& a, const Tensor& b) {
+  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
+         (a.numel() == 0 || std::memcmp(a.raw(), b.raw(), a.bytes()) == 0);
+}
+
+// A small tree with every role: a trunk, a head and a loss's proxies.
+struct Layer : Module {
+  Layer(Module* parent, std::string name, std::int64_t n, DType dtype, std::uint64_t stream)
+      : Module(parent, std::move(name)),
+        weight(this, "weight", Role::weight, random_tensor({n, 3}, dtype, stream)),
+        bias(this, "bias", Role::bias, random_tensor({n}, dtype, stream + 1)) {}
+  Parameter weight, bias;
+};
+struct Tree : Module {
+  explicit Tree(DType dtype = DType::f64)
+      : Module(nullptr, "tree"),
+        conv(this, "conv", 5, dtype, 1),
+        scale(this, "scale", Role::norm, random_tensor({5}, dtype, 3)),
+        mean(this, "running_mean", random_tensor({5}, dtype, 4)),
+        embedding(this, "embedding", 2, dtype, 5),
+        proxies(this, "proxies", Role::proxies, random_tensor({4, 2, 3}, dtype, 7)) {}
+  Layer conv;
+  Parameter scale;
+  Buffer mean;
+  Layer embedding;
+  Parameter proxies;
+};
+
+// Leaves d/dp of sum_p |p|^2 / 2 times `factor`, that is factor * p, on every trained parameter.
+void leave_gradients(Module& tree, double factor = 1) {
+  for (const auto& [path, parameter] : tree.parameters()) {
+    if (!parameter->is_trained()) continue;
+    Tape tape;
+    const Variable y = square(*parameter);
+    tape.backward(y, Tensor::full(y.shape(), y.dtype(), factor / 2));
+  }
+}
+
+TensorMap values(Module& tree) {
+  TensorMap copies;
+  for (const auto& [path, parameter] : tree.parameters())
+    copies.emplace(path, parameter->value().clone());
+  return copies;
+}
+
+struct Sgd {
+  double rate, decay, momentum;
+  bool is_nesterov;
+};
+
+TEST_SUITE("optimizer") {
+  TEST_CASE("sgd_step follows torch.optim.SGD's formula") {
+    for (const Sgd& o : {Sgd{0.1, 0, 0, false}, Sgd{0.1, 0.2, 0, false}, Sgd{0.1, 0.2, 0.9, false},
+                         Sgd{0.1, 0.2, 0.9, true}})
+      for (const DType dtype : {DType::f64, DType::f32})
+        for (const std::int64_t n : {0, 1, 17, 40'000}) {
+          CAPTURE(n);
+          Tensor x = random_tensor({n}, dtype, 1), v = Tensor::zeros({n}, dtype);
+          auto expected = x.to_vector<double>();
+          std::vector<double> velocity(expected.size(), 0.0);
+          for (int step = 0; step < 3; ++step) {
+            const Tensor g = random_tensor({n}, dtype, 10 + step);
+            sgd_step({.learning_rate = o.rate,
+                      .weight_decay = o.decay,
+                      .momentum = o.momentum,
+                      .is_nesterov = o.is_nesterov,
+                      .gradient_scale = 0.5},
+                     g, x, v);
+            const auto gradient = g.to_vector<double>();
+            for (std::size_t i = 0; i < expected.size(); ++i) {
+              const double slope = 0.5 * gradient[i] + o.decay * expected[i];
+              velocity[i] = o.momentum * velocity[i] + slope;
+              expected[i] -= o.rate * (o.is_nesterov ? slope + o.momentum * velocity[i]
+                                       : o.momentum  ? velocity[i]
+                                                     : slope);
+            }
+          }
+          // Three steps of a few roundings each, on values of at most 2.
+          const double tolerance = dtype == DType::f64 ? 1e-14 : 2e-6;
+          const auto got = x.to_vector<double>();
+          double worst = 0;
+          for (std::size_t i = 0; i < got.size(); ++i)
+            worst = std::max(worst, std::abs(got[i] - expected[i]));
+          CHECK(worst < tolerance);
+        }
+  }
+
+  TEST_CASE("adam_step follows torch.optim.AdamW's and Adam's formulas") {
+    for (const bool is_decoupled : {true, false})
+      for (const DType dtype : {DType::f64, DType::f32})
+        for (const std::int64_t n : {0, 1, 17, 40'000}) {
+          CAPTURE(n);
+          Tensor x = random_tensor({n}, dtype, 1), m = Tensor::zeros({n}, dtype), s = m.clone();
+          auto expected = x.to_vector<double>();
+          std::vector<double> mean(expected.size(), 0.0), square = mean;
+          for (int step = 1; step <= 4; ++step) {
+            const Tensor g = random_tensor({n}, dtype, 10 + step);
+            adam_step({.learning_rate = 0.01,
+                       .weight_decay = 0.3,
+                       .beta1 = 0.8,
+                       .beta2 = 0.95,
+                       .epsilon = 1e-6,
+                       .is_decoupled = is_decoupled,
+                       .step = step,
+                       .gradient_scale = 0.5},
+                      g, x, m, s);
+            const auto gradient = g.to_vector<double>();
+            for (std::size_t i = 0; i < expected.size(); ++i) {
+              const double slope = 0.5 * gradient[i] + (is_decoupled ? 0 : 0.3 * expected[i]);
+              if (is_decoupled) expected[i] *= 1 - 0.01 * 0.3;
+              mean[i] = 0.8 * mean[i] + 0.2 * slope;
+              square[i] = 0.95 * square[i] + 0.05 * slope * slope;
+              const double mean_hat = mean[i] / (1 - std::pow(0.8, step));
+              const double square_hat = square[i] / (1 - std::pow(0.95, step));
+              expected[i] -= 0.01 * mean_hat / (std::sqrt(square_hat) + 1e-6);
+            }
+          }
+          const double tolerance = dtype == DType::f64 ? 1e-13 : 2e-6;
+          const auto got = x.to_vector<double>();
+          double worst = 0;
+          for (std::size_t i = 0; i < got.size(); ++i)
+            worst = std::max(worst, std::abs(got[i] - expected[i]));
+          CHECK(worst < tolerance);
+        }
+  }
+
+  TEST_CASE("the norm is exact to double precision and the same for any number of threads") {
+    for (const std::int64_t n : {0, 1, 1000, 100'003}) {
+      const Tensor x = random_tensor({n}, DType::f32, 3);
+      double expected = 0;
+      for (const double v : x.to_vector<double>()) expected += v * v;
+      const double got = sum_of_squares(x);
+      CHECK(got == doctest::Approx(expected).epsilon(1e-13));
+      const int threads = omp_get_max_threads();
+      for (const int t : {1, 3}) {
+        omp_set_num_threads(t);
+        CHECK(sum_of_squares(x) == got);
+      }
+      omp_set_num_threads(threads);
+    }
+    CHECK(std::isinf(
+        sum_of_squares(Tensor::from<float>({2}, {1, std::numeric_limits<float>::infinity()}))));
+    // Squares beyond float's range are no overflow.
+    CHECK(sum_of_squares(Tensor::full({4}, DType::f32, 1e30)) == doctest::Approx(4e60));
+  }
+
+  TEST_CASE("roles and paths decide the groups") {
+    Tree tree;
+    const auto names = [](const std::vector<ParameterGroup>& groups) {
+      std::string text;
+      for (const auto& group : groups) {
+        text += group.name() + ":";
+        for (const auto& parameter : group.parameters) text += " " + parameter.path;
+        text += "; ";
+      }
+      return text;
+    };
+    CHECK(names(group_parameters(tree.parameters(), {.weight_decay = 0.1})) ==
+          "backbone: conv.weight; backbone (no decay): scale conv.bias; head: embedding.weight; "
+          "head (no decay): embedding.bias; proxies: proxies; ");
+    CHECK(names(group_parameters(tree.parameters(), {.weight_decay = 0})) ==
+          "backbone: scale conv.weight conv.bias; head: embedding.weight embedding.bias; "
+          "proxies: proxies; ");
+    CHECK(names(group_parameters(tree.parameters(), {.weight_decay = 0.1,
+                                                     .decays_norms = true,
+                                                     .decays_biases = true,
+                                                     .head_paths = {"emb"}})) ==
+          "backbone: scale conv.weight conv.bias embedding.weight embedding.bias; "
+          "proxies: proxies; ");
+
+    tree.conv.bias.set_trained(false);
+    Optimizer optimizer(group_parameters(tree.parameters(), {.weight_decay = 0.1,
+                                                             .head_lr_factor = 2,
+                                                             .proxy_lr_factor = 100,
+                                                             .proxy_weight_decay = 0.5}),
+                        {});
+    CHECK(optimizer.table() == std::vector<std::vector<std::string>>{
+                                   {"group", "tensors", "elements", "lr factor", "weight decay"},
+                                   {"backbone", "1", "15", "1", "0.1"},
+                                   {"backbone (no decay)", "1", "5", "1", "0"},
+                                   {"head", "1", "6", "2", "0.1"},
+                                   {"head (no decay)", "1", "2", "2", "0"},
+                                   {"proxies", "1", "24", "100", "0.5"}});
+  }
+
+  TEST_CASE("a step moves every parameter by its group's rate and decay") {
+    Tree tree;
+    Optimizer optimizer(
+        group_parameters(tree.parameters(), {.weight_decay = 0.1, .proxy_lr_factor = 10}),
+        {.kind = Kind::sgd, .momentum = 0});
+    const TensorMap before = values(tree);
+    leave_gradients(tree);
+    const StepReport report = optimizer.step(0.01);
+    double squares = 0;
+    for (const auto& [path, parameter] : tree.parameters()) {
+      CAPTURE(path);
+      const auto old = before.at(path).to_vector<double>();
+      const auto now = parameter->value().to_vector<double>();
+      const double rate = path == "proxies" ? 0.1 : 0.01;
+      const double decay = path.ends_with("weight") ? 0.1 : 0;
+      for (std::size_t i = 0; i < old.size(); ++i) {
+        CHECK(now[i] == doctest::Approx(old[i] - rate * (1 + decay) * old[i]).epsilon(1e-12));
+        CHECK(now[i] != old[i]);
+        squares += old[i] * old[i];
+      }
+    }
+    CHECK(report.gradient_norm == doctest::Approx(std::sqrt(squares)).epsilon(1e-12));
+    CHECK(report.gradient_scale == 1);
+  }
+
+  TEST_CASE("parameters live in one row, and gradients that arrive later replace stale ones") {
+    Tree tree;
+    Optimizer optimizer(group_parameters(tree.parameters(), {}),
+                        {.kind = Kind::sgd, .momentum = 0});
+    for (const auto& [path, parameter] : tree.parameters()) {
+      CHECK(parameter->value().storage() == optimizer.parameters().values().storage());
+      CHECK(reinterpret_cast<std::uintptr_t>(parameter->value().raw()) % 64 == 0);
+    }
+    leave_gradients(tree);
+    CHECK(tree.conv.weight.gradient().storage() == tree.proxies.gradient().storage());
+    const double full = optimizer.step(0).gradient_norm;
+    // The same again after clearing: nothing was added to what the row still held.
+    optimizer.zero_gradients();
+    CHECK_FALSE(tree.proxies.gradient().is_defined());
+    leave_gradients(tree);
+    CHECK(optimizer.step(0).gradient_norm == full);
+    // Without clearing, two backward passes add up.
+    leave_gradients(tree);
+    CHECK(optimizer.step(0).gradient_norm == doctest::Approx(2 * full).epsilon(1e-12));
+  }
+
+  TEST_CASE("a parameter that no gradient reached counts as zero gradient") {
+    Tree tree;
+    Optimizer optimizer(group_parameters(tree.parameters(), {.weight_decay = 0}),
+                        {.kind = Kind::sgd, .momentum = 0});
+    leave_gradients(tree);
+    optimizer.step(0.1);
+    optimizer.zero_gradients();
+    const TensorMap before = values(tree);
+    CHECK(optimizer.step(0.1).gradient_norm == 0);
+    for (const auto& [path, parameter] : tree.parameters())
+      CHECK(is_same(parameter->value(), before.at(path)));
+  }
+
+  TEST_CASE("a held part costs no gradient, keeps still, and goes on where it stood") {
+    Tree tree;
+    Optimizer optimizer(group_parameters(tree.parameters(), {.weight_decay = 0.1}),
+                        {.kind = Kind::adamw});
+    leave_gradients(tree);
+    optimizer.step(0.01);
+    const TensorMap before = values(tree);
+    const auto state_before = optimizer.state().at("optimizer.mean.conv.weight").clone();
+    optimizer.hold("backbone", true);
+    CHECK_FALSE(tree.conv.weight.is_trained());
+    CHECK(tree.embedding.weight.is_trained());
+    for (int step = 0; step < 2; ++step) {
+      optimizer.zero_gradients();
+      leave_gradients(tree);
+      optimizer.step(0.01);
+    }
+    for (const char* path : {"conv.weight", "conv.bias", "scale"})
+      CHECK(is_same(values(tree).at(path), before.at(path)));
+    CHECK_FALSE(is_same(values(tree).at("embedding.weight"), before.at("embedding.weight")));
+    CHECK(is_same(optimizer.state().at("optimizer.mean.conv.weight"), state_before));
+
+    optimizer.hold("backbone", false);
+    CHECK(tree.conv.weight.is_trained());
+    optimizer.zero_gradients();
+    leave_gradients(tree);
+    CHECK(tree.conv.weight.gradient().storage() == tree.proxies.gradient().storage());
+    optimizer.step(0.01);
+    CHECK_FALSE(is_same(values(tree).at("conv.weight"), before.at("conv.weight")));
+    CHECK(tree.conv.weight.value().storage() == optimizer.parameters().values().storage());
+    // Groups: backbone, backbone (no decay), head, head (no decay), proxies.
+    CHECK(optimizer.state().at("optimizer.steps").to_vector<std::int64_t>() ==
+          std::vector<std::int64_t>{2, 2, 4, 4, 4});
+  }
+
+  TEST_CASE("clipping by norm scales all gradients together") {
+    Tree clipped, plain;
+    Optimizer a(group_parameters(clipped.parameters(), {.weight_decay = 0}),
+                {.kind = Kind::sgd, .momentum = 0, .clip_norm = 0.5});
+    Optimizer b(group_parameters(plain.parameters(), {.weight_decay = 0}),
+                {.kind = Kind::sgd, .momentum = 0});
+    leave_gradients(clipped);
+    const StepReport report = a.step(0.1);
+    REQUIRE(report.gradient_norm > 0.5);
+    CHECK(report.gradient_scale == doctest::Approx(0.5 / (report.gradient_norm + 1e-6)));
+    leave_gradients(plain, report.gradient_scale);
+    CHECK(b.step(0.1).gradient_norm == doctest::Approx(0.5).epsilon(1e-5));
+    for (const auto& [path, value] : values(plain)) {
+      const auto x = value.to_vector<double>(), y = values(clipped).at(path).to_vector<double>();
+      for (std::size_t i = 0; i < x.size(); ++i)
+        CHECK(x[i] == doctest::Approx(y[i]).epsilon(1e-12));
+    }
+    // Small gradients are left alone.
+    a.zero_gradients();
+    leave_gradients(clipped, 1e-3);
+    CHECK(a.step(0.1).gradient_scale == 1);
+  }
+
+  TEST_CASE("clipping by value bounds every element; the norm is reported from before") {
+    Tree tree;
+    Optimizer optimizer(group_parameters(tree.parameters(), {.weight_decay = 0}),
+                        {.kind = Kind::sgd, .momentum = 0, .clip_value = 0.25});
+    const TensorMap before = values(tree);
+    leave_gradients(tree);
+    double squares = 0;
+    const double norm = optimizer.step(1).gradient_norm;
+    for (const auto& [path, value] : values(tree)) {
+      const auto old = before.at(path).to_vector<double>(), now = value.to_vector<double>();
+      for (std::size_t i = 0; i < old.size(); ++i) {
+        CHECK(now[i] == doctest::Approx(old[i] - std::clamp(old[i], -0.25, 0.25)).epsilon(1e-12));
+        squares += old[i] * old[i];
+      }
+    }
+    CHECK(norm == doctest::Approx(std::sqrt(squares)).epsilon(1e-12));
+  }
+
+  TEST_CASE("a gradient that is not finite is named, and nothing moves") {
+    Tree tree;
+    Optimizer optimizer(group_parameters(tree.parameters(), {}), {.clip_value = 1});
+    leave_gradients(tree);
+    Tensor gradient = tree.embedding.bias.gradient();
+    gradient.data<double>()[1] = std::numeric_limits<double>::quiet_NaN();
+    const TensorMap before = values(tree);
+    std::string text;
+    try {
+      optimizer.step(0.1);
+    } catch (const NonFiniteError& error) {
+      text = error.message();
+    }
+    CHECK(text ==
+          "optimizer: the gradient is not finite in 1 parameters: embedding.bias; no weight was "
+          "changed");
+    for (const auto& [path, value] : before) CHECK(is_same(value, values(tree).at(path)));
+  }
+
+  TEST_CASE("AdamW, Adam, SGD and Nesterov bring a quadratic down") {
+    for (const Kind kind : {Kind::sgd, Kind::adam, Kind::adamw}) {
+      Tree tree(DType::f32);
+      Optimizer optimizer(group_parameters(tree.parameters(), {}),
+                          {.kind = kind, .is_nesterov = kind == Kind::sgd});
+      double first = 0, last = 0;
+      for (int step = 0; step < 200; ++step) {
+        optimizer.zero_gradients();
+        leave_gradients(tree);
+        last = optimizer.step(0.02).gradient_norm;
+        if (step == 0) first = last;
+      }
+      CHECK(last < 0.05 * first);
+    }
+  }
+
+  TEST_CASE("state restored into a new optimizer continues bit for bit") {
+    for (const Kind kind : {Kind::sgd, Kind::adamw}) {
+      const auto run = [&](int from, int to, Tree& tree, Optimizer& optimizer,
+                           WeightAverage& average) {
+        for (int step = from; step < to; ++step) {
+          optimizer.zero_gradients();
+          leave_gradients(tree, 1 + 0.1 * step);
+          optimizer.step(0.01);
+          average.update();
+        }
+      };
+      const auto state = [](Tree& tree, Optimizer& optimizer, WeightAverage& average) {
+        TensorMap tensors = model_state({&tree});
+        tensors.merge(optimizer.state());
+        tensors.merge(average.state());
+        return tensors;
+      };
+      const GroupingOptions grouping{.weight_decay = 0.1};
+      Tree whole, first, second;
+      Optimizer a(group_parameters(whole.parameters(), grouping), {.kind = kind});
+      WeightAverage average_a(a.parameters(), whole.buffers(), {});
+      run(0, 6, whole, a, average_a);
+
+      Optimizer b(group_parameters(first.parameters(), grouping), {.kind = kind});
+      WeightAverage average_b(b.parameters(), first.buffers(), {});
+      run(0, 3, first, b, average_b);
+      TensorMap saved;
+      for (const auto& [name, tensor] : state(first, b, average_b))
+        saved.emplace(name, tensor.clone());
+
+      Optimizer c(group_parameters(second.parameters(), grouping), {.kind = kind});
+      WeightAverage average_c(c.parameters(), second.buffers(), {});
+      run(0, 1, second, c, average_c);  // other values, which restoring must replace
+      restore(state(second, c, average_c), saved, "saved");
+      run(3, 6, second, c, average_c);
+      for (const auto& [name, tensor] : state(whole, a, average_a)) {
+        CAPTURE(name);
+        CHECK(is_same(tensor, state(second, c, average_c).at(name)));
+      }
+    }
+  }
+
+  TEST_CASE("averaged weights follow the formula and change places with the weights") {
+    Tree tree;
+    Optimizer optimizer(group_parameters(tree.parameters(), {}), {.kind = Kind::sgd});
+    WeightAverage average(optimizer.parameters(), tree.buffers(),
+                          {.decay = 0.9, .has_warmup = true});
+    double weight = tree.proxies.value().to_vector<double>()[5];
+    double buffer = tree.mean.value().to_vector<double>()[2];
+    for (int n = 1; n <= 100; ++n) {
+      leave_gradients(tree);
+      optimizer.step(0.001);
+      tree.mean.mutable_value().fill(n);
+      average.update();
+      const double decay = std::min(0.9, (1.0 + n) / (10.0 + n));
+      weight += (1 - decay) * (tree.proxies.value().to_vector<double>()[5] - weight);
+      buffer += (1 - decay) * (n - buffer);
+    }
+    const TensorMap before = values(tree);
+    {
+      const UseAverage use(&average);
+      CHECK(average.is_swapped());
+      CHECK(tree.proxies.value().to_vector<double>()[5] == doctest::Approx(weight).epsilon(1e-12));
+      CHECK(tree.mean.value().to_vector<double>()[2] == doctest::Approx(buffer).epsilon(1e-12));
+      CHECK_THROWS_AS(average.update(), Error);
+    }
+    for (const auto& [path, value] : before) CHECK(is_same(value, values(tree).at(path)));
+    CHECK(tree.mean.value().to_vector<double>()[2] == 100);
+    const UseAverage nothing(nullptr);
+    CHECK_THROWS_AS(WeightAverage(optimizer.parameters(), {}, {.decay = 1}), UsageError);
+  }
+
+  TEST_CASE("what cannot be optimized is refused") {
+    Tree tree, other;
+    const auto groups = group_parameters(tree.parameters(), {});
+    CHECK_THROWS_AS(Optimizer({}, {}), Error);
+    CHECK_THROWS_AS(Optimizer(groups, {.momentum = 1}), UsageError);
+    CHECK_THROWS_AS(Optimizer(groups, {.beta2 = -0.1}), UsageError);
+    CHECK_THROWS_AS(Optimizer(groups, {.epsilon = 0}), UsageError);
+    CHECK_THROWS_AS(Optimizer(groups, {.clip_norm = -1}), UsageError);
+    CHECK_THROWS_AS(Optimizer(groups, {.momentum = 0, .is_nesterov = true}), UsageError);
+    CHECK_THROWS_AS(Optimizer({{"a", -1, 0, false, other.parameters()}}, {}), UsageError);
+    auto twice = tree.parameters();
+    twice.push_back(twice.front());
+    CHECK_THROWS_AS(Optimizer({{"a", 1, 0, false, twice}}, {}), Error);
+    auto mixed = tree.parameters();
+    Tree single(DType::f32);
+    mixed.push_back({"single", &single.proxies});
+    CHECK_THROWS_AS(Optimizer({{"a", 1, 0, false, mixed}}, {}), Error);
+
+    Optimizer optimizer(groups, {});
+    CHECK_THROWS_AS(optimizer.step(-1), Error);
+    CHECK_THROWS_AS(optimizer.step(NAN), Error);
+    const Optimizer thief(groups, {});  // takes the parameters over
+    CHECK_THROWS_AS(optimizer.step(0.1), Error);
+  }
+}
+
+}  // namespace
+}  // namespace proxent
