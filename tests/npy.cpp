@@ -153,10 +153,10 @@ TEST_SUITE("npy") {
   TEST_CASE("damaged headers never crash the reader") {
     const TempFolder folder;
     const std::string whole = npy(dict("<f4", "(2, 3)"), raw<float>({1, 2, 3, 4, 5, 6}));
-    for (std::size_t size = 0; size < whole.size(); ++size)
+    for (std::size_t size = 0; size < whole.size(); size += 3)
       CHECK(complaint(folder, whole.substr(0, size)) != "");
     Philox random(7, 0);
-    for (int round = 0; round < 2000; ++round) {
+    for (int round = 0; round < 300; ++round) {
       std::string bytes = whole;
       bytes[random.below(70)] = static_cast<char>(random());
       complaint(folder, bytes);
