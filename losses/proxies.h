@@ -1,0 +1,88 @@
+// The trained side of the multi-proxy entropy loss: the proxies as a module, and how they are used.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "autograd/module.h"
+#include "losses/multi_proxy_entropy.h"
+
+namespace proxent {
+
+// How proxies start, each drawn on its own: equal proxies of a class would get equal gradients and
+// stay equal for ever.
+enum class ProxyInit {
+  normal,   // randn / 8, as ProxyNCA++
+  kaiming,  // normal with deviation sqrt(2 / (C K)), as Proxy-Anchor:
+            // kaiming_normal_(mode="fan_out")
+};
+enum class LossForm { fused, composed };
+
+struct ProxyOptions {
+  std::int64_t classes = 0, per_class = 4, dim = 512;  // C, K, D; each 1 or more
+  ProxyInit init = ProxyInit::normal;
+  std::uint64_t seed = 0;
+  LossForm form = LossForm::fused;
+  double usage_rate = 0.05;  // of the running average behind the usage term, in [0, 1]
+};
+
+// multi_proxy_entropy() against proxies of its own.
+class MultiProxyEntropyLoss : public Module {
+ public:
+  // Throws UsageError for options that are out of range.
+  MultiProxyEntropyLoss(Module* parent, std::string name, const ProxyOptions& shape,
+                        const MultiProxyEntropyOptions& options = {});
+
+  Parameter proxies;            // (C, K, D) f32, not normalised
+  std::optional<Buffer> usage;  // (C, K): average of q per class; only with weight_usage > 0
+
+  // The loss of embeddings (B, D) with labels (B). While training it also moves `usage` towards
+  // this batch's assignments, after they were used.
+  Variable operator()(const Variable& embeddings, const Tensor& labels);
+
+  // Of the last call.
+  const MultiProxyEntropyTerms& terms() const { return last_.terms; }
+  const Tensor& assignment() const { return last_.assignment; }
+  // "ce", "inter", "intra" and, where it is on, "usage": the summands of the last loss.
+  std::vector<std::pair<std::string, double>> terms_as_weighted() const;
+
+  void initialize(Philox random) override;
+
+ private:
+  ProxyOptions shape_;
+  MultiProxyEntropyOptions options_;
+  MultiProxyEntropy last_;
+};
+
+// What a set of assignments says about the proxies.
+struct ProxyReport {
+  std::int64_t classes = 0;       // that had a row
+  std::int64_t proxies = 0;       // of those classes
+  std::int64_t dead = 0;          // of those: never the nearest of its class
+  double used_per_class = 0;      // mean number of proxies that were the nearest at least once
+  double effective = 0;           // mean over classes of exp H(mean q): 1 .. K
+  double assignment_entropy = 0;  // mean over rows of H(q): 0 (decided) .. log K
+};
+
+// Gathers assignments over many batches, an epoch's say.
+class ProxyStatistics {
+ public:
+  ProxyStatistics(std::int64_t classes, std::int64_t per_class);
+  // assignment (B, K) and labels (B) of one batch; ignored rows are left out.
+  void add(const Tensor& assignment, const Tensor& labels);
+  ProxyReport report() const;
+
+ private:
+  std::int64_t per_class_;
+  std::vector<std::int64_t> rows_, wins_;  // per class; per proxy
+  std::vector<double> share_;              // per proxy: sum of q
+  double entropy_ = 0;                     // sum of H(q)
+};
+
+// Mean over classes of the mean cosine distance between two proxies of the class, 0 (collapsed) ..
+// 2; 0 if there is one. proxies (C, K, D), f32 or f64.
+double proxy_spread(const Tensor& proxies);
+
+}  // namespace proxent
