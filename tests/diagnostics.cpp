@@ -1,0 +1,144 @@
+// Diagnostics of embeddings against closed forms and plain pair loops.
+#include "train/diagnostics.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <numeric>
+
+#include "tensor/random.h"
+
+TEST_SUITE("diagnostics") {
+  using namespace proxent;
+
+  TEST_CASE("eigenvalues of matrices whose spectrum is known") {
+    CHECK(symmetric_eigenvalues({}, 0).empty());
+    CHECK(symmetric_eigenvalues({-3}, 1) == std::vector<double>{-3});
+    CHECK(symmetric_eigenvalues({5, 0, 0, 0, -1, 0, 0, 0, 2}, 3) == std::vector<double>{-1, 2, 5});
+    CHECK(symmetric_eigenvalues(std::vector<double>(16, 0), 4) == std::vector<double>(4, 0));
+
+    const std::int64_t n = 40;  // the second difference: 2 - 2 cos(k pi / (n + 1))
+    std::vector<double> laplace(n * n);
+    for (std::int64_t i = 0; i < n; ++i) {
+      laplace[i * n + i] = 2;
+      if (i > 0) laplace[i * n + i - 1] = laplace[(i - 1) * n + i] = -1;
+    }
+    const auto found = symmetric_eigenvalues(laplace, n);
+    for (std::int64_t k = 1; k <= n; ++k)
+      CHECK(std::abs(found[k - 1] - (2 - 2 * std::cos(double(k) * std::numbers::pi / (n + 1)))) <
+            1e-13);
+  }
+
+  TEST_CASE("eigenvalues of a full matrix with a chosen spectrum") {
+    // Reflections of diag(0, 0, 1e-6, 1, ..., n - 4, 1e3): repeated, tiny and large together.
+    const std::int64_t n = 60;
+    std::vector<double> expected(n), a(n * n);
+    for (std::int64_t i = 3; i < n; ++i) expected[i] = double(i - 3);
+    expected[2] = 1e-6;
+    expected[n - 1] = 1e3;
+    for (std::int64_t i = 0; i < n; ++i) a[i * n + i] = expected[(i * 7) % n];
+    Philox random(3, 1);
+    for (int turn = 0; turn < 5; ++turn) {
+      std::vector<double> v(n), av(n);
+      for (double& x : v) x = random.normal();
+      const double vv = std::inner_product(v.begin(), v.end(), v.begin(), 0.0);
+      for (std::int64_t i = 0; i < n; ++i)
+        av[i] = std::inner_product(v.begin(), v.end(), &a[i * n], 0.0);
+      const double vav = std::inner_product(v.begin(), v.end(), av.begin(), 0.0);
+      for (std::int64_t i = 0; i < n; ++i)
+        for (std::int64_t j = 0; j < n; ++j)
+          a[i * n + j] +=
+              -2 / vv * (v[i] * av[j] + av[i] * v[j]) + 4 * vav / (vv * vv) * v[i] * v[j];
+    }
+    std::sort(expected.begin(), expected.end());
+    const auto found = symmetric_eigenvalues(a, n);
+    for (std::int64_t i = 0; i < n; ++i)
+      CHECK(std::abs(found[i] - expected[i]) < 1e-11);  // about n roundings at 1e3
+    CHECK_THROWS_WITH_AS(symmetric_eigenvalues({1, 2, 3}, 2),
+                         doctest::Contains("expected 2 x 2 entries, got 3"), Error);
+    CHECK_THROWS_WITH_AS(symmetric_eigenvalues({INFINITY}, 1), doctest::Contains("an entry is inf"),
+                         Error);
+  }
+
+  TEST_CASE("distances equal the loops over pairs of their definition") {
+    const std::int64_t rows = 50, dim = 6;
+    Tensor x({rows, dim}, DType::f32);
+    fill_normal(x, Philox(1, 1), 0.4, 1);
+    std::vector<std::int32_t> labels(rows);
+    for (std::int64_t i = 0; i < rows; ++i) labels[i] = static_cast<std::int32_t>(i % 7 * i % 5);
+    labels[49] = 77;  // a class of one: counts for inter only
+    const auto values = x.to_vector<double>();
+    const auto unit = [&](std::vector<double> v) {
+      const double length = std::sqrt(std::inner_product(v.begin(), v.end(), v.begin(), 0.0));
+      for (double& e : v) e /= length;
+      return v;
+    };
+    const auto row = [&](std::int64_t i) {
+      return unit({values.begin() + i * dim, values.begin() + (i + 1) * dim});
+    };
+    const auto distance = [](const std::vector<double>& a, const std::vector<double>& b) {
+      return 1 - std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+    };
+    double intra = 0, inter = 0;
+    int with_pairs = 0, pairs = 0;
+    std::vector<std::vector<double>> means;
+    for (const std::int32_t label : {0, 1, 2, 3, 4, 77}) {
+      std::vector<double> mean(dim);
+      double sum = 0;
+      int count = 0;
+      for (std::int64_t i = 0; i < rows; ++i) {
+        if (labels[i] != label) continue;
+        for (std::int64_t d = 0; d < dim; ++d) mean[d] += row(i)[d];
+        for (std::int64_t j = 0; j < rows; ++j)
+          if (j != i && labels[j] == label) sum += distance(row(i), row(j)), ++count;
+      }
+      means.push_back(unit(mean));
+      if (count > 0) intra += sum / count, ++with_pairs;
+    }
+    for (std::size_t a = 0; a < means.size(); ++a)
+      for (std::size_t b = 0; b < a; ++b) inter += distance(means[a], means[b]), ++pairs;
+    const EmbeddingDiagnostics found = diagnose_embeddings(x, labels);
+    CHECK(found.intra == doctest::Approx(intra / with_pairs).epsilon(1e-12));
+    CHECK(found.inter == doctest::Approx(inter / pairs).epsilon(1e-12));
+    CHECK(found.density() == doctest::Approx(intra / with_pairs / (inter / pairs)).epsilon(1e-12));
+  }
+
+  TEST_CASE("effective rank counts the directions in use") {
+    // Plus and minus each of r axes, at any length: r equal singular values, mean zero.
+    const std::int64_t dim = 9;
+    for (const std::int64_t r : {1, 2, 5, 9}) {
+      std::vector<float> x(2 * r * dim);
+      for (std::int64_t i = 0; i < r; ++i) {
+        x[2 * i * dim + i] = 3;
+        x[(2 * i + 1) * dim + i] = -0.5f;
+      }
+      const auto found = diagnose_embeddings(Tensor::from<float>({2 * r, dim}, x),
+                                             std::vector<std::int32_t>(2 * r, 1));
+      CHECK(found.effective_rank == doctest::Approx(double(r)).epsilon(1e-9));
+      CHECK(found.standard_deviation == doctest::Approx(1 / std::sqrt(double(dim))).epsilon(1e-12));
+    }
+    Tensor cloud({4000, 16}, DType::f32);  // directions spread evenly use all 16
+    fill_normal(cloud, Philox(2, 1), 0, 1);
+    const auto even = diagnose_embeddings(cloud, std::vector<std::int32_t>(4000, 1));
+    CHECK(even.effective_rank > 15.9);
+    CHECK(even.effective_rank <= 16 + 1e-9);
+  }
+
+  TEST_CASE("collapse and emptiness are told apart from numbers") {
+    const auto collapsed = diagnose_embeddings(Tensor::full({30, 8}, DType::f32, 0.7),
+                                               std::vector<std::int32_t>(30, 1));
+    CHECK(collapsed.effective_rank < 8.01);
+    CHECK(collapsed.standard_deviation < 1e-12);
+    CHECK(std::abs(collapsed.intra) < 1e-12);
+    CHECK(std::isnan(collapsed.inter));  // one class
+    const auto lone = diagnose_embeddings(Tensor::from<float>({2, 2}, {1, 0, 0, 1}),
+                                          std::vector<std::int32_t>{1, 2});
+    CHECK(std::isnan(lone.intra));  // no class has a pair
+    CHECK(lone.inter == doctest::Approx(1));
+    CHECK(std::isnan(diagnose_embeddings(Tensor({0, 4}, DType::f32), {}).effective_rank));
+    CHECK_THROWS_WITH_AS(diagnose_embeddings(Tensor({3, 4}, DType::f32), std::vector{1, 2}),
+                         doctest::Contains("expected (2, features) f32, got (3, 4) f32"), Error);
+  }
+}

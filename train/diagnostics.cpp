@@ -1,0 +1,222 @@
+#include "train/diagnostics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <numeric>
+
+#include "tensor/cpu/parallel.h"
+#include "tensor/matmul.h"
+
+namespace proxent {
+namespace {
+
+constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
+constexpr std::int64_t kMaxRows = 10'000;
+constexpr std::int64_t kGrain = 1 << 17;  // elements worth waking a thread for
+
+// Diagonal and sub-diagonal of a similar tridiagonal matrix; a's content is used up.
+struct Tridiagonal {
+  std::vector<double> diagonal, below;
+};
+
+// Step k reflects by H = 1 - b v v^T so that column k ends below the sub-diagonal; on the rest A,
+// H A H = A - v w^T - w v^T with p = b A v, w = p - (b / 2)(p . v) v.
+Tridiagonal tridiagonal_form(std::vector<double>& a, std::int64_t n) {
+  Tridiagonal result{std::vector<double>(n), std::vector<double>(std::max<std::int64_t>(n, 1) - 1)};
+  std::vector<double> v(n), w(n);
+  for (std::int64_t k = 0; k + 1 < n; ++k) {
+    const std::int64_t first = k + 1, grain = 1 + kGrain / (n - k);
+    std::copy(&a[k * n + first], &a[k * n] + n, &v[first]);
+    const double length = std::sqrt(std::inner_product(&v[first], v.data() + n, &v[first], 0.0));
+    const double kept = v[first] > 0 ? -length : length;
+    result.diagonal[k] = a[k * n + k];
+    result.below[k] = kept;
+    if (length == 0) continue;
+    v[first] -= kept;
+    const double b = 1 / (length * (length + std::abs(v[first] + kept)));
+    parallel_for(n - first, grain, [&](std::int64_t i) {
+      const double* row = &a[(first + i) * n];
+      double sum = 0;
+#pragma omp simd reduction(+ : sum)
+      for (std::int64_t j = first; j < n; ++j) sum += row[j] * v[j];
+      w[first + i] = b * sum;
+    });
+    const double along = b / 2 * std::inner_product(&v[first], v.data() + n, &w[first], 0.0);
+    for (std::int64_t i = first; i < n; ++i) w[i] -= along * v[i];
+    parallel_for(n - first, grain, [&](std::int64_t i) {
+      double* row = &a[(first + i) * n];
+      const double vi = v[first + i], wi = w[first + i];
+      for (std::int64_t j = first; j < n; ++j) row[j] -= vi * w[j] + wi * v[j];
+    });
+  }
+  if (n > 0) result.diagonal[n - 1] = a[n * n - 1];
+  return result;
+}
+
+// One QL sweep with Wilkinson's shift over rows first .. last of an unreduced block.
+void ql_sweep(std::vector<double>& d, std::vector<double>& e, std::int64_t first,
+              std::int64_t last) {
+  const double half = (d[first + 1] - d[first]) / (2 * e[first]);
+  double g = d[last] - d[first] + e[first] / (half + std::copysign(std::hypot(half, 1.0), half));
+  double sine = 1, cosine = 1, p = 0;
+  for (std::int64_t i = last - 1; i >= first; --i) {
+    const double f = sine * e[i], b = cosine * e[i];
+    const double r = std::hypot(f, g);
+    if (i + 1 < last) e[i + 1] = r;
+    if (r == 0) {  // the block falls apart here
+      d[i + 1] -= p;
+      return;
+    }
+    sine = f / r;
+    cosine = g / r;
+    g = d[i + 1] - p;
+    const double turn = (d[i] - g) * sine + 2 * cosine * b;
+    p = sine * turn;
+    d[i + 1] = g + p;
+    g = cosine * turn - b;
+  }
+  d[first] -= p;
+  e[first] = g;
+}
+
+// Rows of length one in double; zero rows stay zero.
+Tensor unit_rows(const Tensor& x) {
+  Tensor unit = x.to(DType::f64);
+  const std::int64_t dim = x.dim(1);
+  for (std::int64_t r = 0; r < x.dim(0); ++r) {
+    double* row = unit.data<double>() + r * dim;
+    const double length = std::sqrt(std::inner_product(row, row + dim, row, 0.0));
+    if (length > 0) std::transform(row, row + dim, row, [&](double v) { return v / length; });
+  }
+  return unit;
+}
+
+std::vector<double> mean_row(const Tensor& x) {
+  std::vector<double> mean(x.dim(1));
+  for (std::int64_t r = 0; r < x.dim(0); ++r)
+    for (std::int64_t c = 0; c < x.dim(1); ++c) mean[c] += x.data<double>()[r * x.dim(1) + c];
+  for (double& m : mean) m /= static_cast<double>(x.dim(0));
+  return mean;
+}
+
+double effective_rank(const std::vector<double>& eigenvalues) {
+  double sum = 0, entropy = 0;
+  for (const double value : eigenvalues) sum += std::sqrt(std::max(0.0, value));
+  if (sum == 0) return 0;
+  for (const double value : eigenvalues) {
+    const double p = std::sqrt(std::max(0.0, value)) / sum;
+    if (p > 0) entropy -= p * std::log(p);
+  }
+  return std::exp(entropy);
+}
+
+// Sums of vectors of one kind, from which the mean cosine distance over pairs of different ones
+// follows: 1 - (|sum|^2 - sum of |v|^2) / (n (n - 1)).
+struct PairSums {
+  std::vector<double> sum;
+  double squares = 0;
+  std::int64_t count = 0;
+
+  void add(const double* v, std::int64_t dim) {
+    sum.resize(dim);
+    for (std::int64_t d = 0; d < dim; ++d) sum[d] += v[d];
+    squares += std::inner_product(v, v + dim, v, 0.0);
+    ++count;
+  }
+  double squared_sum() const {
+    return std::inner_product(sum.begin(), sum.end(), sum.begin(), 0.0);
+  }
+  double mean_distance() const {
+    if (count < 2) return kNothing;
+    return 1 - (squared_sum() - squares) / (static_cast<double>(count) * (count - 1.0));
+  }
+};
+
+// Centred rows of at most kMaxRows, evenly spaced; subtracts their own mean.
+Tensor spectrum_rows(const Tensor& unit) {
+  const std::int64_t rows = std::min(unit.dim(0), kMaxRows), dim = unit.dim(1);
+  Tensor centred({rows, dim}, DType::f64);
+  for (std::int64_t r = 0; r < rows; ++r)
+    std::copy_n(unit.data<double>() + r * unit.dim(0) / rows * dim, dim,
+                centred.data<double>() + r * dim);
+  const std::vector<double> mean = mean_row(centred);
+  for (std::int64_t i = 0; i < centred.numel(); ++i) centred.data<double>()[i] -= mean[i % dim];
+  return centred;
+}
+
+void add_class_distances(const Tensor& unit, std::span<const std::int32_t> labels,
+                         EmbeddingDiagnostics& result) {
+  const std::int64_t dim = unit.dim(1);
+  std::map<std::int32_t, PairSums> classes;
+  for (std::int64_t r = 0; r < unit.dim(0); ++r)
+    classes[labels[r]].add(unit.data<double>() + r * dim, dim);
+  PairSums means;
+  double total = 0;
+  std::int64_t with_pairs = 0;
+  for (auto& [label, members] : classes) {
+    if (members.count > 1) {
+      total += members.mean_distance();
+      ++with_pairs;
+    }
+    const double length = std::sqrt(members.squared_sum());
+    if (length > 0)
+      for (double& v : members.sum) v /= length;
+    means.add(members.sum.data(), dim);
+  }
+  result.intra = with_pairs > 0 ? total / static_cast<double>(with_pairs) : kNothing;
+  result.inter = means.mean_distance();
+}
+
+}  // namespace
+
+std::vector<double> symmetric_eigenvalues(std::vector<double> matrix, std::int64_t n) {
+  check(n >= 0 && std::ssize(matrix) == n * n, "symmetric_eigenvalues: expected ", n, " x ", n,
+        " entries, got ", matrix.size());
+  for (const double entry : matrix)
+    check(std::isfinite(entry), "symmetric_eigenvalues: an entry is ", entry);
+  auto [d, e] = tridiagonal_form(matrix, n);
+  constexpr int kMaxSweeps = 60;  // two or three per eigenvalue are usual
+  for (std::int64_t first = 0; first + 1 < n; ++first)
+    for (int sweep = 0;; ++sweep) {
+      std::int64_t last = first;
+      while (last + 1 < n && std::abs(e[last]) > std::numeric_limits<double>::epsilon() *
+                                                     (std::abs(d[last]) + std::abs(d[last + 1])))
+        ++last;
+      if (last == first) break;
+      check(sweep < kMaxSweeps, "symmetric_eigenvalues: no convergence after ", kMaxSweeps,
+            " sweeps");
+      ql_sweep(d, e, first, last);
+      if (last + 1 < n) e[last] = 0;
+    }
+  std::sort(d.begin(), d.end());
+  return d;
+}
+
+EmbeddingDiagnostics diagnose_embeddings(const Tensor& embeddings,
+                                         std::span<const std::int32_t> labels) {
+  check(embeddings.shape().rank() == 2 && embeddings.dtype() == DType::f32 &&
+            embeddings.dim(0) == std::ssize(labels),
+        "diagnose_embeddings: expected (", labels.size(), ", features) f32, got ", embeddings);
+  EmbeddingDiagnostics result;
+  const std::int64_t rows = embeddings.dim(0), dim = embeddings.dim(1);
+  if (rows == 0 || dim == 0) return {kNothing, kNothing, kNothing, kNothing};
+  const Tensor unit = unit_rows(embeddings);
+  add_class_distances(unit, labels, result);
+
+  const std::vector<double> mean = mean_row(unit);
+  double variance = 0;
+  for (std::int64_t i = 0; i < unit.numel(); ++i) {
+    const double difference = unit.data<double>()[i] - mean[i % dim];
+    variance += difference * difference;
+  }
+  result.standard_deviation = std::sqrt(variance / static_cast<double>(unit.numel()));
+
+  const Tensor centred = spectrum_rows(unit);
+  result.effective_rank = effective_rank(
+      symmetric_eigenvalues(matmul(centred, true, centred, false).to_vector<double>(), dim));
+  return result;
+}
+
+}  // namespace proxent

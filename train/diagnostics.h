@@ -1,0 +1,36 @@
+// Numbers that tell how embeddings fill their space: whether they collapse, and how tight and how
+// far apart classes are.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "tensor/tensor.h"
+
+namespace proxent {
+
+// Of embeddings scaled to length one; NaN where there is nothing to average.
+struct EmbeddingDiagnostics {
+  // exp(H(p)) with p the singular values of the centred embeddings divided by their sum: how many
+  // directions are in use, 1 .. D (Roy and Vetterli 2007). 0 when all embeddings are equal.
+  double effective_rank = 0;
+  // Root of the variance averaged over features: 1 / sqrt(D) when spread evenly, 0 when collapsed.
+  double standard_deviation = 0;
+  // Cosine distances, as in Roth et al. 2020: the mean over classes of the mean over pairs of
+  // different samples of the class; and over pairs of different classes' normalised means.
+  double intra = 0, inter = 0;
+  double density() const { return intra / inter; }
+};
+
+// Of embeddings (N, D) f32 with labels (N). The spectrum is taken from at most 10,000 rows, evenly
+// spaced; it costs about 4/3 D^3 operations.
+EmbeddingDiagnostics diagnose_embeddings(const Tensor& embeddings,
+                                         std::span<const std::int32_t> labels);
+
+// The eigenvalues of a symmetric n x n matrix (row-major), ascending: Householder's reduction to
+// tridiagonal form, then the implicit QL method (Golub and Van Loan, 8.3). Throws Error when the
+// size is wrong or an entry is not finite.
+std::vector<double> symmetric_eigenvalues(std::vector<double> matrix, std::int64_t n);
+
+}  // namespace proxent
