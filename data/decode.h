@@ -1,4 +1,4 @@
-// The two decoders behind decode_image, private to data/. The header has been inspected already.
+// What lies behind decode_image, private to data/.
 #pragma once
 
 #include "data/image.h"
@@ -11,8 +11,16 @@ Image decode_with_libjpeg(std::span<const std::uint8_t> bytes, std::string_view 
 std::string libjpeg_name();
 #endif
 
+// Binary PNM (P5, P6) of any depth up to 16 bits, scaled to 255.
+Image decode_pnm(std::span<const std::uint8_t> bytes, std::string_view name);
+bool inspect_pnm(std::span<const std::uint8_t> bytes, ImageInfo& info);
+
+// DataError when the file is truncated, or broken in a way that stb_image does not notice. To be
+// called before decode_with_stb.
+void check_complete(std::span<const std::uint8_t> bytes, const ImageInfo& info,
+                    std::string_view name);
 Image decode_with_stb(std::span<const std::uint8_t> bytes, std::string_view name);
-// Size of a BMP, GIF or PNM picture; returns false when the header is broken.
+// Size of a BMP or GIF picture; returns false when the header is broken.
 bool inspect_with_stb(std::span<const std::uint8_t> bytes, ImageInfo& info);
 
 }  // namespace proxent::detail

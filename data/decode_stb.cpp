@@ -1,4 +1,4 @@
-// stb_image: every format but JPEG, and JPEG too where libjpeg is not built in.
+// stb_image: PNG, BMP, GIF, and JPEG where libjpeg is not built in.
 #include "data/decode.h"
 
 // Only formats with a magic number: stb takes nearly any bytes for a TGA.
@@ -6,7 +6,6 @@
 #define STBI_ONLY_PNG
 #define STBI_ONLY_BMP
 #define STBI_ONLY_GIF
-#define STBI_ONLY_PNM
 #define STBI_NO_STDIO
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION

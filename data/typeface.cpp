@@ -53,6 +53,9 @@ std::vector<std::uint8_t> Typeface::draw(char32_t character, const GlyphPlacemen
 
   // The outline itself is turned, in 1/256 pixel, and filled once: no resampling, no blur.
   constexpr double kUnits = 256;
+  // One pixel down and a canvas that begins there: stb clips outlines at the top only if it is not
+  // 0.
+  constexpr int kShift = 1;
   const double scale = at.extent / std::max(x1 - x0, y1 - y0);
   const double center_x = (x0 + x1) / 2., center_y = (y0 + y1) / 2.;
   const double cosine = std::cos(at.angle), sine = std::sin(at.angle);
@@ -65,7 +68,7 @@ std::vector<std::uint8_t> Typeface::draw(char32_t character, const GlyphPlacemen
           std::lround(std::clamp((v + half) * kUnits, -32767.0, 32767.0)));
     };
     x = units(turned_x - at.slant * turned_y);
-    y = units(turned_y);
+    y = units(turned_y + kShift);
   };
   for (stbtt_vertex* v = outline; v != outline + count; ++v) {
     place(v->x, v->y);
@@ -75,8 +78,8 @@ std::vector<std::uint8_t> Typeface::draw(char32_t character, const GlyphPlacemen
   std::vector<std::uint8_t> ink(at.canvas * at.canvas);
   const int side = static_cast<int>(at.canvas);
   stbtt__bitmap bitmap{side, side, side, ink.data()};
-  stbtt_Rasterize(&bitmap, 0.1f, outline, count, 1 / kUnits, 1 / kUnits, 0, 0, 0, 0, /*invert=*/0,
-                  nullptr);
+  stbtt_Rasterize(&bitmap, 0.1f, outline, count, 1 / kUnits, 1 / kUnits, 0, 0, 0, kShift,
+                  /*invert=*/0, nullptr);
   return ink;
 }
 
