@@ -1,0 +1,235 @@
+#include "train/run.h"
+
+#include <fmt/format.h>
+#include <omp.h>
+
+#include <filesystem>
+#include <optional>
+
+#include "train/diagnostics.h"
+#include "train/exit_code.h"
+#include "train/retrieval_grid.h"
+#include "train/signals.h"
+#include "train/table.h"
+#include "train/trainer.h"
+#include "train/version.h"
+
+namespace proxent {
+namespace {
+
+void choose_device(const RunConfig& config) {
+  check<UsageError>(config.device != "cuda", "run.device: this build has no CUDA; use auto or cpu");
+  if (config.threads) omp_set_num_threads(static_cast<int>(*config.threads));
+}
+
+std::string run_name(const Config& config, const Task& task) {
+  if (!config.run.name.empty()) return config.run.name;
+  return fmt::format("{}_{}_{}_s{}", task.train.name, config.model.arch, config.loss.name, config.run.seed);
+}
+
+// A dry run leaves nothing behind: its folder is removed with this object.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "proxent-dry-run-XXXXXX").string();
+    check(mkdtemp(pattern.data()) != nullptr, "dry run: cannot make a folder like ", pattern);
+    path_ = pattern;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  std::string path() const { return path_.string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+RunFolder open_folder(const Config& config, const Task& task, const std::optional<TemporaryFolder>& dry) {
+  RunFolderOptions options{.out = dry ? dry->path() + "/run" : config.run.out,
+                           .name = run_name(config, task),
+                           .metrics = metric_names(recall_ks(config))};
+  return RunFolder::create(options);
+}
+
+Json data_record(const Task& task) {
+  return Json::object({{"description", task.description},
+                       {"train", task.train.describe()},
+                       {"validation", task.validation.is_empty() ? Json() : Json(task.validation.describe())},
+                       {"test", task.test.is_empty() ? Json() : Json(task.test.describe())},
+                       {"train_transform", task.train_transform.describe()},
+                       {"eval_transform", task.eval_transform.describe()},
+                       {"jpeg_decoder", jpeg_decoder_name()}});
+}
+
+void show_header(Log& log, const Config& config, const Task& task, const Trainer& trainer,
+                 const RunFolder& folder) {
+  Table run("run");
+  run.row({"folder", folder.path()})
+      .row({"model", fmt::format("{}, stem {}, pool {}, {} {}, batch norm {}", config.model.arch,
+                                 config.model.stem, config.model.pool, config.model.head,
+                                 config.model.embed_dim, config.model.bn_mode)})
+      .row({"loss", fmt::format("{}, {} proxies per class, select {}, weights inter {} intra {} usage {}",
+                                config.loss.name, config.loss.proxies, config.loss.select,
+                                config.loss.weight_inter, config.loss.weight_intra, config.loss.weight_usage)})
+      .row({"optimizer", fmt::format("{} lr {} wd {}, {}", config.optim.name, config.optim.lr, config.optim.wd,
+                                     config.optim.sched)})
+      .row({"batch", fmt::format("{} {}", config.batch.size, config.batch.sampler)})
+      .row({"steps", std::to_string(trainer.total_steps())})
+      .row({"protocol", fmt::format("{} (numbers are {})", config.run.protocol, task.selection)})
+      .row({"seed", std::to_string(config.run.seed)});
+  Table data("data");
+  data.row({"set", task.description}).row({"train", task.train.describe()});
+  if (!task.validation.is_empty()) data.row({"val", task.validation.describe()});
+  if (!task.test.is_empty()) data.row({"test", task.test.describe()});
+  data.row({"train transform", task.train_transform.describe()})
+      .row({"eval transform", task.eval_transform.describe()});
+  Table groups("parameters");
+  const auto rows = trainer.parameter_groups();
+  groups.head(rows.front());
+  for (std::size_t i = 1; i < rows.size(); ++i) groups.row(rows[i]);
+  for (const Table& table : {run, data, groups}) log.info(table.text(log.width()));
+  if (trainer.load_report()) log.info(trainer.load_report()->text());
+  for (const std::string& block : trainer.identity_blocks())
+    log.info("  " + block + " starts as its shortcut: its branch is new, its last gamma 0");
+}
+
+// First and last picture of each class: a wrong path or a broken file shows before hours of training.
+void check_pictures(const Dataset& dataset) {
+  for (const auto& samples : dataset.samples_by_class()) {
+    if (samples.empty()) continue;
+    dataset.load(samples.front());
+    dataset.load(samples.back());
+  }
+}
+
+Config dry_run_of(Config config) {
+  config.run.steps = 1;
+  config.run.limit_test = std::min<std::int64_t>(config.batch.size, 64);
+  return config;
+}
+
+// What the trained network must beat: plain pixels, and itself before training.
+struct Baselines {
+  RetrievalResult pixels, untrained;
+};
+
+Baselines measure_baselines(const Task& task, Trainer& trainer, Log& log) {
+  Baselines baselines{
+      .pixels = evaluate_pixels(task.test, trainer.embed_options(), trainer.recall_at()).result,
+      .untrained = trainer.evaluate(task.test).result};
+  log.info("pixels    │ " + metrics_text(baselines.pixels));
+  log.info("untrained │ " + metrics_text(baselines.untrained));
+  return baselines;
+}
+
+std::string summary(const std::string& name, const std::optional<Baselines>& baselines,
+                    const RetrievalResult& trained) {
+  const auto row = [&](const char* metric, auto value) {
+    std::string text = fmt::format("{} ", metric);
+    if (baselines)
+      text += fmt::format("pixels {:.2f} untrained {:.2f} ", 100 * value(baselines->pixels),
+                          100 * value(baselines->untrained));
+    return text + fmt::format("trained {:.2f}", 100 * value(trained));
+  };
+  return fmt::format("{}: {} | {}", name, row("R@1", [](const auto& r) { return r.recall(1); }),
+                     row("MAP@R", [](const auto& r) { return r.map_at_r; }));
+}
+
+// The test set is looked at here, once, with the weights that the protocol chose.
+void report_test(const Config& config, const Task& task, Trainer& trainer, RunFolder& folder, Log& log,
+                 const std::optional<Baselines>& baselines) {
+  if (task.test.is_empty() || config.run.protocol == "none") return;
+  if (config.run.protocol != "last") trainer.load_best();
+  const Evaluation test = trainer.evaluate(task.test);
+  const EmbeddingDiagnostics diagnostics =
+      diagnose_embeddings(test.embeddings.values, test.embeddings.labels);
+  Json& record = folder.record();
+  record["selection"] = task.selection;
+  record["test"] = to_json(test.result);
+  record["test"]["effective_rank"] = diagnostics.effective_rank;
+  record["test"]["intra"] = diagnostics.intra;
+  record["test"]["inter"] = diagnostics.inter;
+  if (baselines) {
+    record["pixels"] = to_json(baselines->pixels);
+    record["untrained"] = to_json(baselines->untrained);
+  }
+  folder.save_record();
+  log.result(fmt::format("test │ {} | {}", metrics_text(test.result), task.selection));
+  log.info(counts_text(test.result));
+  if (test.result.queries > 0) {
+    const std::string picture = folder.file("retrieval.png");
+    write_png(picture, retrieval_grid(task.test, test.embeddings, test.options, test.result,
+                                      {.seed = static_cast<std::uint64_t>(config.run.seed)}));
+    log.info("queries and their nearest pictures: " + picture);
+  }
+  log.result(summary(run_name(config, task), baselines, test.result));
+}
+
+void report_bad_images(const Trainer& trainer, Log& log) {
+  const std::vector<BadImage> bad = trainer.bad_images();
+  if (bad.empty()) return;
+  log.warning(fmt::format("{} pictures could not be read and were replaced:", bad.size()));
+  for (const BadImage& image : bad) log.info("  " + image.reason);
+}
+
+int train(const Config& config, const Task& task, RunFolder& folder, Log& log) {
+  Trainer trainer(config, task, folder, log);
+  if (!config.run.resume.empty()) trainer.resume(folder.checkpoint("last.state"));
+  show_header(log, config, task, trainer, folder);
+  std::optional<Baselines> baselines;
+  if (config.run.baselines && !task.test.is_empty())
+    baselines = measure_baselines(task, trainer, log);
+  const TrainOutcome outcome = trainer.run();
+  report_bad_images(trainer, log);
+  if (!outcome.is_finished) {
+    log.result(fmt::format("stopped early ({}) at step {} of {}; go on with: proxent train --resume {}",
+                           outcome.stop_reason, trainer.progress().step, trainer.total_steps(), folder.path()));
+    folder.set_status("killed", outcome.stop_reason);
+    return kStoppedEarly;
+  }
+  if (config.debug.overfit_batch)
+    log.result(fmt::format("one batch: loss {:.4f} -> {:.4f} in {} steps", outcome.first_loss,
+                           outcome.last_loss, trainer.total_steps()));
+  else
+    report_test(config, task, trainer, folder, log, baselines);
+  folder.set_status("done");
+  return kDone;
+}
+
+}  // namespace
+
+int run_training(const Config& given, const std::vector<std::string>& arguments) {
+  const Config config = given.debug.dry_run ? dry_run_of(given) : given;
+  check_config(config);
+  choose_device(config.run);
+  Log log(terminal_on(Stream::error, config.log.color), config.log.quiet);
+  SignalGuard signals;
+  const Task task = open_task(config);
+  std::optional<TemporaryFolder> dry;
+  if (config.debug.dry_run) {
+    dry.emplace();
+    check_pictures(task.train);
+    check_pictures(task.test);
+  }
+  RunFolder folder = open_folder(config, task, dry);
+  log.copy_to(folder.file("log.txt"));
+  folder.write_command_line(arguments);
+  folder.write_config(to_toml(config));
+  folder.record()["build"] = version_json();
+  folder.record()["data"] = data_record(task);
+  folder.record()["seed"] = config.run.seed;
+  folder.set_status("running");
+  try {
+    const int code = train(config, task, folder, log);
+    if (dry) log.result("dry run: data, model, one step, evaluation and checkpoint all work");
+    return code;
+  } catch (const std::exception& error) {
+    folder.set_status("failed", error.what());
+    throw;
+  }
+}
+
+}  // namespace proxent

@@ -1,0 +1,313 @@
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "train/model_options.h"
+#include "train/signals.h"
+
+namespace proxent {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+SamplerOptions sampler_options_of(const Config& config) {
+  return {.kind = sampler_from_name(config.batch.sampler),
+          .batch = config.batch.size,
+          .per_class = config.batch.m,
+          .drop_last = config.batch.drop_last,
+          .seed = static_cast<std::uint64_t>(config.run.seed)};
+}
+
+// 0 batches in an epoch cannot be: the sampler refuses such a data set.
+std::int64_t total_steps_of(const Config& config, const Sampler& sampler) {
+  if (config.run.steps > 0) return config.run.steps;
+  return config.run.epochs * sampler.batches_per_epoch();
+}
+
+ScheduleOptions schedule_of(const OptimConfig& config, std::int64_t total_steps, double steps_per_epoch) {
+  using Kind = ScheduleOptions::Kind;
+  ScheduleOptions schedule{
+      .kind = config.sched == "const"  ? Kind::constant
+              : config.sched == "step" ? Kind::step
+                                       : Kind::cosine,
+      .learning_rate = config.lr,
+      .min_learning_rate = config.min_lr,
+      .total_steps = total_steps,
+      .warmup_steps = std::min(config.lr_warmup.steps(steps_per_epoch), total_steps),
+      .decay_every = config.lr_step.steps(steps_per_epoch),
+      .gamma = config.lr_gamma};
+  check_schedule(schedule);
+  return schedule;
+}
+
+LoaderOptions loader_options_of(const Config& config, const Transform& transform) {
+  return {.transform = transform,
+          .seed = static_cast<std::uint64_t>(config.run.seed),
+          .threads = static_cast<int>(config.data.workers.value_or(0)),
+          .prefetch = static_cast<int>(config.data.prefetch),
+          .on_bad_image = on_bad_image_from_name(config.data.on_bad_image)};
+}
+
+// Decoded pictures that training keeps in memory: four gigabytes hold CUB at its full size.
+constexpr std::int64_t kCacheBytes = std::int64_t{4} << 30;
+
+std::string metric_that_chooses() { return "R@1"; }
+
+}  // namespace
+
+Every::Every(const Duration& span, double steps_per_epoch) {
+  if (span.is_time())
+    seconds_ = span.amount;
+  else if (!span.is_zero())
+    steps_ = std::max<std::int64_t>(1, span.steps(steps_per_epoch));
+}
+
+bool Every::is_due(std::int64_t step, double seconds) {
+  if (steps_ > 0) return step % steps_ == 0;
+  if (seconds_ == 0 || seconds - last_ < seconds_) return false;
+  last_ = seconds;
+  return true;
+}
+
+Trainer::Trainer(const Config& config, const Task& task, RunFolder& folder, Log& log)
+    : config_(config),
+      task_(task),
+      folder_(folder),
+      log_(log),
+      model_(build_model(config.model, static_cast<std::uint64_t>(config.run.seed))),
+      loss_(std::make_unique<MultiProxyEntropyLoss>(
+          task.train.classes(), config.loss.proxies, config.model.embed_dim,
+          loss_options_of(config.loss), static_cast<std::uint64_t>(config.run.seed))),
+      sampler_(task.train, sampler_options_of(config)),
+      checkpoints_(folder.file("ckpt"), config.run.keep_last),
+      view_(log, progress_mode(config.log.progress, log.terminal())) {
+  const auto steps_per_epoch = static_cast<double>(sampler_.batches_per_epoch());
+  total_steps_ = total_steps_of(config, sampler_);
+  schedule_ = schedule_of(config.optim, total_steps_, steps_per_epoch);
+  warmup_head_steps_ = config.model.warmup_head.steps(steps_per_epoch);
+  recall_at_ = recall_ks(config);
+  if (std::find(recall_at_.begin(), recall_at_.end(), 1) == recall_at_.end())
+    recall_at_.insert(recall_at_.begin(), 1);
+  load_initial_weights();
+  freeze(*model_, config.model.freeze);
+  std::vector<Named<Parameter>> parameters = model_->parameters();
+  for (const auto& named : loss_->parameters()) parameters.push_back(named);
+  optimizer_ = std::make_unique<Optimizer>(group_parameters(parameters, grouping_options_of(config)),
+                                           optimizer_options_of(config.optim));
+  if (config.optim.ema > 0)
+    average_ = std::make_unique<WeightAverage>(optimizer_->parameters(), model_->buffers(),
+                                               WeightAverageOptions{.decay = config.optim.ema});
+}
+
+void Trainer::load_initial_weights() {
+  if (config_.model.weights.empty()) return;
+  load_report_ = load_weights({model_.get()}, std::filesystem::path(config_.model.weights),
+                              {.is_partial = config_.model.partial,
+                               .may_be_missing = {"embedding", "gem_power"}});
+  identity_blocks_ = start_blocks_as_identity(*model_, load_report_->not_loaded());
+}
+
+TrainOutcome Trainer::run() {
+  started_ = Clock::now();
+  const auto steps_per_epoch = static_cast<double>(sampler_.batches_per_epoch());
+  Every log_due(config_.log.log_every, steps_per_epoch);
+  Every eval_due(config_.run.eval_every, steps_per_epoch);
+  Every save_due(config_.run.save_every, steps_per_epoch);
+  LoaderOptions options = loader_options_of(config_, task_.train_transform);
+  if (config_.data.cache == "decoded") options.cache = std::make_shared<ImageCache>(kCacheBytes);
+  loader_ = std::make_unique<Loader>(task_.train, sampler_, options,
+                                     BatchPosition{progress_.epoch, progress_.batch});
+  TrainOutcome outcome;
+  while (progress_.step < total_steps_) {
+    const auto start = Clock::now();
+    step(next_batch());
+    if (outcome.first_loss == 0) outcome.first_loss = last_step_.loss;
+    const double waited = loader_->seconds_waited();
+    pace_.step(std::chrono::duration<double>(Clock::now() - start).count(), waited - waited_,
+               config_.batch.size);
+    waited_ = waited;
+    const bool is_last = progress_.step == total_steps_;
+    log_step(log_due.is_due(progress_.step, seconds()) || is_last);
+    if (eval_due.is_due(progress_.step, seconds()) || is_last) evaluate_and_choose();
+    outcome.stop_reason = is_last ? "" : reason_to_stop();
+    outcome.is_finished = outcome.stop_reason.empty();
+    if (save_due.is_due(progress_.step, seconds()) || take_save_request() || is_last || !outcome.is_finished)
+      save();
+    if (!outcome.is_finished) break;
+  }
+  view_.finish();
+  outcome.last_loss = last_step_.loss;
+  return outcome;
+}
+
+Batch Trainer::next_batch() {
+  if (!config_.debug.overfit_batch) return *loader_->next();
+  if (!only_batch_) only_batch_ = *loader_->next();
+  return *only_batch_;
+}
+
+void Trainer::step(const Batch& batch) {
+  model_->set_training(true);
+  loss_->set_training(true);
+  hold_still_parts();
+  try {
+    last_step_ = training_step([&] { return (*loss_)((*model_)(batch.images), batch.labels); }, *optimizer_,
+                               learning_rate(schedule_, progress_.step));
+  } catch (const NonFiniteError& error) {
+    write_bad_batch(batch, error);
+  }
+  if (average_) average_->update();
+  const BatchPosition next = sampler_.next(batch.position);
+  progress_.step += 1;
+  progress_.epoch = next.epoch;
+  progress_.batch = next.batch;
+  progress_.images += batch.images.dim(0);
+  progress_.seconds = seconds();
+}
+
+void Trainer::write_bad_batch(const Batch& batch, const NonFiniteError& error) {
+  const std::string path = folder_.file("nonfinite_batch.safetensors");
+  write_safetensors(path,
+                    {{"images", batch.images},
+                     {"labels", batch.labels},
+                     {"indices", Tensor::from({static_cast<std::int64_t>(batch.indices.size())}, batch.indices)}},
+                    {{"step", std::to_string(progress_.step)}, {"error", error.message()}});
+  fail<NonFiniteError>("step ", progress_.step, ": ", error.what(), "\nThe batch is in ", path,
+                       ". Try a lower --lr, --clip-norm, or a longer --lr-warmup");
+}
+
+void Trainer::hold_still_parts() {
+  const bool is_warming_up = progress_.step < warmup_head_steps_;
+  optimizer_->hold("backbone", is_warming_up);
+}
+
+void Trainer::log_step(bool is_line_due) {
+  const double rate = learning_rate(schedule_, progress_.step - 1);
+  const auto per_epoch = sampler_.batches_per_epoch();
+  StepRecord record{.epoch = static_cast<double>(progress_.step) / static_cast<double>(per_epoch),
+                    .epochs = (total_steps_ + per_epoch - 1) / per_epoch,
+                    .step = progress_.step,
+                    .steps = total_steps_,
+                    .images = progress_.images,
+                    .loss = last_step_.loss,
+                    .terms = loss_->terms_as_weighted(),
+                    .gradient_norm = last_step_.gradient_norm,
+                    .lr = rate,
+                    .proxy_lr = rate * config_.loss.proxy_lr_mult,
+                    .images_per_second = pace_.images_per_second(),
+                    .step_seconds = pace_.step_seconds(),
+                    .wait_seconds = pace_.wait_seconds(),
+                    .memory_bytes = memory_report(Device::cpu).in_use,
+                    .seconds_left = pace_.seconds_left(total_steps_ - progress_.step)};
+  view_.step(record);
+  if (!is_line_due) return;
+  view_.line(record);
+  folder_.add_step(to_json(record));
+}
+
+void Trainer::evaluate_and_choose() {
+  const bool is_paper = config_.run.protocol == "paper";
+  const Dataset& dataset = is_paper ? task_.test : task_.validation;
+  if (config_.debug.overfit_batch || dataset.is_empty()) return;
+  const auto start = Clock::now();
+  const RetrievalResult result = evaluate(dataset).result;
+  const double chooser = result.recall(1);
+  const bool is_best = !progress_.best || chooser > *progress_.best;
+  if (is_best) {
+    progress_.best = chooser;
+    progress_.best_epoch = progress_.epoch;
+    UseAverage averaged(average_.get());
+    checkpoints_.save_best(weights_of(modules()), checkpoint_info());
+  }
+  const EvalRecord record{.epoch = static_cast<double>(progress_.step) /
+                                   static_cast<double>(sampler_.batches_per_epoch()),
+                          .step = progress_.step,
+                          .split = is_paper ? "test" : "val",
+                          .metrics = metric_values(result),
+                          .chosen_by = metric_that_chooses(),
+                          .best = *progress_.best,
+                          .is_best = is_best,
+                          .label = is_paper ? std::string(name_of(Selection::test_selected)) : "",
+                          .seconds = std::chrono::duration<double>(Clock::now() - start).count()};
+  view_.eval(record);
+  folder_.add_eval(to_json(record));
+  std::vector<double> values;
+  for (const auto& [name, value] : record.metrics) values.push_back(value);
+  folder_.add_metrics(record.step, record.epoch, record.split, values);
+}
+
+EmbedOptions Trainer::embed_options() {
+  return {.loader = loader_options_of(config_, task_.eval_transform),
+          .batch = config_.batch.size,
+          .on_progress = [this](std::int64_t done, std::int64_t all) {
+            view_.doing(detail::concat("evaluating ", done, "/", all));
+          }};
+}
+
+Evaluation Trainer::evaluate(const Dataset& dataset) {
+  UseAverage averaged(average_.get());
+  model_->set_training(false);
+  return proxent::evaluate(dataset, [&](const Variable& images) { return (*model_)(images); },
+                           embed_options(), recall_at_);
+}
+
+std::vector<BadImage> Trainer::bad_images() const {
+  return loader_ ? loader_->bad_images() : std::vector<BadImage>{};
+}
+
+std::string Trainer::reason_to_stop() const {
+  if (stop_requested()) return stop_reason();
+  if (!config_.run.time_limit.is_zero() && seconds() >= config_.run.time_limit.amount) return "time limit";
+  return "";
+}
+
+double Trainer::seconds() const {
+  return seconds_before_ + std::chrono::duration<double>(Clock::now() - started_).count();
+}
+
+CheckpointInfo Trainer::checkpoint_info() const {
+  CheckpointInfo info{.arch = config_.model.arch,
+                      .config = to_toml(config_),
+                      .step = progress_.step,
+                      .epoch = progress_.epoch};
+  if (progress_.best) {
+    info.metric = metric_that_chooses() + (config_.run.protocol == "paper" ? " (test)" : " (val)");
+    info.value = *progress_.best;
+  }
+  return info;
+}
+
+TrainingState Trainer::state() {
+  TrainingState state{.tensors = model_state(modules()), .texts = to_texts(progress_)};
+  for (const auto& [name, tensor] : optimizer_->state()) state.tensors["optimizer." + name] = tensor;
+  if (average_)
+    for (const auto& [name, tensor] : average_->state()) state.tensors["average." + name] = tensor;
+  state.texts["config"] = to_toml(config_);
+  return state;
+}
+
+void Trainer::save() {
+  TensorMap weights;
+  {
+    UseAverage averaged(average_.get());
+    weights = weights_of(modules());
+  }
+  checkpoints_.save_last(weights, checkpoint_info(), state());
+}
+
+void Trainer::resume(const std::filesystem::path& path) {
+  const TrainingState saved = read_state(path);
+  TrainingState present = state();
+  restore(present.tensors, saved.tensors, path.string());
+  progress_ = progress_of(saved.texts, path.string());
+  seconds_before_ = progress_.seconds;
+}
+
+bool Trainer::load_best() {
+  if (!std::filesystem::exists(checkpoints_.best_weights())) return false;
+  load_weights(modules(), checkpoints_.best_weights());
+  return true;
+}
+
+}  // namespace proxent

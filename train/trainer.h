@@ -1,0 +1,118 @@
+// The training loop: batches in, steps, evaluations, checkpoints; stops at its end, on a signal, or when
+// its time is up, and goes on from where it stopped.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "data/loader.h"
+#include "losses/proxies.h"
+#include "train/checkpoint.h"
+#include "train/config.h"
+#include "train/evaluation.h"
+#include "train/metrics_text.h"
+#include "train/model.h"
+#include "train/optimizer.h"
+#include "train/progress.h"
+#include "train/run_folder.h"
+#include "train/schedule.h"
+#include "train/task.h"
+#include "train/training_step.h"
+#include "train/weight_average.h"
+
+namespace proxent {
+
+// A span of training that comes round: "every 2 epochs", "every 10 minutes".
+class Every {
+ public:
+  Every(const Duration& span, double steps_per_epoch);
+  // Whether a turn has come since the last one, after `step` steps and `seconds` of training.
+  bool is_due(std::int64_t step, double seconds);
+
+ private:
+  std::int64_t steps_ = 0;  // 0: by time, or never
+  double seconds_ = 0;
+  double last_ = 0;
+};
+
+struct TrainOutcome {
+  bool is_finished = true;   // false: stopped early; a checkpoint to go on from lies in the folder
+  std::string stop_reason;   // "SIGTERM", "time limit"
+  double first_loss = 0, last_loss = 0;
+};
+
+class Trainer {
+ public:
+  // Builds everything that config names; task, folder and log must outlive the trainer. Throws what a wrong
+  // configuration or weight file throws.
+  Trainer(const Config& config, const Task& task, RunFolder& folder, Log& log);
+
+  // Trains from where the state stands to the end of the schedule. A loss or gradient that is not finite
+  // stops the run: the batch is written to the folder, and the NonFiniteError names op, module and file.
+  TrainOutcome run();
+
+  // Continues from a last.state. Throws DataError if it belongs to another configuration.
+  void resume(const std::filesystem::path& state);
+  // How the present weights retrieve (the averaged ones where there are any).
+  Evaluation evaluate(const Dataset& dataset);
+  // Takes the weights of the best checkpoint; false if none was chosen.
+  bool load_best();
+
+  const Progress& progress() const { return progress_; }
+  std::int64_t total_steps() const { return total_steps_; }
+  EmbedOptions embed_options();  // of evaluations; tells the progress line
+  // The K of every Recall@K that evaluations report: those asked for, and 1, which chooses.
+  const std::vector<std::int64_t>& recall_at() const { return recall_at_; }
+  // Blocks whose branch the loaded weights lack.
+  const std::vector<std::string>& identity_blocks() const { return identity_blocks_; }
+  const LoadReport* load_report() const { return load_report_ ? &*load_report_ : nullptr; }
+  // Rows for the run's header: group, tensors, elements, learning rate factor, decay.
+  std::vector<std::vector<std::string>> parameter_groups() const { return optimizer_->table(); }
+  // Pictures that could not be read and were replaced.
+  std::vector<BadImage> bad_images() const;
+
+ private:
+  void load_initial_weights();
+  Batch next_batch();
+  void step(const Batch& batch);
+  void write_bad_batch(const Batch& batch, const NonFiniteError& error);
+  void hold_still_parts();
+  void log_step(bool is_line_due);
+  void evaluate_and_choose();
+  void save();
+  std::string reason_to_stop() const;
+  double seconds() const;
+  Modules modules() { return {model_.get(), loss_.get()}; }
+  CheckpointInfo checkpoint_info() const;
+  TrainingState state();
+
+  const Config& config_;
+  const Task& task_;
+  RunFolder& folder_;
+  Log& log_;
+
+  std::unique_ptr<EmbeddingModel> model_;
+  std::unique_ptr<MultiProxyEntropyLoss> loss_;
+  std::optional<LoadReport> load_report_;
+  std::vector<std::string> identity_blocks_;
+  std::vector<std::int64_t> recall_at_;
+  std::unique_ptr<Optimizer> optimizer_;
+  std::unique_ptr<WeightAverage> average_;
+  ScheduleOptions schedule_;
+  Sampler sampler_;
+  std::unique_ptr<Loader> loader_;
+  std::optional<Batch> only_batch_;  // of --overfit-batch
+  CheckpointFolder checkpoints_;
+
+  std::int64_t total_steps_ = 0, warmup_head_steps_ = 0;
+  Progress progress_;
+  StepResult last_step_;
+  std::chrono::steady_clock::time_point started_;
+  double seconds_before_ = 0;  // of earlier sittings
+  double waited_ = 0;          // of the loader, at the last step
+  Pace pace_;
+  ProgressView view_;
+};
+
+}  // namespace proxent
