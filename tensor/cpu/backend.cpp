@@ -2,6 +2,10 @@
 
 #include <atomic>
 
+#ifdef PROXENT_ONEDNN
+#include "tensor/onednn/version.h"
+#endif
+
 namespace proxent {
 namespace {
 std::atomic<bool> is_onednn_enabled = true;
@@ -12,6 +16,14 @@ bool has_onednn() {
   return true;
 #else
   return false;
+#endif
+}
+
+std::string onednn_version() {
+#ifdef PROXENT_ONEDNN
+  return onednn::version();
+#else
+  return {};
 #endif
 }
 
