@@ -9,22 +9,9 @@
 #include <string_view>
 #include <vector>
 
+#include "train/duration.h"
+
 namespace proxent {
-
-// A span of training with its unit: "500it", "1.5ep", "30s", "10min", "3h50m". "0": never, none.
-struct Duration {
-  enum class Unit { iterations, epochs, seconds };
-  double amount = 0;
-  Unit unit = Unit::iterations;
-
-  bool is_zero() const { return amount == 0; }
-  bool is_time() const { return !is_zero() && unit == Unit::seconds; }
-  // In optimizer steps, rounded to the nearest. Throws UsageError for a span of time.
-  std::int64_t steps(double steps_per_epoch) const;
-  bool operator==(const Duration&) const = default;
-};
-Duration parse_duration(std::string_view text);  // throws UsageError
-std::string to_text(const Duration& duration);   // as short as it parses back: "90min" is "1h30min"
 
 struct DataConfig {
   std::string path;               // folder tree, list file or CSV; empty: a set that needs no path
@@ -34,6 +21,7 @@ struct DataConfig {
   std::string crop = "rrc";       // training: rrc, random, center, none (whole picture, squeezed)
   std::array<double, 2> rrc_scale = {0.08, 1.0};       // share of the area
   std::array<double, 2> rrc_ratio = {0.75, 4.0 / 3};   // width / height
+  std::int64_t padding = 0;                            // random: black border added before the crop
   double hflip = 0.5;                                  // probability
   std::array<double, 3> mean = {0.485, 0.456, 0.406};  // of ImageNet, RGB in [0, 1]
   std::array<double, 3> stddev = {0.229, 0.224, 0.225};
@@ -43,7 +31,8 @@ struct DataConfig {
   std::string on_bad_image = "stop";    // stop, skip
   bool exif = false;                    // turn pictures as their EXIF orientation says
   std::int64_t max_pixels = 178956970;  // refuse larger pictures; Pillow's decompression-bomb limit
-  std::int64_t glyph_seed = 0;
+  std::string decoder = "auto";         // auto: libjpeg where it was built in; stb
+  std::int64_t glyph_seed = 1;
 };
 
 struct BatchConfig {
@@ -81,7 +70,7 @@ struct LossConfig {
   double weight_inter = 0.1;
   double weight_intra = 0.1;
   bool normalise_entropy = false;     // divide by log C and log K
-  double usage = 0;                   // weight of the term that keeps proxies in even use
+  double weight_usage = 0;            // keeps a class's proxies in even use
   bool detach_selection = false;      // no gradient through the selection weights
   std::string proxy_init = "normal";  // normal (randn / 8), kaiming
   double proxy_lr_mult = 100;         // proxies' learning rate / optim.lr

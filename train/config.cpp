@@ -1,0 +1,330 @@
+#include "train/config.h"
+
+#include <algorithm>
+#include <charconv>
+
+#include "tensor/check.h"
+#include "train/config_table.h"
+#include "train/text.h"
+#include "train/toml.h"
+
+namespace proxent {
+namespace {
+
+void add_data(Settings& s, DataConfig& c) {
+  s.section("data", "which pictures, and how they become tensors");
+  s.add("path", &c.path, "folder of class folders, list file or CSV; none: --dataset decides",
+        {.flag = "data", .value = "PATH"});
+  s.add("dataset", &c.dataset, "kind of data set; auto looks at --data, without one it is glyphs",
+        {.choices = {"auto", "glyphs", "fashion-mnist", "folder", "list", "csv", "idx"}});
+  s.add("image_size", &c.image_size, "side of the square the network sees, in pixels",
+        {.range = between(1, 4096)});
+  s.add("resize", &c.resize,
+        "short side of the picture before a random or centre crop; 0: as it is",
+        {.range = between(0, 8192)});
+  s.add("crop", &c.crop,
+        "training crop: rrc (RandomResizedCrop), a random or the centre square of the resized "
+        "picture, or none (the whole picture, squeezed square)",
+        {.choices = {"rrc", "random", "center", "none"}});
+  s.add("rrc_scale", std::span(c.rrc_scale), "rrc: share of the area, least and most",
+        {.value = "LOW,HIGH", .range = {0, 1, true}});
+  s.add("rrc_ratio", std::span(c.rrc_ratio), "rrc: width / height, least and most",
+        {.value = "LOW,HIGH", .range = above(0)});
+  s.add("padding", &c.padding, "black border added before a random crop, in pixels",
+        {.range = between(0, 4096)});
+  s.add("hflip", &c.hflip, "probability of a mirrored training picture", {.range = between(0, 1)});
+  s.add("mean", std::span(c.mean), "subtracted from R,G,B in [0, 1]", {.value = "R,G,B"});
+  s.add("std", std::span(c.stddev), "R,G,B are divided by this",
+        {.value = "R,G,B", .range = above(0)});
+  s.add("workers", &c.workers, "decoding threads; auto: one per core",
+        {.letter = 'j', .range = between(1, 1024)});
+  s.add("prefetch", &c.prefetch, "batches kept ready", {.range = between(1, 1024)});
+  s.add("cache", &c.cache, "keep nothing, the files' bytes (ram) or the decoded pixels in memory",
+        {.choices = {"none", "ram", "decoded"}});
+  s.add("on_bad_image", &c.on_bad_image,
+        "a picture that cannot be read stops the run, or is skipped, counted and listed",
+        {.choices = {"stop", "skip"}});
+  s.add("exif", &c.exif, "turn pictures as their EXIF orientation says (Pillow does not)");
+  s.add("max_pixels", &c.max_pixels, "refuse pictures with more pixels than this",
+        {.range = at_least(1)});
+  s.add("decoder", &c.decoder, "JPEG decoder; auto: libjpeg where it was built in",
+        {.choices = {"auto", "stb"}});
+  s.add("glyph_seed", &c.glyph_seed, "seed of the glyphs data set's pictures",
+        {.range = at_least(0)});
+}
+
+void add_batch(Settings& s, BatchConfig& c) {
+  s.section("batch", "which pictures make a batch");
+  s.add("size", &c.size, "pictures per optimizer step",
+        {.flag = "batch", .letter = 'b', .range = between(1, 1 << 20)});
+  s.add("sampler", &c.sampler, "random pictures, or --m pictures of each of batch / m classes",
+        {.choices = {"random", "m-per-class"}});
+  s.add("m", &c.m, "pictures per class of the m-per-class sampler", {.range = between(1, 1 << 20)});
+  s.add("drop_last", &c.drop_last, "leave out an epoch's last, smaller batch");
+}
+
+void add_model(Settings& s, ModelConfig& c) {
+  s.section("model", "backbone, pooling and embedding head");
+  s.add("arch", &c.arch, "backbone",
+        {.choices = {"resnet12", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}});
+  s.add("stem", &c.stem, "7x7/2 convolution and max-pool, or one 3x3/1 for pictures below 100 px",
+        {.choices = {"imagenet", "small"}});
+  s.add("weights", &c.weights, "start from this safetensors file (torchvision's names)",
+        {.value = "FILE"});
+  s.add("partial", &c.partial, "accept --weights with missing or unexpected tensors");
+  s.add("pool", &c.pool, "features over the last map: mean, maximum, their sum, generalised mean",
+        {.choices = {"avg", "max", "avg+max", "gem"}});
+  s.add("embed_dim", &c.embed_dim, "numbers per embedding", {.range = between(1, 65536)});
+  s.add("head", &c.head, "features to embedding: linear, or LayerNorm then linear",
+        {.choices = {"linear", "ln-linear"}});
+  s.add("bn_mode", &c.bn_mode,
+        "batch norm: train; eval-stats (running statistics, gamma and beta trained); frozen "
+        "(nothing trained)",
+        {.choices = {"train", "eval-stats", "frozen"}});
+  s.add("freeze", &c.freeze, "modules that are not trained, as conv1,bn1,layer1",
+        {.value = "NAMES"});
+  s.add("warmup_head", &c.warmup_head, "train only head and proxies for this long",
+        {.takes_time = false});
+}
+
+void add_loss(Settings& s, LossConfig& c) {
+  s.section("loss", "multi-proxy entropy: L_ce - weight_inter H_inter + weight_intra H_intra");
+  s.add("name", &c.name, "the loss", {.flag = "loss", .choices = {"mpl"}});
+  s.add("proxies", &c.proxies, "proxies per class, K", {.range = between(1, 1024)});
+  s.add("sigma", &c.sigma, "softmax scale (inverse temperature) of L_ce", {.range = above(0)});
+  s.add("sigma_h", &c.sigma_h, "scale of H_inter; auto: sigma", {.range = above(0)});
+  s.add("sigma_a", &c.sigma_a, "scale of H_intra; auto: sigma", {.range = above(0)});
+  s.add("gamma", &c.gamma, "temperature over a class's proxies; auto: 1/sigma (lse), 0.1 (soft)",
+        {.range = above(0)});
+  s.add("margin", &c.margin, "subtracted from the true class's score", {.range = at_least(0)});
+  s.add("select", &c.select, "a class's score from its proxies: log-sum-exp, nearest, soft mean",
+        {.choices = {"lse", "max", "soft"}});
+  s.add("negatives", &c.negatives, "other classes enter by their score or by every proxy",
+        {.choices = {"selected", "all-proxies"}});
+  s.add("inter", &c.inter, "H_inter over all classes, or over those that are not the true one",
+        {.choices = {"all", "complement"}});
+  s.add("weight_inter", &c.weight_inter, "weight of H_inter, maximised: smooth predictions",
+        {.range = at_least(0)});
+  s.add("weight_intra", &c.weight_intra, "weight of H_intra, minimised: a picture picks one proxy",
+        {.range = at_least(0)});
+  s.add("weight_usage", &c.weight_usage, "weight of the term that keeps proxies in even use",
+        {.range = at_least(0)});
+  s.add("normalise_entropy", &c.normalise_entropy, "divide the entropies by log C and log K");
+  s.add("detach_selection", &c.detach_selection, "no gradient through the selection weights");
+  s.add("proxy_init", &c.proxy_init, "how proxies start, each on its own",
+        {.choices = {"normal", "kaiming"}});
+  s.add("proxy_lr_mult", &c.proxy_lr_mult, "proxies' learning rate as a multiple of --lr",
+        {.range = at_least(0)});
+  s.add("proxy_wd", &c.proxy_wd, "proxies' weight decay", {.range = at_least(0)});
+  s.add("form", &c.form, "one fused pass, or the same composed from plain ops (slow, to read)",
+        {.choices = {"fused", "composed"}});
+}
+
+void add_optim(Settings& s, OptimConfig& c) {
+  s.section("optim", "optimizer and learning-rate schedule");
+  s.add("name", &c.name, "optimizer", {.flag = "optim", .choices = {"sgd", "adamw"}});
+  s.add("lr", &c.lr, "learning rate of backbone and head", {.range = at_least(0)});
+  s.add("wd", &c.wd, "weight decay of convolutions and linear layers; norms and biases have none",
+        {.range = at_least(0)});
+  s.add("momentum", &c.momentum, "of sgd", {.range = {0, 1, false, true}});
+  s.add("nesterov", &c.nesterov, "Nesterov momentum for sgd");
+  s.add("betas", std::span(c.betas), "decay of adamw's two averages",
+        {.value = "B1,B2", .range = {0, 1, false, true}});
+  s.add("eps", &c.eps, "of adamw", {.range = at_least(0)});
+  s.add("sched", &c.sched, "learning rate: constant, falling in steps, or a half cosine",
+        {.choices = {"const", "step", "cosine"}});
+  s.add("lr_step", &c.lr_step, "step: multiply by --lr-gamma this often", {.takes_time = false});
+  s.add("lr_gamma", &c.lr_gamma, "step: the factor", {.range = {0, 1, true}});
+  s.add("lr_warmup", &c.lr_warmup, "rise linearly from 0 for this long", {.takes_time = false});
+  s.add("min_lr", &c.min_lr, "cosine ends here", {.range = at_least(0)});
+  s.add("clip_norm", &c.clip_norm, "scale the gradient down to this norm; 0: never",
+        {.range = at_least(0)});
+  s.add("clip_value", &c.clip_value, "clamp each gradient to +-this; 0: never",
+        {.range = at_least(0)});
+  s.add("ema", &c.ema, "evaluate an average of the weights with this decay; 0: none",
+        {.range = {0, 1, false, true}});
+}
+
+void add_run(Settings& s, RunConfig& c) {
+  s.section("run", "length, folder, evaluation and reproducibility");
+  s.add("epochs", &c.epochs, "passes over the training pictures",
+        {.letter = 'e', .range = at_least(0)});
+  s.add("steps", &c.steps, "optimizer steps; 0: --epochs decides", {.range = at_least(0)});
+  s.add("out", &c.out, "folder of this run, which must be new; none: runs/DATE_NAME",
+        {.letter = 'o', .value = "DIR"});
+  s.add("name", &c.name, "name in the folder; none: from data set, backbone, loss and seed");
+  s.add("resume", &c.resume, "go on with this run folder or checkpoint; auto: the one at --out",
+        {.value = "PATH"});
+  s.add("eval_every", &c.eval_every, "evaluate this often");
+  s.add("save_every", &c.save_every, "write a checkpoint this often");
+  s.add("keep_last", &c.keep_last, "checkpoints kept beside the best", {.range = at_least(1)});
+  s.add("protocol", &c.protocol,
+        "who chooses the epoch: val (held-out training classes), last, paper (the test split; "
+        "labelled test-selected), none (no evaluation)",
+        {.choices = {"val", "last", "paper", "none"}});
+  s.add("val_classes", &c.val_classes, "protocol val: share of the training classes held out",
+        {.range = {0, 1, true, true}});
+  s.add("metrics", &c.metrics, "r@K for any K, map@r, rp; as r@1,2,4,8,map@r", {.value = "LIST"});
+  s.add("seed", &c.seed, "of everything random", {.range = at_least(0)});
+  s.add("time_limit", &c.time_limit, "then save a checkpoint and stop with exit code 75",
+        {.takes_steps = false});
+  s.add("device", &c.device, "where to compute", {.choices = {"auto", "cpu", "cuda"}});
+  s.add("threads", &c.threads, "of the computation; auto: one per core",
+        {.range = between(1, 4096)});
+  s.add("deterministic", &c.deterministic, "the same bits on every run with the same seed");
+  s.add("on_nan", &c.on_nan, "a loss that is not a number", {.choices = {"stop"}});
+  s.add("limit_train", &c.limit_train, "use only so many training pictures; 0: all",
+        {.range = at_least(0)});
+  s.add("limit_test", &c.limit_test, "use only so many test pictures; 0: all",
+        {.range = at_least(0)});
+}
+
+void add_log(Settings& s, LogConfig& c) {
+  s.section("log", "what the terminal shows");
+  s.add("log_every", &c.log_every, "one line this often");
+  s.add("progress", &c.progress, "a live bar, lines only, nothing, or a bar if on a terminal",
+        {.choices = {"auto", "bar", "lines", "none"}});
+  s.add("color", &c.color, "colour; auto: on a terminal, unless NO_COLOR is set",
+        {.choices = {"auto", "always", "never"}});
+  s.add("quiet", &c.quiet, "warnings and results only", {.letter = 'q'});
+}
+
+void add_debug(Settings& s, DebugConfig& c) {
+  s.section("debug", "before a long run");
+  s.add("dry_run", &c.dry_run, "check all data, do one step, evaluation and save; then stop");
+  s.add("overfit_batch", &c.overfit_batch, "train on one batch: its loss must fall to the floor");
+}
+
+// "r@1,2" arrives as the items "r@1" and "2", which means r@2.
+void spell_out_metrics(std::vector<std::string>& metrics) {
+  bool follows_recall = false;
+  for (std::string& metric : metrics) {
+    const bool is_number = metric.find_first_not_of("0123456789") == std::string::npos;
+    if (is_number && follows_recall) metric = "r@" + metric;
+    follows_recall = metric.starts_with("r@");
+  }
+}
+
+std::int64_t recall_k(const std::string& metric) {
+  std::int64_t k = 0;
+  const char* end = metric.data() + metric.size();
+  const auto [stop, error] = std::from_chars(metric.data() + 2, end, k);
+  check<UsageError>(error == std::errc() && stop == end && k >= 1 && k <= 1'000'000,
+                    "run.metrics: expected r@K with K from 1 to 1000000, got '", metric, "'");
+  return k;
+}
+
+}  // namespace
+
+void add_config(Settings& settings, Config& config) {
+  add_data(settings, config.data);
+  add_batch(settings, config.batch);
+  add_model(settings, config.model);
+  add_loss(settings, config.loss);
+  add_optim(settings, config.optim);
+  add_run(settings, config.run);
+  add_log(settings, config.log);
+  add_debug(settings, config.debug);
+}
+
+void fail_unknown_key(const Settings& settings, const std::string& name, const std::string& place) {
+  std::string hint = suggestion(name, settings.key_names());
+  if (hint.empty()) {  // right key, wrong section
+    const std::string leaf = name.substr(name.rfind('.') + 1);
+    for (const Setting& row : settings.rows())
+      if (row.key == leaf || row.options.flag == leaf) hint = " Did you mean '" + row.name() + "'?";
+  }
+  fail<UsageError>("unknown key '", name, "' in ", place, ".", hint, " (proxent help config)");
+}
+
+Config config_from_toml(std::string_view text, std::string_view source) {
+  Config config;
+  Settings settings;
+  add_config(settings, config);
+  for (const TomlEntry& entry : read_toml(text, source)) {
+    if (entry.name == "preset") continue;  // --print-config writes it; all its values follow
+    Setting* setting = settings.find_key(entry.name);
+    if (!setting) fail_unknown_key(settings, entry.name, entry.place);
+    settings.assign(*setting, entry.value, entry.name + " in " + entry.place, entry.place);
+  }
+  finish_config(config);
+  return config;
+}
+
+std::string to_toml(const Settings& settings, TomlStyle style) {
+  std::string text;
+  for (const Settings::Section& section : settings.sections()) {
+    std::string lines;
+    for (const Setting& row : settings.rows()) {
+      if (row.section != section.name || section.name.empty()) continue;
+      if (style == TomlStyle::changed && row.is_default()) continue;
+      std::string line = row.key + " = " + row.value_text();
+      if (style != TomlStyle::plain && !(row.is_default() && row.source.empty())) {
+        line = padded(line, 34) + (row.is_default() ? "  #   " : "  # * ") + row.source;
+        if (!row.is_default())
+          line += (row.source.empty() ? "default " : "; default ") + row.initial;
+      }
+      lines += line + "\n";
+    }
+    if (!lines.empty()) text += (text.empty() ? "[" : "\n[") + section.name + "]\n" + lines;
+  }
+  return text;
+}
+
+std::string to_toml(const Config& config) {
+  Config copy;
+  Settings settings;
+  add_config(settings, copy);  // defaults and names ...
+  copy = config;               // ... of these values
+  return to_toml(settings, TomlStyle::plain);
+}
+
+void check_config(const Config& config) {
+  const auto& [data, batch, model, loss, optim, run, log, debug] = config;
+  check<UsageError>(data.rrc_scale[0] <= data.rrc_scale[1],
+                    "data.rrc_scale: ", shortest(data.rrc_scale[0]), " is above ",
+                    shortest(data.rrc_scale[1]), "; give the least first");
+  check<UsageError>(data.rrc_ratio[0] <= data.rrc_ratio[1],
+                    "data.rrc_ratio: ", shortest(data.rrc_ratio[0]), " is above ",
+                    shortest(data.rrc_ratio[1]), "; give the least first");
+  const bool needs_path = data.dataset == "folder" || data.dataset == "list" ||
+                          data.dataset == "csv" || data.dataset == "idx";
+  check<UsageError>(!needs_path || !data.path.empty(), "data.dataset = \"", data.dataset,
+                    "\" needs --data PATH");
+  const bool has_whole_classes = batch.sampler != "m-per-class" || batch.size % batch.m == 0;
+  check<UsageError>(has_whole_classes, "batch.size = ", batch.size,
+                    " is no multiple of batch.m = ", batch.m, ", as --sampler m-per-class needs");
+  check<UsageError>(optim.min_lr <= optim.lr, "optim.min_lr = ", shortest(optim.min_lr),
+                    " is above optim.lr = ", shortest(optim.lr));
+  check<UsageError>(!optim.nesterov || (optim.name == "sgd" && optim.momentum > 0),
+                    "optim.nesterov needs --optim sgd with a momentum above 0");
+  check<UsageError>(optim.sched != "step" || !optim.lr_step.is_zero(),
+                    "optim.sched = \"step\" needs an optim.lr_step such as 10ep");
+  check<UsageError>(!model.partial || !model.weights.empty() || !run.resume.empty(),
+                    "model.partial needs --weights FILE");
+  check<UsageError>(run.resume != "auto" || !run.out.empty(),
+                    "run.resume = \"auto\" needs --out DIR, the folder to look in");
+  for (const std::string& metric : run.metrics) {
+    const bool is_known = metric.starts_with("r@") || metric == "map@r" || metric == "rp";
+    check<UsageError>(is_known, "run.metrics: expected r@K (as r@1,2,4,8), map@r or rp, got '",
+                      metric, "'.", suggestion(metric, {"r@1", "map@r", "rp"}));
+  }
+  check<UsageError>(!recall_ks(config).empty() || run.protocol == "none",
+                    "run.metrics: at least one r@K is needed; r@1 chooses the epoch");
+}
+
+void finish_config(Config& config) {
+  spell_out_metrics(config.run.metrics);
+  check_config(config);
+}
+
+std::vector<std::int64_t> recall_ks(const Config& config) {
+  std::vector<std::int64_t> ks;
+  for (const std::string& metric : config.run.metrics)
+    if (metric.starts_with("r@")) ks.push_back(recall_k(metric));
+  std::sort(ks.begin(), ks.end());
+  ks.erase(std::unique(ks.begin(), ks.end()), ks.end());
+  return ks;
+}
+
+}  // namespace proxent

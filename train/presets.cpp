@@ -1,0 +1,125 @@
+#include "train/presets.h"
+
+#include "tensor/check.h"
+#include "train/text.h"
+
+namespace proxent {
+
+const std::vector<Preset>& presets() {
+  static const std::vector<Preset> all = {
+      {"glyphs-demo", "letters of the system's fonts: learn Latin, retrieve Greek and Cyrillic", R"(
+[data]
+dataset = "glyphs"
+image_size = 32
+crop = "none"
+hflip = 0
+mean = [0.5, 0.5, 0.5]
+std = [0.25, 0.25, 0.25]
+[batch]
+size = 128
+[model]
+stem = "small"
+embed_dim = 128
+[loss]
+proxies = 2
+weight_inter = 0
+weight_usage = 0.3
+proxy_lr_mult = 10
+[optim]
+lr = 1e-3
+lr_warmup = "20it"
+[run]
+epochs = 6
+eval_every = "2ep"
+)"},
+      {"fashion-mnist", "photographs of clothes: learn five kinds, retrieve the other five", R"(
+[data]
+dataset = "fashion-mnist"
+image_size = 28
+crop = "none"
+mean = [0.286, 0.286, 0.286]
+std = [0.353, 0.353, 0.353]
+[batch]
+size = 128
+[model]
+stem = "small"
+embed_dim = 128
+[loss]
+weight_inter = 0
+proxy_lr_mult = 10
+[optim]
+lr = 1e-3
+lr_warmup = "20it"
+[run]
+epochs = 3
+val_classes = 0.4
+)"},
+      {"cub-cpu", "birds at 128 px from ImageNet weights, a recipe for two processor cores", R"(
+[data]
+image_size = 128
+resize = 146
+[batch]
+size = 64
+[model]
+arch = "resnet18"
+partial = true
+pool = "avg+max"
+embed_dim = 128
+bn_mode = "eval-stats"
+warmup_head = "1ep"
+[loss]
+proxies = 4
+weight_inter = 0
+[optim]
+lr = 1e-4
+clip_value = 10
+[run]
+epochs = 20
+)"},
+      {"smoke", "a few steps on a few glyphs, to see that everything works", R"(
+[data]
+dataset = "glyphs"
+image_size = 32
+crop = "none"
+hflip = 0
+mean = [0.5, 0.5, 0.5]
+std = [0.25, 0.25, 0.25]
+[batch]
+size = 32
+[model]
+stem = "small"
+embed_dim = 32
+[loss]
+proxies = 2
+proxy_lr_mult = 10
+[optim]
+lr = 1e-3
+[run]
+steps = 8
+eval_every = "4it"
+limit_train = 512
+limit_test = 256
+[log]
+log_every = "1it"
+)"},
+  };
+  return all;
+}
+
+const Preset& preset_named(std::string_view name) {
+  std::vector<std::string> names;
+  for (const Preset& preset : presets()) {
+    if (preset.name == name) return preset;
+    names.emplace_back(preset.name);
+  }
+  fail<UsageError>("no preset '", name, "': expected auto, none, ", one_of(names), ".",
+                   suggestion(name, names));
+}
+
+const Preset* preset_for_data(std::string_view dataset, std::string_view path) {
+  if (dataset == "fashion-mnist") return &preset_named("fashion-mnist");
+  const bool is_glyphs = dataset == "glyphs" || (dataset == "auto" && path.empty());
+  return is_glyphs ? &preset_named("glyphs-demo") : nullptr;
+}
+
+}  // namespace proxent
