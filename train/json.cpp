@@ -1,0 +1,145 @@
+#include "train/json.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "tensor/check.h"
+#include "train/text.h"
+
+namespace proxent {
+namespace {
+
+// Length of the valid UTF-8 sequence at i, 0 if none begins there (RFC 3629: no surrogates, no
+// overlong forms, nothing above U+10FFFF).
+std::size_t utf8_length(std::string_view text, std::size_t i) {
+  const auto byte = [&](std::size_t k) -> unsigned {
+    return i + k < text.size() ? static_cast<unsigned char>(text[i + k]) : 0u;
+  };
+  const auto is_tail = [&](std::size_t k) { return (byte(k) & 0xC0) == 0x80; };
+  const unsigned first = byte(0);
+  if (first < 0x80) return 1;
+  if (first >= 0xC2 && first < 0xE0) return is_tail(1) ? 2 : 0;
+  if ((first & 0xF0) == 0xE0) {
+    const bool is_short = first == 0xE0 && byte(1) < 0xA0;
+    const bool is_surrogate = first == 0xED && byte(1) >= 0xA0;
+    return is_tail(1) && is_tail(2) && !is_short && !is_surrogate ? 3 : 0;
+  }
+  if (first >= 0xF0 && first < 0xF5) {
+    const bool is_short = first == 0xF0 && byte(1) < 0x90;
+    const bool is_beyond = first == 0xF4 && byte(1) >= 0x90;
+    return is_tail(1) && is_tail(2) && is_tail(3) && !is_short && !is_beyond ? 4 : 0;
+  }
+  return 0;
+}
+
+// File names may hold any bytes; those that are no UTF-8 become U+FFFD, as JSON must be UTF-8.
+void write_string(std::string& out, std::string_view text) {
+  out += '"';
+  for (std::size_t i = 0; i < text.size();) {
+    const char c = text[i];
+    const std::size_t length = utf8_length(text, i);
+    if (length == 0)
+      out += "\xEF\xBF\xBD";
+    else if (c == '"' || c == '\\')
+      out += {'\\', c};
+    else if (c == '\n')
+      out += "\\n";
+    else if (c == '\t')
+      out += "\\t";
+    else if (static_cast<unsigned char>(c) < 0x20)
+      out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+    else
+      out += text.substr(i, length);
+    i += std::max<std::size_t>(length, 1);
+  }
+  out += '"';
+}
+
+template <class Items, class WriteItem>
+void write_block(std::string& out, char open, char close, const Items& items, int indent, int depth,
+                 const WriteItem& write_item) {
+  const auto new_line = [&](int levels) {
+    if (indent >= 0) out += "\n" + std::string(static_cast<std::size_t>(indent * levels), ' ');
+  };
+  out += open;
+  bool is_first = true;
+  for (const auto& item : items) {
+    if (!is_first) out += indent >= 0 ? "," : ", ";
+    is_first = false;
+    new_line(depth + 1);
+    write_item(item);
+  }
+  if (!items.empty()) new_line(depth);
+  out += close;
+}
+
+}  // namespace
+
+Json& Json::operator[](std::string_view key) {
+  if (is_null()) value_ = Members{};
+  for (auto& [name, value] : members())
+    if (name == key) return value;
+  return members().emplace_back(std::string(key), Json()).second;
+}
+
+Json::Members& Json::members() {
+  auto* members = std::get_if<Members>(&value_);
+  check(members, "json: this value is no object");
+  return *members;
+}
+
+void Json::push_back(Json item) {
+  if (is_null()) value_ = std::vector<Json>{};
+  auto* items = std::get_if<std::vector<Json>>(&value_);
+  check(items, "json: push_back to a value that is no array");
+  items->push_back(std::move(item));
+}
+
+std::string Json::text(int indent) const {
+  std::string out;
+  write(out, indent, 0);
+  return out;
+}
+
+std::string Json::plain() const {
+  const auto* string = std::get_if<std::string>(&value_);
+  return string ? *string : text();
+}
+
+void Json::write(std::string& out, int indent, int depth) const {
+  if (is_null()) {
+    out += "null";
+  } else if (const auto* boolean = std::get_if<bool>(&value_)) {
+    out += *boolean ? "true" : "false";
+  } else if (const auto* integer = std::get_if<std::int64_t>(&value_)) {
+    out += std::to_string(*integer);
+  } else if (const auto* number = std::get_if<double>(&value_)) {
+    out += std::isfinite(*number) ? shortest(*number) : "null";
+  } else if (const auto* string = std::get_if<std::string>(&value_)) {
+    write_string(out, *string);
+  } else if (const auto* items = std::get_if<std::vector<Json>>(&value_)) {
+    write_block(out, '[', ']', *items, indent, depth,
+                [&](const Json& item) { item.write(out, indent, depth + 1); });
+  } else {
+    write_block(out, '{', '}', std::get<Members>(value_), indent, depth, [&](const auto& member) {
+      write_string(out, member.first);
+      out += ": ";
+      member.second.write(out, indent, depth + 1);
+    });
+  }
+}
+
+bool Json::has_nonfinite() const {
+  if (const auto* number = std::get_if<double>(&value_)) return !std::isfinite(*number);
+  if (const auto* items = std::get_if<std::vector<Json>>(&value_))
+    return std::any_of(items->begin(), items->end(),
+                       [](const Json& item) { return item.has_nonfinite(); });
+  if (const auto* members = std::get_if<Members>(&value_))
+    return std::any_of(members->begin(), members->end(),
+                       [](const auto& member) { return member.second.has_nonfinite(); });
+  return false;
+}
+
+}  // namespace proxent

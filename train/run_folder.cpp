@@ -1,0 +1,242 @@
+#include "train/run_folder.h"
+
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <cerrno>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "tensor/check.h"
+#include "train/atomic_file.h"
+#include "train/text.h"
+
+namespace proxent {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A name that is one folder on every file system: letters, digits and ._+- stay.
+std::string folder_name(const std::string& name) {
+  std::string safe;
+  for (const char c : name) {
+    const auto byte = static_cast<unsigned char>(c);
+    const bool stays = std::isalnum(byte) || byte >= 0x80 || std::strchr("._+-", c);
+    safe += stays ? c : '-';
+  }
+  return safe.empty() || safe[0] == '.' ? "run" + safe : safe;
+}
+
+std::string local_date() {
+  const std::time_t now = std::time(nullptr);
+  return fmt::format("{:%Y-%m-%d}", fmt::localtime(now));
+}
+
+// Makes the folder; false if it is there already. Creating it is the test, so that two runs that
+// start together cannot get the same one.
+bool make_new_folder(const fs::path& path) {
+  std::error_code error;
+  if (!path.parent_path().empty()) fs::create_directories(path.parent_path(), error);
+  if (!error && fs::create_directory(path, error)) return true;
+  check(!error, "cannot make the run's folder '", path.string(), "': ", error.message());
+  return false;
+}
+
+std::string new_folder_below(const std::string& root, const std::string& name) {
+  const std::string base = root + "/" + local_date() + "_" + folder_name(name);
+  std::string path = base;
+  for (int number = 2; !make_new_folder(path); ++number) path = fmt::format("{}-{}", base, number);
+  return path;
+}
+
+// The step that a line of a log belongs to; none if the line is broken.
+std::optional<std::int64_t> step_of_json(const std::string& line) {
+  const auto json = nlohmann::json::parse(line, nullptr, false);
+  if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer())
+    return std::nullopt;
+  return json["step"].get<std::int64_t>();
+}
+
+std::optional<std::int64_t> step_of_csv(const std::string& line) {
+  std::int64_t step = 0;
+  const auto end = line.data() + line.size();
+  const auto result = std::from_chars(line.data(), end, step);
+  if (result.ec != std::errc() || result.ptr == end || *result.ptr != ',') return std::nullopt;
+  return step;
+}
+
+// Keeps the lines up to `step`, and the first `head` lines whatever they are.
+template <class StepOf>
+void cut_after(const std::string& path, std::int64_t step, int head, const StepOf& step_of) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return;  // the run ended before it was made
+  std::string kept, line;
+  for (int number = 0; std::getline(file, line); ++number) {
+    if (file.eof()) break;  // no line end: half written when the run was killed
+    const auto line_step = step_of(line);
+    if (number < head || (line_step && *line_step <= step)) kept += line + "\n";
+  }
+  write_file_atomically(path, kept);
+}
+
+std::FILE* open_to_append(const std::string& path) {
+  std::FILE* file = std::fopen(path.c_str(), "a");
+  check(file, "cannot write '", path, "': ", std::strerror(errno));
+  return file;
+}
+
+// A full disk must be told, not end in a log that silently stops.
+void write_line(std::FILE* file, const std::string& path, const std::string& line) {
+  const bool is_written = std::fputs((line + "\n").c_str(), file) >= 0 && std::fflush(file) == 0;
+  check(is_written, "cannot write '", path, "': ", std::strerror(errno));
+}
+
+Json stamped(Json line) {
+  Json with_time;
+  with_time["t"] = utc_now();
+  const bool is_finite = !line.has_nonfinite();
+  for (auto& [key, value] : line.members()) with_time[key] = std::move(value);
+  if (!is_finite) with_time["nonfinite"] = true;
+  return with_time;
+}
+
+// Our own Json from a parsed one.
+Json converted(const nlohmann::ordered_json& from) {
+  if (from.is_boolean()) return from.get<bool>();
+  if (from.is_number_integer()) return from.get<std::int64_t>();
+  if (from.is_number()) return from.get<double>();
+  if (from.is_string()) return from.get<std::string>();
+  if (from.is_array()) {
+    std::vector<Json> items;
+    for (const auto& item : from) items.push_back(converted(item));
+    return items;
+  }
+  if (from.is_null()) return {};
+  Json object = Json::object();
+  for (const auto& [key, value] : from.items()) object[key] = converted(value);
+  return object;
+}
+
+}  // namespace
+
+RunFolder RunFolder::create(const RunFolderOptions& options) {
+  std::string path = options.out;
+  if (path.empty()) {
+    path = new_folder_below(options.root, options.name);
+  } else if (!make_new_folder(path)) {
+    const bool is_folder = fs::is_directory(path);
+    check<UsageError>(is_folder, "--out '", path, "' is a file; give a folder");
+    check<UsageError>(!fs::exists(path + "/run.json"), "'", path, "' holds a run already. Go on ",
+                      "with it by --resume ", path, " or choose another --out.");
+  }
+  RunFolder folder(path);
+  make_new_folder(folder.file("ckpt"));
+  folder.record_["name"] = options.name;
+  folder.record_["status"] = "running";
+  folder.record_["started"] = utc_now();
+  std::string columns = "step,epoch,split";
+  for (const std::string& metric : options.metrics) columns += "," + metric;
+  write_file_atomically(folder.file("metrics.csv"), columns + "\n");
+  folder.metric_count_ = options.metrics.size();
+  folder.open_logs();
+  return folder;
+}
+
+RunFolder RunFolder::resume(const std::string& path, std::int64_t step) {
+  check<UsageError>(fs::exists(path + "/run.json"), "'", path,
+                    "' holds no run: there is no run.json in it");
+  RunFolder folder(path);
+  cut_after(folder.file("train.jsonl"), step, 0, step_of_json);
+  cut_after(folder.file("eval.jsonl"), step, 0, step_of_json);
+  cut_after(folder.file("metrics.csv"), step, 1, step_of_csv);
+  std::ifstream metrics(folder.file("metrics.csv"));
+  std::string columns;
+  std::getline(metrics, columns);
+  const std::size_t count = split(columns, ',').size();
+  check<DataError>(count >= 3, "'", folder.file("metrics.csv"), "' has lost its first line");
+  folder.metric_count_ = count - 3;
+  folder.load_record();
+  folder.open_logs();
+  return folder;
+}
+
+void RunFolder::load_record() {
+  std::ifstream file(this->file("run.json"));
+  const auto json = nlohmann::ordered_json::parse(file, nullptr, false);
+  check<DataError>(json.is_object(), "'", this->file("run.json"), "' is damaged: not JSON");
+  record_ = converted(json);
+}
+
+void RunFolder::open_logs() {
+  steps_.reset(open_to_append(file("train.jsonl")));
+  evals_.reset(open_to_append(file("eval.jsonl")));
+  metrics_.reset(open_to_append(file("metrics.csv")));
+}
+
+void RunFolder::write_command_line(const std::vector<std::string>& arguments) {
+  const File out(open_to_append(file("cmdline.txt")), std::fclose);
+  write_line(out.get(), file("cmdline.txt"), shell_line(arguments));
+}
+
+void RunFolder::write_config(std::string_view toml) {
+  write_file_atomically(file("config.toml"), toml);
+}
+
+void RunFolder::save_record() { write_file_atomically(file("run.json"), record_.text(2) + "\n"); }
+
+void RunFolder::set_status(std::string_view status, std::string_view reason) {
+  record_["status"] = status;
+  record_["changed"] = utc_now();
+  if (!reason.empty()) record_["reason"] = reason;
+  save_record();
+}
+
+void RunFolder::add_step(Json line) {
+  write_line(steps_.get(), file("train.jsonl"), stamped(std::move(line)).text());
+}
+
+void RunFolder::add_eval(Json line) {
+  write_line(evals_.get(), file("eval.jsonl"), stamped(std::move(line)).text());
+}
+
+void RunFolder::add_metrics(std::int64_t step, double epoch, std::string_view split,
+                            const std::vector<double>& values) {
+  check(values.size() == metric_count_, "metrics.csv has ", metric_count_, " metrics, got ",
+        values.size());
+  std::string row = fmt::format("{},{},{}", step, shortest(epoch), split);
+  for (const double value : values) row += "," + (std::isfinite(value) ? shortest(value) : "");
+  write_line(metrics_.get(), file("metrics.csv"), row);
+}
+
+std::string utc_now() {
+  using namespace std::chrono;
+  const auto now = system_clock::now();
+  const auto milliseconds = duration_cast<std::chrono::milliseconds>(now.time_since_epoch()) % 1000;
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(system_clock::to_time_t(now)),
+                     milliseconds.count());
+}
+
+std::string shell_line(const std::vector<std::string>& arguments) {
+  constexpr std::string_view kPlain =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
+  std::vector<std::string> quoted;
+  for (const std::string& argument : arguments) {
+    if (!argument.empty() && argument.find_first_not_of(kPlain) == std::string::npos) {
+      quoted.push_back(argument);
+      continue;
+    }
+    std::string text = "'";
+    for (const char c : argument) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    quoted.push_back(text + "'");
+  }
+  return join(quoted, " ");
+}
+
+}  // namespace proxent

@@ -1,0 +1,71 @@
+// The folder of one run: what was asked (cmdline.txt, config.toml), what came out (run.json,
+// metrics.csv), how it went (train.jsonl, eval.jsonl, log.txt), and ckpt/ for the checkpoints.
+#pragma once
+
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "train/json.h"
+
+namespace proxent {
+
+struct RunFolderOptions {
+  std::string out;  // the folder, which must not hold a run; empty: root/DATE_name
+  std::string root = "runs";
+  std::string name;                  // for the folder's name and run.json
+  std::vector<std::string> metrics;  // columns of metrics.csv, "R@1"; fixed from the start
+};
+
+class RunFolder {
+ public:
+  // A new folder. root/DATE_name that exists already gets a number: DATE_name-2. Throws Error if
+  // `out` holds a run or the folder cannot be made.
+  static RunFolder create(const RunFolderOptions& options);
+  // The folder of an earlier run, to go on after `step`: lines of later steps are cut from
+  // train.jsonl, eval.jsonl and metrics.csv, as is a half-written last line.
+  static RunFolder resume(const std::string& path, std::int64_t step);
+
+  const std::string& path() const { return path_; }
+  std::string file(std::string_view name) const { return path_ + "/" + std::string(name); }
+  std::string checkpoint(std::string_view name) const { return file("ckpt/" + std::string(name)); }
+
+  // cmdline.txt, quoted for a shell; a resumed run adds its line.
+  void write_command_line(const std::vector<std::string>& arguments);
+  void write_config(std::string_view toml);
+
+  // run.json: change it, then save. It is replaced whole, so a reader never sees half of it.
+  Json& record() { return record_; }
+  void save_record();
+  // Sets "status" (running, done, failed, killed) with the time, and saves.
+  void set_status(std::string_view status, std::string_view reason = {});
+
+  // One line each, written at once. Time is added as "t", and "nonfinite": true where a number
+  // is NaN or infinite, which JSON writes as null.
+  void add_step(Json line);
+  void add_eval(Json line);
+  // One row of metrics.csv; values in the order of `metrics`, NaN as an empty cell.
+  void add_metrics(std::int64_t step, double epoch, std::string_view split,
+                   const std::vector<double>& values);
+
+ private:
+  using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
+
+  explicit RunFolder(std::string path) : path_(std::move(path)) {}
+  void open_logs();
+  void load_record();
+
+  std::string path_;
+  Json record_;
+  File steps_{nullptr, std::fclose}, evals_{nullptr, std::fclose}, metrics_{nullptr, std::fclose};
+  std::size_t metric_count_ = 0;
+};
+
+// "2026-11-23T08:39:51.123Z"
+std::string utc_now();
+// Arguments as a shell would take them back.
+std::string shell_line(const std::vector<std::string>& arguments);
+
+}  // namespace proxent
