@@ -1,1 +1,3 @@
-int main() { return 0; }
+#include "train/command.h"
+
+int main(int argc, char** argv) { return proxent::run_binary({argv + 1, argv + argc}); }

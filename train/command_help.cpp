@@ -1,0 +1,171 @@
+#include <algorithm>
+
+#include "tensor/check.h"
+#include "train/command.h"
+#include "train/command_line.h"
+#include "train/config_table.h"
+#include "train/exit_code.h"
+#include "train/presets.h"
+#include "train/terminal.h"
+#include "train/text.h"
+
+namespace proxent {
+namespace {
+
+struct Topic {
+  std::string_view name;
+  std::string_view text;
+};
+
+constexpr Topic kTopics[] = {
+    {"config", R"(Every setting of a run has a dotted name, as optim.lr. It can be given
+
+  in a TOML file      [optim]
+                      lr = 3e-4                 proxent train -c my.toml
+  as a flag           --optim.lr 3e-4           or short, as --help lists it: --lr 3e-4
+  in the environment  PROXENT_OPTIM_LR=3e-4     or short: PROXENT_LR
+
+The later wins: defaults < preset < files (-c, several) < environment < flags. A name that does not exist is an error, never ignored.
+A file may also say preset = "cub-cpu" at its top.
+
+proxent train --print-config prints the result, with where each value came from, as TOML that -c reads back. Each run keeps its own in RUN/config.toml.)"},
+    {"metrics",
+     R"(All compare embeddings by cosine. Every picture of the test split (or every query, where the data set names queries) searches the others (or the gallery); itself is left out by its index, not by its rank.
+
+  r@K   Recall@K: share of queries with a picture of their class among the K nearest
+  rp    R-precision: with R pictures of the query's class in the gallery, the share of them among the R nearest
+  map@r mean over ranks i = 1..R of precision@i where rank i is right, else 0; averaged over queries. Rewards right pictures coming first, so it tells more than r@1
+
+Equal similarities are ordered by index. Queries without any match are left out, counted and printed.)"},
+    {"protocol", R"(Which weights a run reports, and who chose them.
+
+  val    a share of the training classes (--val-classes) is held out and chooses the epoch by r@1; the test split is evaluated once, at the end, with the chosen weights: "val-selected"
+  last   no choice: the weights after the last step: "last-epoch"
+  paper  the test split is evaluated each time and chooses the epoch, as most papers of the field do. That flatters the result, so it is labelled "test-selected" wherever it is printed
+  none   train only)"},
+    {"loss",
+     R"(Each class has K proxies, vectors in the embedding space (--proxies). With cosine similarities s between a picture's embedding and all proxies:
+
+  S_c      score of class c from its proxies: --select lse (log-sum-exp), max (the nearest) or soft (weighted mean)
+  L_ce     cross-entropy of softmax(sigma S)
+  H_inter  entropy of softmax(sigma_h S) over classes. Large: classes stay comparable
+  H_intra  entropy of softmax(sigma_a s_y) over the K proxies of the true class y. Small: each picture commits to one proxy, so that proxies come to mean different things
+
+  L = mean(L_ce - weight_inter H_inter + weight_intra H_intra)
+
+weight_usage adds a term that keeps a class's proxies in even use. With --proxies 1 and both weights 0 this is ProxyNCA++; with --select soft it is SoftTriple without its regulariser.
+After Yu et al., Multi-Proxy Learning from an Entropy Optimization Perspective, IJCAI 2022; an implementation of the published idea.)"},
+    {"durations", R"(Settings such as --eval-every take a number with its unit:
+
+  500it    optimizer steps
+  1.5ep    passes over the training pictures
+  30s 10min 3h50m 1d   time
+  0        never)"},
+    {"resume",
+     R"(A run that was stopped by SIGINT, SIGTERM or --time-limit saved a checkpoint and exited with code 75. It goes on where it stopped with
+
+  proxent train --resume runs/2026-11-23_cub
+
+or, for scripts that start the same line again and again, with --out DIR --resume auto, which starts a new run if DIR holds none. SIGUSR1 and SIGHUP save a checkpoint without stopping.)"},
+};
+
+// Indented lines are examples and formulas: they are wrapped under their own text.
+std::string wrapped(std::string_view text, int width) {
+  std::string out;
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const auto end = std::min(text.find('\n', begin), text.size());
+    const std::string_view line = text.substr(begin, end - begin);
+    begin = end + 1;
+    if (!line.starts_with("  ") || display_width(line) <= width) {
+      out +=
+          line.starts_with("  ") ? std::string(line) + "\n" : join(wrap(line, width), "\n") + "\n";
+      continue;
+    }
+    const auto name_end = line.find(' ', 2);
+    const auto body = std::min(line.find_first_not_of(' ', name_end), line.size());
+    const auto parts = wrap(line.substr(body), width - static_cast<int>(body));
+    out += std::string(line.substr(0, body)) + join(parts, "\n" + std::string(body, ' ')) + "\n";
+  }
+  return out;
+}
+
+std::string section_help(const std::string& name, int width) {
+  Config config;
+  CommandLine line(
+      {.name = "train", .usage = "", .summary = "", .about = "", .examples = {}, .output = ""});
+  line.add_config(config, {.sections = {name}});
+  return line.section_help(name, width);
+}
+
+std::string presets_help() {
+  std::string text =
+      "Named settings, for --preset. --preset auto, the default, takes the one that fits "
+      "--dataset.\n";
+  for (const Preset& preset : presets())
+    text += "\n" + bold(preset.name) + ": " + std::string(preset.summary) + "\n" +
+            dim(preset.toml.substr(1));
+  return text;
+}
+
+std::string topics_list() {
+  std::string text = bold("proxent help") + " <topic>\n\n";
+  std::vector<std::string> names;
+  for (const Command& command : commands()) names.emplace_back(command.name);
+  text += "  commands   " + join(names, ", ") + "\n";
+  names.clear();
+  Config config;
+  Settings settings;
+  add_config(settings, config);
+  for (const auto& section : settings.sections()) names.push_back(section.name);
+  text += "  settings   " + join(names, ", ") + "\n";
+  names = {"presets", "exit-codes"};
+  for (const Topic& topic : kTopics)
+    if (topic.name != "loss") names.emplace_back(topic.name);
+  return text + "  topics     " + join(names, ", ") + "\n";
+}
+
+std::vector<std::string> all_names() {
+  std::vector<std::string> names = {"presets", "exit-codes"};
+  for (const Command& command : commands()) names.emplace_back(command.name);
+  for (const Topic& topic : kTopics) names.emplace_back(topic.name);
+  Config config;
+  Settings settings;
+  add_config(settings, config);
+  for (const auto& section : settings.sections()) names.push_back(section.name);
+  return names;
+}
+
+}  // namespace
+
+int help_command(const Arguments& arguments) {
+  const Terminal out = terminal_on(Stream::out);
+  const int width = std::min(out.columns(), 100);
+  if (arguments.empty() || arguments[0] == "-h" || arguments[0] == "--help") {
+    out.print(arguments.empty() ? overview() + "\n" + topics_list() : topics_list());
+    return kDone;
+  }
+  std::string name = arguments[0];
+  if (name == "losses" || name == "metric") name = name == "losses" ? "loss" : "metrics";
+  std::string page;
+  for (const Topic& topic : kTopics)
+    if (topic.name == name) page += wrapped(topic.text, width);
+  if (name == "presets") page += presets_help();
+  if (name == "exit-codes") page += exit_code_help();
+  Config config;
+  Settings settings;
+  add_config(settings, config);
+  for (const auto& section : settings.sections())
+    if (section.name == name && name != "data")
+      page += (page.empty() ? "" : "\n") + section_help(name, width);
+  if (!page.empty()) {
+    out.print(page);
+    return kDone;
+  }
+  const auto names = all_names();
+  check<UsageError>(std::find(names.begin(), names.end(), name) != names.end(), "no help on '",
+                    name, "'.", suggestion(name, names), " (proxent help)");
+  if (name == "data") out.print(section_help(name, width) + "\n");
+  return command_named(name).run({"--help"});
+}
+
+}  // namespace proxent

@@ -1,0 +1,22 @@
+#include "tensor/check.h"
+#include "train/command.h"
+#include "train/command_line.h"
+#include "train/exit_code.h"
+
+namespace proxent {
+
+int inspect_command(const Arguments& arguments) {
+  std::vector<std::string> files;
+  CommandLine line({.name = "inspect",
+                    .usage = "FILE...",
+                    .summary = "what is in a file that proxent reads or writes",
+                    .about = {},
+                    .examples = {{"proxent inspect runs/2026-11-23_cub/ckpt/best.safetensors",
+                                  "its tensors, and the run it comes from"}},
+                    .output = {}});
+  line.positional("FILE", &files, "safetensors, state or .npy file");
+  if (!line.parse(arguments)) return kDone;
+  fail("inspect: not in this build");
+}
+
+}  // namespace proxent
