@@ -1,7 +1,7 @@
-#include "tensor/check.h"
 #include "train/command.h"
 #include "train/command_line.h"
 #include "train/exit_code.h"
+#include "train/run.h"
 
 namespace proxent {
 
@@ -32,7 +32,7 @@ int train_command(const Arguments& arguments) {
                   {.sections = {"data", "batch", "model", "loss", "optim", "run", "log", "debug"},
                    .has_auto_preset = true});
   if (!line.parse(arguments)) return kDone;
-  fail("train: the trainer is not in this build");
+  return run_training(config, arguments);
 }
 
 }  // namespace proxent

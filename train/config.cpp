@@ -67,8 +67,9 @@ void add_model(Settings& s, ModelConfig& c) {
   s.section("model", "backbone, pooling and embedding head");
   s.add("arch", &c.arch, "backbone",
         {.choices = {"resnet12", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}});
-  s.add("stem", &c.stem, "7x7/2 convolution and max-pool, or one 3x3/1 for pictures below 100 px",
-        {.choices = {"imagenet", "small"}});
+  s.add("stem", &c.stem, "imagenet: 7x7/2 convolution and max-pool; for small pictures one 3x3, of stride 1 (small) or 2 "
+        "(compact)",
+        {.choices = {"imagenet", "small", "compact"}});
   s.add("weights", &c.weights, "start from this safetensors file (torchvision's names)",
         {.value = "FILE"});
   s.add("partial", &c.partial, "accept --weights with missing or unexpected tensors");
@@ -165,6 +166,8 @@ void add_run(Settings& s, RunConfig& c) {
   s.add("val_classes", &c.val_classes, "protocol val: share of the training classes held out",
         {.range = {0, 1, true, true}});
   s.add("metrics", &c.metrics, "r@K for any K, map@r, rp; as r@1,2,4,8,map@r", {.value = "LIST"});
+  s.add("baselines", &c.baselines,
+        "before training, measure plain pixels and the untrained network on the test split");
   s.add("seed", &c.seed, "of everything random", {.range = at_least(0)});
   s.add("time_limit", &c.time_limit, "then save a checkpoint and stop with exit code 75",
         {.takes_steps = false});

@@ -44,7 +44,7 @@ struct BatchConfig {
 
 struct ModelConfig {
   std::string arch = "resnet18";    // resnet12, resnet18 ... resnet152
-  std::string stem = "imagenet";    // imagenet (7x7/2 and max-pool), small (3x3/1)
+  std::string stem = "imagenet";    // imagenet (7x7/2 and max-pool), small (3x3/1), compact (3x3/2)
   std::string weights;              // safetensors to start from; empty: random
   bool partial = false;             // accept weights with missing or unexpected tensors
   std::string pool = "avg";         // avg, max, avg+max, gem
@@ -109,6 +109,7 @@ struct RunConfig {
   double val_classes = 0.2;      // share of the training classes held out by protocol val
   // r@K for any K, map@r, rp. A bare number repeats r@: "r@1,2,4,8".
   std::vector<std::string> metrics = {"r@1", "r@2", "r@4", "r@8", "map@r", "rp"};
+  bool baselines = false;  // first measure plain pixels and the untrained network on the test split
   std::int64_t seed = 1;
   Duration time_limit;                  // stop cleanly with a checkpoint (exit code 75)
   std::string device = "auto";          // auto, cpu, cuda

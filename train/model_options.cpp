@@ -39,6 +39,17 @@ MultiProxyEntropyOptions loss_options_of(const LossConfig& config) {
           .detach_selection = config.detach_selection};
 }
 
+ProxyOptions proxy_options_of(const Config& config, std::int64_t classes) {
+  return {.classes = classes,
+          .per_class = config.loss.proxies,
+          .dim = config.model.embed_dim,
+          .init = chosen<ProxyInit>("loss.proxy_init", config.loss.proxy_init,
+                                    {{"normal", ProxyInit::normal}, {"kaiming", ProxyInit::kaiming}}),
+          .seed = static_cast<std::uint64_t>(config.run.seed),
+          .form = chosen<LossForm>("loss.form", config.loss.form,
+                                   {{"fused", LossForm::fused}, {"composed", LossForm::composed}})};
+}
+
 OptimizerOptions optimizer_options_of(const OptimConfig& config) {
   using Kind = OptimizerOptions::Kind;
   return {.kind = chosen<Kind>("optim.name", config.name, {{"sgd", Kind::sgd}, {"adamw", Kind::adamw}}),

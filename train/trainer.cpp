@@ -77,8 +77,7 @@ Trainer::Trainer(const Config& config, const Task& task, RunFolder& folder, Log&
       log_(log),
       model_(build_model(config.model, static_cast<std::uint64_t>(config.run.seed))),
       loss_(std::make_unique<MultiProxyEntropyLoss>(
-          task.train.classes(), config.loss.proxies, config.model.embed_dim,
-          loss_options_of(config.loss), static_cast<std::uint64_t>(config.run.seed))),
+          nullptr, "loss", proxy_options_of(config, task.train.classes()), loss_options_of(config.loss))),
       sampler_(task.train, sampler_options_of(config)),
       checkpoints_(folder.file("ckpt"), config.run.keep_last),
       view_(log, progress_mode(config.log.progress, log.terminal())) {
