@@ -18,7 +18,7 @@ TEST_SUITE("metrics_text") {
     CHECK(metrics_text(kResult) == "R@1 61.44 R@10 100.00 | MAP@R 21.30 RP 32.00");
     CHECK(metrics_text(kResult, Selection::val_selected) ==
           "R@1 61.44 R@10 100.00 | MAP@R 21.30 RP 32.00 | val-selected");
-    CHECK(metrics_text(kResult, Selection::last).ends_with(" | last"));
+    CHECK(metrics_text(kResult, Selection::last_epoch).ends_with(" | last-epoch"));
     CHECK(metrics_text(kResult, Selection::test_selected).ends_with(" | test-selected"));
     RetrievalResult no_recall = kResult;
     no_recall.recall_at.clear();

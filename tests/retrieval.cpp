@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <limits>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "tensor/allocator.h"
@@ -147,6 +149,30 @@ TEST_SUITE("retrieval") {
       const RetrievalOptions options{.recall_at = {1, 10, 100}, .distance = distance};
       check_equal(evaluate_retrieval(x, labels, options), brute_force(x, labels, options),
                   kSummation);
+    }
+  }
+
+  TEST_CASE("equals pytorch-metric-learning") {
+    std::ifstream file(PROXENT_SOURCE_DIR "/tests/golden/retrieval.json");
+    const auto golden = nlohmann::json::parse(file);
+    REQUIRE(golden["cases"].size() == 4);
+    for (const auto& c : golden["cases"]) {
+      CAPTURE(c["name"].get<std::string>());
+      const auto rows = c["embeddings"].get<std::vector<std::vector<float>>>();
+      std::vector<float> values;
+      for (const auto& row : rows) values.insert(values.end(), row.begin(), row.end());
+      RetrievalOptions options{.recall_at = c["recall_at"].get<Rows>(),
+                               .distance = distance_from_name(c["distance"].get<std::string>())};
+      if (!c["queries"].is_null()) options.queries = c["queries"].get<Rows>();
+      if (!c["gallery"].is_null()) options.gallery = c["gallery"].get<Rows>();
+      const RetrievalResult found =
+          evaluate_retrieval(Tensor::from<float>({std::ssize(rows), std::ssize(rows[0])}, values),
+                             c["labels"].get<Labels>(), options);
+      // The same counts; the library averages in float32 on the way.
+      for (std::size_t k = 0; k < options.recall_at.size(); ++k)
+        CHECK(std::abs(found.recall_at[k].recall - c["recall"][k].get<double>()) < 1e-12);
+      CHECK(std::abs(found.map_at_r - c["map_at_r"].get<double>()) < 1e-6);
+      CHECK(std::abs(found.r_precision - c["r_precision"].get<double>()) < 1e-6);
     }
   }
 

@@ -8,8 +8,8 @@ std::string_view name_of(Selection selection) {
   switch (selection) {
     case Selection::val_selected:
       return "val-selected";
-    case Selection::last:
-      return "last";
+    case Selection::last_epoch:
+      return "last-epoch";
     case Selection::test_selected:
       break;
   }
@@ -63,7 +63,7 @@ std::string_view metrics_explanation() {
   order of equally similar pictures would turn from hit to miss or back.
 
   val-selected     the weights were chosen on held-out training classes.
-  last             the weights at the end of training.
+  last-epoch       the weights at the end of training.
   test-selected    the weights were chosen on the set that is reported: too good to be
                    compared with the others.
 

@@ -14,10 +14,10 @@ namespace proxent {
 // How the weights that a number belongs to were chosen.
 enum class Selection : std::uint8_t {
   val_selected,  // best on held-out training classes
-  last,          // where training ended
+  last_epoch,    // where training ended
   test_selected  // best on the very set the number is from: optimistic, not a fair result
 };
-std::string_view name_of(Selection selection);  // "val-selected", "last", "test-selected"
+std::string_view name_of(Selection selection);  // "val-selected", "last-epoch", "test-selected"
 
 // "R@1 61.44 R@2 72.90 | MAP@R 21.30 RP 32.00 | test-selected", in percent; without the last part
 // where nothing was chosen. "no query has a match" when there is nothing to average.
