@@ -82,7 +82,8 @@ class Module {
   std::vector<Named<Buffer>> buffers();
   std::vector<Named<Module>> modules();
 
-  // Sets the initial values of this module's own parameters; layers/init.h calls it for a whole tree.
+  // Sets the initial values of this module's own parameters; layers/init.h calls it for a whole
+  // tree.
   virtual void initialize(Philox) {}
 
   // Training or evaluation behaviour, for the whole subtree.

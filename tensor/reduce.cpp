@@ -5,18 +5,27 @@
 
 namespace proxent {
 
+namespace {
+// True if repeating `from` along axes of size 1 and missing ones makes `to`.
+bool broadcasts_to(const Shape& from, const Shape& to) {
+  if (from.rank() > to.rank()) return false;
+  for (int i = 1; i <= from.rank(); ++i)
+    if (from[-i] != 1 && from[-i] != to[-i]) return false;
+  return true;
+}
+}  // namespace
+
 Tensor sum_to(const Tensor& x, const Shape& shape) {
   if (x.shape() == shape) return x;
-  check(broadcast_shape("sum_to", x.shape(), shape) == x.shape(), "sum_to: ", shape,
-        " does not broadcast to x ", x.shape());
+  check(broadcasts_to(shape, x.shape()), "sum_to: ", shape, " does not broadcast to x ", x.shape());
   Tensor y(shape, x.dtype(), x.device());
   launch("sum_to", x.device(), [&](auto device) { kernel::sum_to(device, x, y); });
   return y;
 }
 
 Tensor broadcast_to(const Tensor& x, const Shape& shape) {
-  check(broadcast_shape("broadcast_to", x.shape(), shape) == shape, "broadcast_to: x ", x.shape(),
-        " does not broadcast to ", shape);
+  check(broadcasts_to(x.shape(), shape), "broadcast_to: x ", x.shape(), " does not broadcast to ",
+        shape);
   Tensor y(shape, x.dtype(), x.device());
   launch("broadcast_to", x.device(), [&](auto device) { kernel::broadcast_to(device, x, y); });
   return y;

@@ -18,9 +18,10 @@ namespace {
 
 // A float32 result may be off by kUlps units in the last place of the tensor's largest element,
 // times the square root of the number of summands behind it (rounding errors add up as a random
-// walk). What the ops need is below 3, libm's tanh and pow included; a wrong formula is off by 1e5
+// walk). The ops need up to 4.3 (batch norm's gradients, which subtract nearly equal sums; libm's
+// tanh and pow take 3), so this leaves room for other vector widths; a wrong formula is off by 1e5
 // and more.
-constexpr double kUlps = 6;
+constexpr double kUlps = 8;
 
 struct MemoryGuard {
   MemoryGuard() { set_memory_guard(Device::cpu, true); }
@@ -110,18 +111,22 @@ std::vector<OpRow> variants(const OpRow& row) {
 }
 
 void check_table() {
-  int rows = 0, shapes = 0;
+  int shapes = 0;
   double largest = 0;
+  std::string where;
+  const auto check_and_note = [&](const OpRow& row) {
+    const double error = check_row(row);
+    if (error > largest) largest = error, where = row.name;
+  };
   for (const OpRow& row : op_table()) {
-    largest = std::max(largest, check_row(row));
-    ++rows;
+    check_and_note(row);
     for (const OpRow& variant : variants(row)) {
-      largest = std::max(largest, check_row(variant));
+      check_and_note(variant);
       ++shapes;
     }
   }
-  MESSAGE(rows, " rows and ", shapes, " more shapes, largest error ", largest, " of ", kUlps,
-          " allowed");
+  MESSAGE(op_table().size(), " rows and ", shapes, " more shapes, largest error ", largest, " of ",
+          kUlps, " allowed, in ", where);
 }
 }  // namespace
 }  // namespace proxent

@@ -9,8 +9,8 @@ namespace proxent {
 
 using Strides = std::array<std::int64_t, Shape::kMaxRank>;
 
-// Element strides of a tensor of `shape` read at the indices of `target`, both aligned at the last axis
-// and padded to four axes in front.
+// Element strides of a tensor of `shape` read at the indices of `target`, both aligned at the last
+// axis and padded to four axes in front.
 inline Strides broadcast_strides(const Shape& shape, const Shape& target) {
   Strides strides{};
   std::int64_t step = 1;

@@ -1,13 +1,13 @@
-// Loops over the machine's cores. The split depends on n alone and never changes what is computed, so
-// results do not depend on the number of threads.
+// Loops over the machine's cores. The split depends on n alone and never changes what is computed,
+// so results do not depend on the number of threads.
 #pragma once
 
 #include <cstdint>
 
 namespace proxent {
 
-// Calls f(first, last) for consecutive ranges that cover 0 .. n. Ranges of fewer than `grain` items are
-// not worth a thread.
+// Calls f(first, last) for consecutive ranges that cover 0 .. n. Ranges of fewer than `grain` items
+// are not worth a thread.
 template <class F>
 void parallel_ranges(std::int64_t n, std::int64_t grain, const F& f) {
   const std::int64_t chunks = (n + grain - 1) / grain;

@@ -92,7 +92,7 @@ void map_backward(const Tensor& dy, const Tensor& a, const Tensor& b, Tensor& ou
     visit_float(dy.dtype(), [&](auto zero) {                                                      \
       using T = decltype(zero);                                                                   \
       map2<T>(dy, kept, dx, [p = T(parameter)](T d, T k) -> T {                                   \
-        [[maybe_unused]] const T x = k, y = k, unused = p;                                               \
+        [[maybe_unused]] const T x = k, y = k, unused = p;                                        \
         return d * (slope);                                                                       \
       });                                                                                         \
     });                                                                                           \

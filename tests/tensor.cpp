@@ -1,0 +1,84 @@
+// Shapes, views, conversions: what every op builds on.
+#include "tensor/tensor.h"
+
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <limits>
+
+TEST_SUITE("tensor") {
+  using namespace proxent;
+
+  TEST_CASE("a shape prints, compares, and counts from both ends") {
+    const Shape shape = {32, 64, 56, 56};
+    CHECK(detail::concat(shape) == "(32, 64, 56, 56)");
+    CHECK(detail::concat(Shape{}) == "()");
+    CHECK(shape[-1] == 56);
+    CHECK(shape[-4] == 32);
+    CHECK(shape.numel() == 32 * 64 * 56 * 56);
+    CHECK(Shape{}.numel() == 1);
+    CHECK(Shape{3, 0}.numel() == 0);
+    CHECK(shape.with(-1, 2) == Shape{32, 64, 56, 2});
+    CHECK(Shape{1, 3} != Shape{3, 1});
+    CHECK(Shape{3} != Shape{3, 1});
+    CHECK_THROWS_WITH_AS(shape[4], doctest::Contains("dimension 4 of rank 4"), Error);
+    CHECK_THROWS_WITH_AS((Shape{2, -1}), doctest::Contains("must not be negative, got -1"), Error);
+    CHECK_THROWS_WITH_AS((Shape{1, 1, 1, 1, 1}), doctest::Contains("at most 4"), Error);
+  }
+
+  TEST_CASE("views share memory and know their place") {
+    Tensor x = Tensor::from<float>({3, 2}, {0, 1, 2, 3, 4, 5});
+    Tensor last = x.slice(2, 1);
+    CHECK(last.to_vector<float>() == std::vector<float>{4, 5});
+    CHECK(x.reshape({2, 3}).slice(1, 1).to_vector<float>() == std::vector<float>{3, 4, 5});
+    CHECK(x.view(1, {2, 2}).to_vector<float>() == std::vector<float>{1, 2, 3, 4});
+    CHECK(x.slice(3, 0).numel() == 0);
+    last.fill(9);
+    CHECK(x.to_vector<float>() == std::vector<float>{0, 1, 2, 3, 9, 9});
+    const auto version = x.storage()->version();
+    last.copy_from(Tensor::zeros({1, 2}, DType::f32));
+    CHECK(x.storage()->version() == version + 1);
+
+    Tensor copy = x.clone();
+    copy.fill(7);
+    CHECK(x.to_vector<float>() == std::vector<float>{0, 1, 2, 3, 0, 0});
+  }
+
+  TEST_CASE("what does not fit is refused") {
+    Tensor x({3, 2}, DType::f32);
+    CHECK_THROWS_WITH_AS(x.reshape({4, 2}), doctest::Contains("(3, 2) has 6 elements"), Error);
+    CHECK_THROWS_WITH_AS(x.slice(2, 2), doctest::Contains("entries 2 to 4"), Error);
+    CHECK_THROWS_WITH_AS(x.slice(-1, 1), doctest::Contains("entries -1 to 0"), Error);
+    CHECK_THROWS_WITH_AS(x.view(5, {2}), doctest::Contains("elements 5 to 7"), Error);
+    CHECK_THROWS_WITH_AS(x.item(), doctest::Contains("expected one element, got (3, 2) f32"),
+                         Error);
+    CHECK_THROWS_WITH_AS(x.data<double>(), doctest::Contains("holds f32, asked for f64"), Error);
+    CHECK_THROWS_WITH_AS(Tensor::from<float>({3}, {1, 2}), doctest::Contains("got 2"), Error);
+    CHECK_THROWS_WITH_AS(x.copy_from(Tensor({3, 2}, DType::f64)),
+                         doctest::Contains("(3, 2) f32 on cpu and (3, 2) f64 on cpu"), Error);
+  }
+
+  TEST_CASE("conversions between all dtypes keep small numbers") {
+    const std::vector<double> values = {0, 1, 2, 100};
+    for (DType from : {DType::f32, DType::f64, DType::bf16, DType::i32, DType::u8, DType::i64})
+      for (DType to : {DType::f32, DType::f64, DType::bf16, DType::i32, DType::u8, DType::i64})
+        CHECK(Tensor::from<double>({4}, values).to(from).to(to).to_vector<double>() == values);
+    CHECK(Tensor::full({2}, DType::u8, 255).to_vector<int>() == std::vector<int>{255, 255});
+    const Tensor same({2}, DType::f32);
+    CHECK(same.to(DType::f32).storage() == same.storage());
+  }
+
+  TEST_CASE("bf16 rounds to nearest, ties to even, and keeps infinity and NaN") {
+    const auto rounded = [](float value) { return static_cast<float>(bf16(value)); };
+    const float ulp = 0x1p-7f;  // between 1 and 2
+    CHECK(rounded(1 + ulp) == 1 + ulp);
+    CHECK(rounded(1 + ulp / 2) == 1);                // a tie: to the even side
+    CHECK(rounded(1 + ulp * 3 / 2) == 1 + 2 * ulp);  // a tie: to the even side
+    CHECK(rounded(1 + ulp * 0.51f) == 1 + ulp);
+    CHECK(rounded(-1 - ulp * 0.51f) == -1 - ulp);
+    CHECK(rounded(std::numeric_limits<float>::max()) == INFINITY);
+    CHECK(rounded(-INFINITY) == -INFINITY);
+    CHECK(std::isnan(rounded(NAN)));
+    CHECK(std::isnan(rounded(std::bit_cast<float>(0x7f800001u))));  // payload in the lost bits only
+  }
+}
