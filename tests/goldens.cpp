@@ -174,6 +174,13 @@ TEST_SUITE("goldens") {
         {"update_running_statistics", "batch_norm"},
         {"top_k_update", "tests/topk.cpp"},
         {"similarities", "tests/similarity.cpp"},
+        {"proxy_loss", "multi_proxy_entropy"},
+        {"proxy_loss_backward", "multi_proxy_entropy"},
+        {"update_proxy_usage", "tests/proxies.cpp"},
+        {"sgd_step", "tests/optimizer.cpp"},
+        {"adam_step", "tests/optimizer.cpp"},
+        {"sum_of_squares", "tests/optimizer.cpp"},
+        {"move_towards", "tests/optimizer.cpp"},
     };
     auto names = names_in_headers("tensor", R"(KERNEL\((\w+),)");
     names.erase("name");  // the macro's own parameter

@@ -17,7 +17,8 @@ DatasetOptions dataset_options_of(const Config& config) {
 Dataset limited(const Dataset& dataset, std::int64_t limit) {
   if (limit <= 0 || dataset.size() <= limit) return dataset;
   std::vector<std::int64_t> indices(static_cast<std::size_t>(limit));
-  for (std::int64_t i = 0; i < limit; ++i) indices[static_cast<std::size_t>(i)] = i * dataset.size() / limit;
+  for (std::int64_t i = 0; i < limit; ++i)
+    indices[static_cast<std::size_t>(i)] = i * dataset.size() / limit;
   return dataset.subset(indices);
 }
 
@@ -76,7 +77,8 @@ Task open_task(const Config& config) {
   }
   task.train = limited(task.train, config.run.limit_train);
   check<DataError>(!task.train.is_empty(), "data: nothing to train on in ", task.description);
-  check<DataError>(task.train.classes() >= 2, "data: a loss over proxies needs at least two classes, got ",
+  check<DataError>(task.train.classes() >= 2,
+                   "data: a loss over proxies needs at least two classes, got ",
                    task.train.describe());
   check<UsageError>(config.batch.size <= task.train.size(), "batch.size: ", config.batch.size,
                     " is larger than the training set, ", task.train.describe(),

@@ -11,8 +11,9 @@ namespace proxent {
 
 struct Task {
   Dataset train;
-  Dataset validation;  // classes of the training set that choose the epoch; empty unless protocol val
-  Dataset test;        // classes that training never sees
+  Dataset
+      validation;  // classes of the training set that choose the epoch; empty unless protocol val
+  Dataset test;    // classes that training never sees
   Transform train_transform, eval_transform;
   std::string description;  // of the data set and how it was divided
 
@@ -21,12 +22,12 @@ struct Task {
   std::string selection;
 };
 
-// Opens and divides the data. Throws DataError or UsageError (an empty training set, fewer than two classes,
-// a batch larger than the training set).
+// Opens and divides the data. Throws DataError or UsageError (an empty training set, fewer than two
+// classes, a batch larger than the training set).
 Task open_task(const Config& config);
 
-// The two transforms of a configuration: training draws its crop and flip, evaluation takes the centre (or
-// the whole picture where training does).
+// The two transforms of a configuration: training draws its crop and flip, evaluation takes the
+// centre (or the whole picture where training does).
 Transform train_transform_of(const DataConfig& config);
 Transform eval_transform_of(const DataConfig& config);
 
