@@ -3,8 +3,11 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <filesystem>
 #include <limits>
 
+#include "layers/init.h"
+#include "layers/resnet.h"
 #include "tests/temp_folder.h"
 
 namespace proxent {
@@ -190,6 +193,69 @@ TEST_SUITE("weights") {
     CHECK(complaint(tree, tensors, {.origin = "w.safetensors"}) ==
           "w.safetensors: 'bn1.weight' has 2 values that are not finite");
     CHECK(tree.embedding.value().to_vector<float>()[0] == 0);
+  }
+
+  TEST_CASE("ResNets have torchvision's names, counts and layout") {
+    struct Row {
+      int depth;
+      std::int64_t tensors, parameters;  // of torchvision's state_dict, without fc
+    };
+    for (const Row& row : {Row{18, 120, 11'176'512}, Row{34, 216, 21'284'672},
+                           Row{50, 318, 23'508'032}, Row{101, 624, 42'500'160}}) {
+      CAPTURE(row.depth);
+      ResNet model(nullptr, "resnet", {.depth = row.depth});
+      const TensorMap tensors = weights_of({&model});
+      CHECK(static_cast<std::int64_t>(tensors.size()) == row.tensors);
+      std::int64_t elements = 0;
+      for (const auto& [name, tensor] : tensors) {
+        const bool is_statistic = name.find(".running_") != name.npos || name.ends_with("tracked");
+        if (!is_statistic) elements += tensor.numel();
+      }
+      CHECK(elements == row.parameters);
+      CHECK(tensors.at("conv1.weight").shape() == Shape{64, 3, 7, 7});
+      CHECK(tensors.at("layer2.0.downsample.0.weight").shape() ==
+            (row.depth < 50 ? Shape{128, 64, 1, 1} : Shape{512, 256, 1, 1}));
+      CHECK(tensors.at("layer4.0.conv2.weight").shape() == Shape{512, 512, 3, 3});
+      CHECK(tensors.at("layer1.0.bn2.num_batches_tracked").shape() == Shape{});
+      if (row.depth > 18) continue;
+      initialize(model, 1);
+      ResNet other(nullptr, "resnet", {.depth = row.depth});
+      initialize(other, 2);
+      CHECK(load_weights({&other}, weights_of({&model})).not_loaded().empty());
+      const auto a = model.parameters(), b = other.parameters();
+      for (std::size_t i = 0; i < a.size(); ++i)
+        CHECK(a[i].item->value().to_vector<float>() == b[i].item->value().to_vector<float>());
+    }
+  }
+
+  TEST_CASE("real ImageNet weights with missing layers load in part") {
+    const std::filesystem::path path =
+        PROXENT_SOURCE_DIR "/../shared/data/weights/resnet18_imagenet_partial_bn.safetensors";
+    if (!std::filesystem::exists(path)) {
+      MESSAGE("skipped: no ", path.string());
+      return;
+    }
+    ResNet model(nullptr, "resnet", {.depth = 18});
+    initialize(model, 1);
+    CHECK_THROWS_AS(load_weights({&model}, path), DataError);
+    const LoadReport report = load_weights({&model}, path, {.is_partial = true});
+    CHECK(report.loaded == 80);
+    CHECK(report.expected == 100);
+    CHECK(report.unused == std::vector<std::string>{"fc.bias", "fc.weight"});
+    CHECK(report.unexpected.empty());
+    CHECK(report.misshaped.empty());
+    REQUIRE(report.missing.size() == 20);
+    for (const std::string& name : report.missing) {
+      CAPTURE(name);
+      CHECK(name.starts_with("layer4."));
+      CHECK(name.find("downsample") == name.npos);
+    }
+    const Tensor stored = read_safetensors(path).tensors.at("conv1.weight");
+    const Tensor& loaded = model.conv1.weight.value();
+    for (const std::int64_t k : {0, 63})
+      for (const std::int64_t c : {0, 2})
+        CHECK(loaded.data<float>()[((k * 7 + 4) * 7 + 5) * 3 + c] ==
+              stored.data<float>()[((k * 3 + c) * 7 + 4) * 7 + 5]);
   }
 }
 
