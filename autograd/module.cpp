@@ -7,6 +7,10 @@ std::string joined(const std::string& prefix, const std::string& name) {
 }
 }  // namespace
 
+bool is_below(std::string_view path, std::string_view module) {
+  return path.starts_with(module) && (path.size() == module.size() || path[module.size()] == '.');
+}
+
 Parameter::Parameter(Module* owner, std::string name, Role role, Tensor initial)
     : Variable(Variable::leaf(std::move(initial))), name_(std::move(name)), role_(role) {
   owner->parameters_.push_back(this);

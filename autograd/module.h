@@ -62,6 +62,9 @@ struct Named {
   T* item;
 };
 
+// True if `path` is that of `module` or of something inside it: "layer1.0.bn1" is below "layer1".
+bool is_below(std::string_view path, std::string_view module);
+
 class Module {
  public:
   // The root has no parent and an empty path; its name only appears in trails.

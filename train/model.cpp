@@ -27,11 +27,6 @@ Pooling pooling_of(const std::string& name) {
   fail<UsageError>("model.pool: unknown pooling '", name, "'");
 }
 
-bool is_below(const std::string& path, const std::string& module) {
-  return path.compare(0, module.size(), module) == 0 &&
-         (path.size() == module.size() || path[module.size()] == '.');
-}
-
 BatchNormMode batch_norm_mode_of(const std::string& name) {
   if (name == "train") return BatchNormMode::train;
   if (name == "eval-stats") return BatchNormMode::eval_stats;

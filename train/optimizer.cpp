@@ -13,10 +13,6 @@
 namespace proxent {
 namespace {
 
-bool is_below(const std::string& path, const std::string& root) {
-  return path.starts_with(root) && (path.size() == root.size() || path[root.size()] == '.');
-}
-
 // The part, factor and decay of one parameter, as a group without members.
 ParameterGroup group_for(const Named<Parameter>& parameter, const GroupingOptions& options) {
   const Role role = parameter.item->role();

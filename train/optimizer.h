@@ -10,7 +10,7 @@ struct GroupingOptions {
   bool decays_norms = false;
   bool decays_biases = false;
   // Parameters below these paths are the head; other weights are the backbone.
-  std::vector<std::string> head_paths = {"embedding"};
+  std::vector<std::string> head_paths = {"embedding", "gem_power", "layer_norm"};
   double head_lr_factor = 1;
   double proxy_lr_factor = 1;
   double proxy_weight_decay = 0;

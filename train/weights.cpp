@@ -29,10 +29,9 @@ std::vector<Target> targets_of(const Modules& trees) {
   return targets;
 }
 
-bool is_below(std::string_view name, const std::vector<std::string>& roots) {
-  return std::any_of(roots.begin(), roots.end(), [&](const std::string& root) {
-    return name.starts_with(root) && (name.size() == root.size() || name[root.size()] == '.');
-  });
+bool is_below_any(std::string_view name, const std::vector<std::string>& modules) {
+  return std::any_of(modules.begin(), modules.end(),
+                     [&](const std::string& module) { return is_below(name, module); });
 }
 
 // (n, a, b) -> (n, b, a) of the elements, under the given shape.
@@ -78,7 +77,7 @@ std::map<std::string, std::string> file_names(const TensorMap& tensors,
                                               const std::vector<Target>& targets,
                                               const LoadOptions& options) {
   const auto is_known = [&](std::string_view name) {
-    return is_below(name, options.may_be_unused) ||
+    return is_below_any(name, options.may_be_unused) ||
            std::any_of(targets.begin(), targets.end(),
                        [&](const Target& target) { return target.name == name; });
   };
@@ -133,7 +132,7 @@ Plan plan_loading(const std::vector<Target>& targets, const TensorMap& tensors,
   }
   for (const auto& [name, file_name] : names) {
     if (name.ends_with(kCounter)) continue;
-    (is_below(name, options.may_be_unused) ? plan.report.unused : plan.report.unexpected)
+    (is_below_any(name, options.may_be_unused) ? plan.report.unused : plan.report.unexpected)
         .push_back(file_name);
   }
   plan.report.loaded = static_cast<std::int64_t>(plan.copies.size());
@@ -171,9 +170,9 @@ LoadReport load_weights(const Modules& trees, const TensorMap& tensors,
                         const LoadOptions& options) {
   const Plan plan = plan_loading(targets_of(trees), tensors, options);
   const LoadReport& report = plan.report;
-  const bool may_miss =
-      std::all_of(report.missing.begin(), report.missing.end(),
-                  [&](const std::string& name) { return is_below(name, options.may_be_missing); });
+  const bool may_miss = std::all_of(
+      report.missing.begin(), report.missing.end(),
+      [&](const std::string& name) { return is_below_any(name, options.may_be_missing); });
   check<DataError>(
       options.is_partial || (may_miss && report.unexpected.empty() && report.misshaped.empty()),
       "the weights do not fit the model, nothing was changed; choose another --arch or file, or "

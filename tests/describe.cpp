@@ -1,0 +1,103 @@
+#include "train/describe.h"
+
+#include <doctest/doctest.h>
+#include <zlib.h>
+
+#include "tests/temp_folder.h"
+#include "train/checkpoint.h"
+#include "train/npy.h"
+
+namespace proxent {
+namespace {
+
+// The description without the folder's name.
+std::string description(const TempFolder& folder, const std::string& name) {
+  std::string text = describe_file(folder.path() / name);
+  const std::string prefix = folder.path().string() + "/";
+  REQUIRE(text.starts_with(prefix));
+  return text.substr(prefix.size());
+}
+
+TEST_SUITE("describe") {
+  TEST_CASE("safetensors: metadata and a table of tensors") {
+    const TempFolder folder;
+    write_safetensors(folder.path() / "w.safetensors",
+                      {{"conv1.weight", Tensor::zeros({2, 3, 7, 7}, DType::f32)},
+                       {"n", Tensor::zeros({}, DType::i64)}},
+                      {{"format", "pt"}, {"config", "a = 1\nb = 2\n"}});
+    CHECK(description(folder, "w.safetensors") ==
+          "w.safetensors: safetensors, 1.3 KiB (1376 bytes), 2 tensors, 295 elements\n"
+          "metadata:\n"
+          "  config:\n"
+          "    a = 1\n"
+          "    b = 2\n"
+          "  format: pt\n"
+          "tensors:\n"
+          "  name          dtype  shape         bytes\n"
+          "  n             I64    ()            8\n"
+          "  conv1.weight  F32    (2, 3, 7, 7)  1176\n");
+    write_state(folder.path() / "last.state", {});
+    CHECK(description(folder, "last.state") ==
+          "last.state: training state of proxent (safetensors), 56 bytes, 0 tensors, 0 elements\n"
+          "metadata:\n"
+          "  format: proxent-state-1\n");
+    std::filesystem::copy(folder.path() / "last.state", folder.path() / "renamed");
+    CHECK(description(folder, "renamed").starts_with("renamed: training state of proxent"));
+    folder.write("bad.safetensors", std::string_view("x"));
+    CHECK_THROWS_AS(describe_file(folder.path() / "bad.safetensors"), DataError);
+  }
+
+  TEST_CASE("arrays") {
+    const TempFolder folder;
+    write_npy(folder.path() / "a.npy", Tensor::zeros({3, 4}, DType::f64));
+    CHECK(description(folder, "a.npy") ==
+          "a.npy: NumPy array, 224 bytes, dtype <f8, shape (3, 4)\n");
+    const std::string idx("\0\0\x08\x03\0\0\x01\x02\0\0\0\x1c\0\0\0\x1c", 16);
+    folder.write("images", idx);
+    CHECK(description(folder, "images") ==
+          "images: IDX array, 16 bytes, dtype u8, shape (258, 28, 28)\n");
+    const gzFile file = gzopen((folder.path() / "images.gz").c_str(), "wb");
+    gzwrite(file, idx.data(), static_cast<unsigned>(idx.size()));
+    gzclose(file);
+    CHECK(description(folder, "images.gz").find("IDX array (gzip), ") != std::string::npos);
+    folder.write("cut", idx.substr(0, 10));
+    CHECK(description(folder, "cut") ==
+          "cut: unknown type, 10 bytes, begins 00 00 08 03 00 00 01 02 00 00\n");
+  }
+
+  TEST_CASE("pictures, by their bytes and not their name") {
+    const std::filesystem::path pictures = PROXENT_SOURCE_DIR "/tests/golden/pictures";
+    const TempFolder folder;
+    const auto copied = [&](const char* name) {
+      std::filesystem::copy_file(pictures / name, folder.path() / "x",
+                                 std::filesystem::copy_options::overwrite_existing);
+      return description(folder, "x");
+    };
+    CHECK(copied("exif_6.jpg").ends_with(", 30x21 pixels, RGB, 8 bits, EXIF orientation 6\n"));
+    CHECK(copied("rgb_16bit.png").ends_with(", 16 bits\n"));
+    CHECK(copied("rgb.gif").find("GIF picture") != std::string::npos);
+    folder.write("broken", std::string_view("\xff\xd8\xff\xe0 broken"));
+    CHECK_THROWS_AS(describe_file(folder.path() / "broken"), DataError);
+  }
+
+  TEST_CASE("everything else gets a short true answer") {
+    const TempFolder folder;
+    folder.write("empty", std::string_view());
+    CHECK(description(folder, "empty") == "empty: empty file\n");
+    folder.write("run.toml", std::string_view("[optim]\nlr = 1e-4\n"));
+    CHECK(description(folder, "run.toml") ==
+          "run.toml: text, 18 bytes, begins\n  [optim]\n  lr = 1e-4\n");
+    folder.write("w.pth", std::string_view("PK\x03\x04\x01"));
+    CHECK(description(folder, "w.pth").find("safetensors.torch") != std::string::npos);
+    folder.write("old.pth", std::string_view("\x80\x02\x8a"));
+    CHECK(description(folder, "old.pth").starts_with("old.pth: Python pickle, 3 bytes"));
+    folder.write("elf", std::string_view("\x7f"
+                                         "ELF\x02"));
+    CHECK(description(folder, "elf") == "elf: unknown type, 5 bytes, begins 7f 45 4c 46 02\n");
+    CHECK_THROWS_AS(describe_file(folder.path()), DataError);
+    CHECK_THROWS_AS(describe_file(folder.path() / "missing"), DataError);
+  }
+}
+
+}  // namespace
+}  // namespace proxent

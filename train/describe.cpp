@@ -1,0 +1,216 @@
+#include "train/describe.h"
+
+#include <fmt/format.h>
+#include <zlib.h>
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "data/image.h"
+#include "train/atomic_file.h"
+#include "train/npy.h"
+#include "train/safetensors.h"
+
+namespace proxent {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string size_text(std::int64_t bytes) {
+  constexpr std::array<const char*, 5> kUnits{"bytes", "KiB", "MiB", "GiB", "TiB"};
+  double amount = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; amount >= 1024 && unit + 1 < kUnits.size(); ++unit) amount /= 1024;
+  return unit == 0 ? fmt::format("{} bytes", bytes)
+                   : fmt::format("{:.1f} {} ({} bytes)", amount, kUnits[unit], bytes);
+}
+
+std::string shape_text(const std::vector<std::int64_t>& shape) {
+  return fmt::format("({})", fmt::join(shape, ", "));
+}
+
+// Columns as wide as their widest cell; the last is not padded.
+std::string table(const std::vector<std::array<std::string, 4>>& rows) {
+  std::array<std::size_t, 4> widths{};
+  for (const auto& row : rows)
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  std::string text;
+  for (const auto& row : rows)
+    text += fmt::format("  {:{}}  {:{}}  {:{}}  {}\n", row[0], widths[0], row[1], widths[1], row[2],
+                        widths[2], row[3]);
+  return text;
+}
+
+// "  key  value", a value of several lines below its key.
+std::string metadata_text(const TextMap& metadata) {
+  std::string text = metadata.empty() ? "" : "metadata:\n";
+  for (const auto& [key, value] : metadata) {
+    if (value.find('\n') == std::string::npos) {
+      text += fmt::format("  {}: {}\n", key, value);
+      continue;
+    }
+    text += fmt::format("  {}:\n", key);
+    for (std::size_t at = 0; at < value.size();) {
+      const std::size_t end = std::min(value.find('\n', at), value.size());
+      text += fmt::format("    {}\n", value.substr(at, end - at));
+      at = end + 1;
+    }
+  }
+  return text;
+}
+
+std::string describe_safetensors(const fs::path& path, std::int64_t bytes) {
+  const SafetensorsHeader header = read_safetensors_header(path, {.accept_trailing_bytes = true});
+  const auto format = header.metadata.find("format");
+  const bool is_state =
+      format != header.metadata.end() && format->second.starts_with("proxent-state");
+  std::int64_t elements = 0;
+  std::vector<std::array<std::string, 4>> rows{{"name", "dtype", "shape", "bytes"}};
+  for (const SafetensorsEntry& entry : header.entries) {
+    std::int64_t numel = 1;
+    for (const std::int64_t size : entry.shape) numel *= size;
+    elements += numel;
+    rows.push_back({entry.name, entry.dtype, shape_text(entry.shape),
+                    fmt::format("{}", entry.end - entry.begin)});
+  }
+  std::string text =
+      fmt::format("{}: {}, {}, {} tensors, {} elements\n", path.string(),
+                  is_state ? "training state of proxent (safetensors)" : "safetensors",
+                  size_text(bytes), header.entries.size(), elements);
+  if (header.trailing_bytes > 0)
+    text += fmt::format("warning: {} bytes follow the last tensor\n", header.trailing_bytes);
+  text += metadata_text(header.metadata);
+  return rows.size() > 1 ? text + "tensors:\n" + table(rows) : text;
+}
+
+std::string describe_npy(const fs::path& path, std::int64_t bytes) {
+  const NpyHeader header = read_npy_header(path);
+  return fmt::format("{}: NumPy array, {}, dtype {}, shape {}{}\n", path.string(), size_text(bytes),
+                     header.descr, shape_text(header.shape),
+                     header.is_fortran_order ? ", Fortran order" : "");
+}
+
+std::string describe_image(const fs::path& path, std::int64_t bytes) {
+  const ImageInfo info = inspect_image(read_file(path), path.string());
+  return fmt::format(
+      "{}: {} picture, {}, {}x{} pixels, {}, {} bits{}\n", path.string(), name_of(info.format),
+      size_text(bytes), info.width, info.height, name_of(info.kind), info.bits,
+      info.orientation == 1 ? std::string()
+                            : fmt::format(", EXIF orientation {}", info.orientation));
+}
+
+// The first bytes of the file after unpacking, if it is gzipped.
+std::string unpacked_start(const fs::path& path, unsigned count) {
+  const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
+  std::string bytes(count, '\0');
+  const int got = file ? gzread(file.get(), bytes.data(), count) : 0;
+  bytes.resize(static_cast<std::size_t>(std::max(got, 0)));
+  return bytes;
+}
+
+// The dtype of an IDX file by its third byte; nullptr if there is none.
+const char* idx_dtype(unsigned char code) {
+  switch (code) {
+    case 0x08:
+      return "u8";
+    case 0x09:
+      return "i8";
+    case 0x0b:
+      return "i16";
+    case 0x0c:
+      return "i32";
+    case 0x0d:
+      return "f32";
+    case 0x0e:
+      return "f64";
+  }
+  return nullptr;
+}
+
+// MNIST's format: 0 0 dtype rank, then big-endian sizes.
+std::optional<std::string> describe_idx(const fs::path& path, std::int64_t bytes, bool is_packed) {
+  const std::string start = unpacked_start(path, 4 + 4 * 255);
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(start[i]); };
+  if (start.size() < 4 || byte(0) != 0 || byte(1) != 0 || !idx_dtype(byte(2))) return std::nullopt;
+  const std::size_t rank = byte(3);
+  if (rank == 0 || start.size() < 4 + 4 * rank) return std::nullopt;
+  std::vector<std::int64_t> shape;
+  for (std::size_t i = 4; i < 4 + 4 * rank; i += 4)
+    shape.push_back(std::int64_t{byte(i)} << 24 | byte(i + 1) << 16 | byte(i + 2) << 8 |
+                    byte(i + 3));
+  return fmt::format("{}: IDX array{}, {}, dtype {}, shape {}\n", path.string(),
+                     is_packed ? " (gzip)" : "", size_text(bytes), idx_dtype(byte(2)),
+                     shape_text(shape));
+}
+
+bool is_text(std::string_view start) {
+  return std::none_of(start.begin(), start.end(), [](char c) {
+    const auto code = static_cast<unsigned char>(c);
+    return code == 127 || (code < 32 && c != '\n' && c != '\r' && c != '\t');
+  });
+}
+
+std::string describe_text(const fs::path& path, std::int64_t bytes, std::string_view start) {
+  constexpr int kLines = 5;
+  constexpr std::size_t kWidth = 100;
+  std::string text = fmt::format("{}: text, {}, begins\n", path.string(), size_text(bytes));
+  std::size_t at = 0;
+  for (int line = 0; line < kLines && at < start.size(); ++line) {
+    const std::size_t end = std::min(start.find('\n', at), start.size());
+    text += fmt::format("  {}\n", start.substr(at, std::min(end - at, kWidth)));
+    at = end + 1;
+  }
+  return text;
+}
+
+std::string describe_unknown(const fs::path& path, std::int64_t bytes, std::string_view start) {
+  const std::string title = fmt::format("{}: ", path.string());
+  const char* convert =
+      "proxent reads safetensors; convert with\n  python3 -c \"import torch, safetensors.torch as "
+      "s; s.save_file(torch.load('IN.pth', map_location='cpu'), 'OUT.safetensors')\"\n";
+  if (start.starts_with("PK"))
+    return title + "zip archive, " + size_text(bytes) + ". If it is a PyTorch .pth: " + convert;
+  if (start.starts_with('\x80'))
+    return title + "Python pickle, " + size_text(bytes) + ". If it is a PyTorch .pth: " + convert;
+  std::string digits;
+  for (const char c : start.substr(0, 16))
+    digits += fmt::format(" {:02x}", static_cast<unsigned char>(c));
+  return title + "unknown type, " + size_text(bytes) + ", begins" + digits + "\n";
+}
+
+bool is_picture(std::string_view start) {
+  const bool is_pnm =
+      start.size() > 2 && start[0] == 'P' && start[1] >= '1' && start[1] <= '7' && start[2] <= ' ';
+  return is_pnm || start.starts_with("\xff\xd8\xff") || start.starts_with("\x89PNG") ||
+         start.starts_with("GIF8") || start.starts_with("BM");
+}
+
+}  // namespace
+
+std::string describe_file(const fs::path& path) {
+  std::int64_t bytes = 0;
+  std::string start;
+  {
+    const InputFile file(path);
+    bytes = file.size();
+    start.resize(static_cast<std::size_t>(std::min<std::int64_t>(bytes, 4096)));
+    file.read(start.data(), 0, static_cast<std::int64_t>(start.size()));
+  }
+  const std::string extension = path.extension().string();
+  const bool is_named_safetensors = extension == ".safetensors" || extension == ".state";
+  if (is_named_safetensors || (start.size() > 8 && start[8] == '{' && !is_text(start)))
+    return describe_safetensors(path, bytes);
+  if (start.empty()) return path.string() + ": empty file\n";
+  if (start.starts_with("\x93NUMPY")) return describe_npy(path, bytes);
+  const bool is_packed = start.starts_with("\x1f\x8b");
+  if (is_packed || start.starts_with(std::string(2, '\0')))
+    if (const auto text = describe_idx(path, bytes, is_packed)) return *text;
+  if (is_picture(start)) return describe_image(path, bytes);
+  if (is_text(start)) return describe_text(path, bytes, start);
+  return describe_unknown(path, bytes, start);
+}
+
+}  // namespace proxent
