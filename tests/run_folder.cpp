@@ -1,0 +1,165 @@
+// The run folder: never overwritten, readable at any moment, cut to the checkpoint on resume.
+#include "train/run_folder.h"
+
+#include <doctest/doctest.h>
+
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "tensor/check.h"
+#include "tests/temp_folder.h"
+
+using namespace proxent;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string text_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  REQUIRE_MESSAGE(file.good(), path);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+std::vector<std::string> lines_of(const std::string& path) {
+  std::ifstream file(path);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  return lines;
+}
+
+RunFolderOptions options_in(const TempFolder& temp) {
+  return {.root = temp.path() / "runs", .name = "cub r50", .metrics = {"R@1", "MAP@R"}};
+}
+
+}  // namespace
+
+TEST_SUITE("run folder") {
+  TEST_CASE("a new run never takes an old one's place") {
+    const TempFolder temp;
+    const RunFolder first = RunFolder::create(options_in(temp));
+    const RunFolder second = RunFolder::create(options_in(temp));
+    CHECK(first.path() != second.path());
+    CHECK(second.path() == first.path() + "-2");
+    CHECK(first.path().ends_with("_cub-r50"));
+    CHECK(fs::is_directory(first.path() + "/ckpt"));
+    CHECK(first.checkpoint("last.state") == first.path() + "/ckpt/last.state");
+  }
+
+  TEST_CASE("--out is taken as it is, once") {
+    const TempFolder temp;
+    RunFolderOptions options = options_in(temp);
+    options.out = temp.path() / "deep/er/mine";
+    RunFolder folder = RunFolder::create(options);
+    CHECK(folder.path() == options.out);
+    folder.save_record();
+    try {
+      RunFolder::create(options);
+      FAIL("a folder that holds a run was accepted");
+    } catch (const UsageError& error) {
+      CHECK(error.message() == "'" + options.out + "' holds a run already. Go on with it by " +
+                                   "--resume " + options.out + " or choose another --out.");
+    }
+    options.out = temp.path() / "file";
+    std::ofstream(options.out) << "x";
+    CHECK_THROWS_AS(RunFolder::create(options), UsageError);
+    options.out = temp.path() / "file/below";
+    CHECK_THROWS_AS(RunFolder::create(options), Error);
+  }
+
+  TEST_CASE("lines are there at once, and are JSON whatever the numbers") {
+    const TempFolder temp;
+    RunFolder folder = RunFolder::create(options_in(temp));
+    folder.add_step(Json::object({{"step", 1}, {"loss", Json::object({{"total", 0.5}})}}));
+    folder.add_step(
+        Json::object({{"step", 2}, {"loss", std::numeric_limits<double>::quiet_NaN()}}));
+    const auto lines = lines_of(folder.file("train.jsonl"));
+    REQUIRE(lines.size() == 2);
+    const auto first = nlohmann::json::parse(lines[0]), second = nlohmann::json::parse(lines[1]);
+    CHECK(first["loss"]["total"] == 0.5);
+    CHECK_FALSE(first.contains("nonfinite"));
+    CHECK(first["t"].get<std::string>().size() == std::string("2026-11-23T08:39:51.123Z").size());
+    CHECK(second["loss"].is_null());
+    CHECK(second["nonfinite"] == true);
+
+    folder.add_metrics(2, 0.25, "val", {0.5, std::numeric_limits<double>::quiet_NaN()});
+    CHECK(text_of(folder.file("metrics.csv")) == "step,epoch,split,R@1,MAP@R\n2,0.25,val,0.5,\n");
+    CHECK_THROWS_AS(folder.add_metrics(3, 0.5, "val", {0.5}), Error);
+  }
+
+  TEST_CASE("run.json") {
+    const TempFolder temp;
+    RunFolder folder = RunFolder::create(options_in(temp));
+    folder.record()["seed"] = 7;
+    folder.set_status("failed", "a \"reason\"\n");
+    const auto json = nlohmann::json::parse(text_of(folder.file("run.json")));
+    CHECK(json["name"] == "cub r50");
+    CHECK(json["status"] == "failed");
+    CHECK(json["reason"] == "a \"reason\"\n");
+    CHECK(json["seed"] == 7);
+    for (const auto& entry : fs::directory_iterator(folder.path()))
+      CHECK(entry.path().extension() != ".tmp");
+  }
+
+  TEST_CASE("resuming cuts what came after the checkpoint") {
+    const TempFolder temp;
+    std::string path;
+    {
+      RunFolder folder = RunFolder::create(options_in(temp));
+      path = folder.path();
+      folder.write_command_line({"proxent", "train", "--name", "it's"});
+      for (int step = 1; step <= 5; ++step) {
+        folder.add_step(Json::object({{"step", step}}));
+        folder.add_eval(Json::object({{"step", step}}));
+        folder.add_metrics(step, step, "val", {0.5, 0.25});
+      }
+      folder.record()["metrics"]["val"] = Json::array({0.5, Json(), true, "x"});
+      folder.set_status("killed");
+    }
+    std::ofstream(path + "/train.jsonl", std::ios::app) << "{\"step\": 3, \"lo";  // killed mid-line
+
+    RunFolder folder = RunFolder::resume(path, 3);
+    CHECK(lines_of(path + "/train.jsonl").size() == 3);
+    CHECK(lines_of(path + "/eval.jsonl").size() == 3);
+    CHECK(lines_of(path + "/metrics.csv").size() == 4);
+    folder.add_step(Json::object({{"step", 4}}));
+    CHECK(lines_of(path + "/train.jsonl").size() == 4);
+    folder.add_metrics(4, 4, "val", {1, 1});
+    CHECK(lines_of(path + "/metrics.csv").back() == "4,4,val,1,1");
+    CHECK(folder.record()["metrics"].text() == "{\"val\": [0.5, null, true, \"x\"]}");
+    folder.write_command_line({"proxent", "train", "--resume", path});
+    const auto commands = lines_of(path + "/cmdline.txt");
+    REQUIRE(commands.size() == 2);
+    CHECK(commands[0] == "proxent train --name 'it'\\''s'");
+
+    CHECK_THROWS_AS(RunFolder::resume(temp.path() / "nowhere", 0), UsageError);
+    std::ofstream(path + "/run.json") << "{";
+    CHECK_THROWS_AS(RunFolder::resume(path, 0), DataError);
+  }
+}
+
+TEST_SUITE("json") {
+  TEST_CASE("text that a JSON reader takes back") {
+    Json json;
+    json["a"] = 1;
+    json["b"]["c"] = 0.1;
+    json["b"]["d"] = "tab\t \"quoted\" \\ \x01 é";
+    json["e"] = Json::array({Json(), false, std::int64_t{1} << 60, 1e-300});
+    json["f"] = Json::object();
+    json["g"] = Json::array();
+    json["h"] = "broken \xff\xc0\xaf UTF-8";
+    json["a"] = 2;
+    for (const int indent : {-1, 2}) {
+      const auto parsed = nlohmann::ordered_json::parse(json.text(indent));
+      CHECK(parsed["a"] == 2);
+      CHECK(parsed["b"]["c"] == 0.1);
+      CHECK(parsed["b"]["d"] == "tab\t \"quoted\" \\ \x01 é");
+      CHECK(parsed["e"].dump() == "[null,false,1152921504606846976,1e-300]");
+      CHECK(parsed["f"].empty());
+      CHECK(parsed["h"] == "broken \xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD UTF-8");
+      CHECK(parsed.begin().key() == "a");
+    }
+    CHECK_THROWS_AS(json["a"]["x"], Error);
+    CHECK_THROWS_AS(json["b"].push_back(1), Error);
+  }
+}
