@@ -366,9 +366,12 @@ std::string CommandLine::help(int width) const {
     if (!section.name.empty() && !rows.empty()) page += "\n" + rows;
   }
   if (config_)
-    page +=
-        "\nEach flag is also a key of the configuration (proxent help config). SPAN is a number "
-        "with its unit: 500it, 1ep, 30s, 10min, 3h50m.\n";
+    page += "\n" +
+            join(wrap("Each flag is also a key of the configuration (proxent help config). SPAN "
+                      "is a number with its unit: 500it, 1ep, 30s, 10min, 3h50m.",
+                      width),
+                 "\n") +
+            "\n";
   if (!text_.output.empty()) {
     page += "\n" + bold("output") + "\n";
     for (const std::string& line : wrap(text_.output, width - 2)) page += "  " + line + "\n";

@@ -67,7 +67,9 @@ void add_model(Settings& s, ModelConfig& c) {
   s.section("model", "backbone, pooling and embedding head");
   s.add("arch", &c.arch, "backbone",
         {.choices = {"resnet12", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}});
-  s.add("stem", &c.stem, "imagenet: 7x7/2 convolution and max-pool; for small pictures one 3x3, of stride 1 (small) or 2 "
+  s.add("stem", &c.stem,
+        "imagenet: 7x7/2 convolution and max-pool; for small pictures one 3x3, of stride 1 (small) "
+        "or 2 "
         "(compact)",
         {.choices = {"imagenet", "small", "compact"}});
   s.add("weights", &c.weights, "start from this safetensors file (torchvision's names)",
@@ -231,12 +233,11 @@ void add_config(Settings& settings, Config& config) {
 }
 
 void fail_unknown_key(const Settings& settings, const std::string& name, const std::string& place) {
-  std::string hint = suggestion(name, settings.key_names());
-  if (hint.empty()) {  // right key, wrong section
-    const std::string leaf = name.substr(name.rfind('.') + 1);
-    for (const Setting& row : settings.rows())
-      if (row.key == leaf || row.options.flag == leaf) hint = " Did you mean '" + row.name() + "'?";
-  }
+  std::string hint;
+  const std::string leaf = name.substr(name.rfind('.') + 1);
+  for (const Setting& row : settings.rows())  // the right key in the wrong section
+    if (row.key == leaf || row.options.flag == leaf) hint = " Did you mean '" + row.name() + "'?";
+  if (hint.empty()) hint = suggestion(name, settings.key_names());
   fail<UsageError>("unknown key '", name, "' in ", place, ".", hint, " (proxent help config)");
 }
 
@@ -303,8 +304,6 @@ void check_config(const Config& config) {
                     "optim.nesterov needs --optim sgd with a momentum above 0");
   check<UsageError>(optim.sched != "step" || !optim.lr_step.is_zero(),
                     "optim.sched = \"step\" needs an optim.lr_step such as 10ep");
-  check<UsageError>(!model.partial || !model.weights.empty() || !run.resume.empty(),
-                    "model.partial needs --weights FILE");
   check<UsageError>(run.resume != "auto" || !run.out.empty(),
                     "run.resume = \"auto\" needs --out DIR, the folder to look in");
   for (const std::string& metric : run.metrics) {

@@ -45,6 +45,7 @@ bool make_new_folder(const fs::path& path) {
   std::error_code error;
   if (!path.parent_path().empty()) fs::create_directories(path.parent_path(), error);
   if (!error && fs::create_directory(path, error)) return true;
+  if (fs::exists(path)) return false;  // a folder or, with an error, a file
   check(!error, "cannot make the run's folder '", path.string(), "': ", error.message());
   return false;
 }

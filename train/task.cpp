@@ -6,13 +6,6 @@
 namespace proxent {
 namespace {
 
-DatasetOptions dataset_options_of(const Config& config) {
-  return {.name = config.data.dataset,
-          .path = config.data.path,
-          .seed = static_cast<std::uint64_t>(config.data.glyph_seed),
-          .decode = {.apply_exif = config.data.exif, .max_pixels = config.data.max_pixels}};
-}
-
 // Every n-th picture, so that a limited set keeps all its classes as long as it can.
 Dataset limited(const Dataset& dataset, std::int64_t limit) {
   if (limit <= 0 || dataset.size() <= limit) return dataset;
@@ -40,10 +33,21 @@ Transform shared_transform(const DataConfig& config) {
 
 }  // namespace
 
+DatasetOptions dataset_options_of(const DataConfig& config) {
+  return {.name = config.dataset,
+          .path = config.path,
+          .seed = static_cast<std::uint64_t>(config.glyph_seed),
+          .threads = static_cast<int>(config.workers.value_or(0)),
+          .decode = {.apply_exif = config.exif,
+                     .prefer_stb = config.decoder == "stb",
+                     .max_pixels = config.max_pixels}};
+}
+
 Transform train_transform_of(const DataConfig& config) {
   Transform transform = shared_transform(config);
   transform.crop = crop_from_name(config.crop);
   transform.resize = transform.crop == Crop::random_resized ? 0 : config.resize;
+  transform.padding = transform.crop == Crop::random ? config.padding : 0;
   transform.rrc_scale = config.rrc_scale;
   transform.rrc_ratio = config.rrc_ratio;
   transform.hflip = config.hflip;
@@ -60,7 +64,7 @@ Transform eval_transform_of(const DataConfig& config) {
 }
 
 Task open_task(const Config& config) {
-  DatasetSplits splits = open_dataset(dataset_options_of(config));
+  DatasetSplits splits = open_dataset(dataset_options_of(config.data));
   Task task;
   task.description = splits.description;
   task.selection = selection_of(config.run.protocol);

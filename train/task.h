@@ -26,6 +26,9 @@ struct Task {
 // classes, a batch larger than the training set).
 Task open_task(const Config& config);
 
+// What opens the data set that a configuration names.
+DatasetOptions dataset_options_of(const DataConfig& config);
+
 // The two transforms of a configuration: training draws its crop and flip, evaluation takes the
 // centre (or the whole picture where training does).
 Transform train_transform_of(const DataConfig& config);

@@ -136,8 +136,8 @@ std::string rounded(double value, int digits) {
   if (!std::isfinite(value) || value == 0) return shortest(value);
   if (size < 1e-3 || size >= 1e9)
     return shortest(std::stod(fmt::format("{:.{}e}", value, digits - 1)));
-  const int before = std::max(1, static_cast<int>(std::floor(std::log10(size))) + 1);
-  return fmt::format("{:.{}f}", value, std::max(0, digits - before));
+  const int leading = static_cast<int>(std::floor(std::log10(size)));  // place of the first digit
+  return fmt::format("{:.{}f}", value, std::max(0, digits - 1 - leading));
 }
 
 std::string human_bytes(std::int64_t bytes) {
