@@ -1,7 +1,8 @@
-#include "tensor/check.h"
 #include "train/command.h"
 #include "train/command_line.h"
+#include "train/describe.h"
 #include "train/exit_code.h"
+#include "train/terminal.h"
 
 namespace proxent {
 
@@ -14,9 +15,10 @@ int inspect_command(const Arguments& arguments) {
                     .examples = {{"proxent inspect runs/2026-11-23_cub/ckpt/best.safetensors",
                                   "its tensors, and the run it comes from"}},
                     .output = {}});
-  line.positional("FILE", &files, "safetensors, state or .npy file");
+  line.positional("FILE", &files, "safetensors, state, .npy, IDX, picture or text file");
   if (!line.parse(arguments)) return kDone;
-  fail("inspect: not in this build");
+  for (const std::string& file : files) print_out(describe_file(file));
+  return kDone;
 }
 
 }  // namespace proxent

@@ -15,11 +15,12 @@ std::atomic<int> stop_signal{0};
 std::atomic<bool> save_request{false};
 static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
 
-constexpr std::array kHandled = {SIGINT, SIGTERM, SIGUSR1, SIGHUP, SIGPIPE};
+// SIGXFSZ: a file grew beyond `ulimit -f`; the write fails, which is reported as a full disk is.
+constexpr std::array kHandled = {SIGINT, SIGTERM, SIGUSR1, SIGHUP, SIGPIPE, SIGXFSZ};
 std::array<struct sigaction, kHandled.size()> previous;
 
 extern "C" void on_signal(int number) {
-  if (number == SIGPIPE) return;
+  if (number == SIGPIPE || number == SIGXFSZ) return;
   if (number == SIGUSR1 || number == SIGHUP) {
     save_request.store(true);
     return;

@@ -306,6 +306,7 @@ void Trainer::resume(const std::filesystem::path& path) {
 bool Trainer::load_best() {
   if (!std::filesystem::exists(checkpoints_.best_weights())) return false;
   load_weights(modules(), checkpoints_.best_weights());
+  average_.reset();  // where there was one, the file holds the averages, and evaluation must not swap
   return true;
 }
 
