@@ -1,11 +1,60 @@
-// MNIST's file format: big-endian sizes, then bytes; gzipped or plain (zlib reads both).
-#include <zlib.h>
+#include "data/idx.h"
 
+#include <zlib.h>  // reads gzipped and plain files alike
+
+#include <memory>
 #include <numeric>
 
 #include "data/formats.h"
 
-namespace proxent::detail {
+namespace proxent {
+namespace {
+
+using GzipFile = std::unique_ptr<gzFile_s, int (*)(gzFile)>;
+
+GzipFile open_gzip(const std::filesystem::path& path) {
+  return GzipFile(gzopen(path.c_str(), "rb"), gzclose);
+}
+
+// The element type by the third byte; empty if there is none.
+std::string idx_dtype(std::uint8_t code) {
+  switch (code) {
+    case 0x08:
+      return "u8";
+    case 0x09:
+      return "i8";
+    case 0x0b:
+      return "i16";
+    case 0x0c:
+      return "i32";
+    case 0x0d:
+      return "f32";
+    case 0x0e:
+      return "f64";
+  }
+  return "";
+}
+
+}  // namespace
+
+std::optional<IdxHeader> read_idx_header(const std::filesystem::path& path) {
+  const GzipFile file = open_gzip(path);
+  const auto read = [&](std::uint8_t* out, unsigned size) {
+    return file && gzread(file.get(), out, size) == static_cast<int>(size);
+  };
+  std::uint8_t magic[4];
+  if (!read(magic, 4) || magic[0] != 0 || magic[1] != 0 || magic[3] == 0) return std::nullopt;
+  IdxHeader header{.dtype = idx_dtype(magic[2]), .shape = {}, .is_gzipped = !gzdirect(file.get())};
+  if (header.dtype.empty()) return std::nullopt;
+  for (int d = 0; d < magic[3]; ++d) {
+    std::uint8_t word[4];
+    if (!read(word, 4)) return std::nullopt;
+    header.shape.push_back(std::int64_t{word[0]} << 24 | word[1] << 16 | word[2] << 8 | word[3]);
+  }
+  return header;
+}
+
+namespace detail {
 namespace {
 
 struct IdxFile {
@@ -15,8 +64,7 @@ struct IdxFile {
 
 class GzipReader {
  public:
-  explicit GzipReader(const fs::path& path)
-      : path_(path), file_(gzopen(path.c_str(), "rb"), gzclose) {
+  explicit GzipReader(const fs::path& path) : path_(path), file_(open_gzip(path)) {
     check<DataError>(file_ != nullptr, "cannot read ", path.string());
   }
   // Exactly `size` bytes, or DataError.
@@ -40,7 +88,7 @@ class GzipReader {
 
  private:
   fs::path path_;
-  std::unique_ptr<gzFile_s, int (*)(gzFile)> file_;
+  GzipFile file_;
 };
 
 IdxFile read_idx(const fs::path& path, std::size_t rank) {
@@ -142,4 +190,5 @@ DatasetSplits read_idx_dataset(const fs::path& folder, std::vector<std::string> 
               "test file test"};
 }
 
-}  // namespace proxent::detail
+}  // namespace detail
+}  // namespace proxent

@@ -1,7 +1,6 @@
 #include "train/describe.h"
 
 #include <doctest/doctest.h>
-#include <zlib.h>
 
 #include "tests/temp_folder.h"
 #include "train/checkpoint.h"
@@ -56,10 +55,15 @@ TEST_SUITE("describe") {
     folder.write("images", idx);
     CHECK(description(folder, "images") ==
           "images: IDX array, 16 bytes, dtype u8, shape (258, 28, 28)\n");
-    const gzFile file = gzopen((folder.path() / "images.gz").c_str(), "wb");
-    gzwrite(file, idx.data(), static_cast<unsigned>(idx.size()));
-    gzclose(file);
-    CHECK(description(folder, "images.gz").find("IDX array (gzip), ") != std::string::npos);
+    // The same, packed by zlib.
+    folder.write(
+        "images.gz",
+        std::string(
+            "\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x63\x60\xe0\x60\x66\x60\x60\x64\x62\x60"
+            "\x60\x90\x01\x61\x00\xd9\x5c\x0d\x12\x10\x00\x00\x00",
+            33));
+    CHECK(description(folder, "images.gz") ==
+          "images.gz: IDX array (gzip), 33 bytes, dtype u8, shape (258, 28, 28)\n");
     folder.write("cut", idx.substr(0, 10));
     CHECK(description(folder, "cut") ==
           "cut: unknown type, 10 bytes, begins 00 00 08 03 00 00 01 02 00 00\n");

@@ -1,14 +1,12 @@
 #include "train/describe.h"
 
 #include <fmt/format.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <array>
-#include <memory>
-#include <optional>
 #include <vector>
 
+#include "data/idx.h"
 #include "data/image.h"
 #include "train/atomic_file.h"
 #include "train/npy.h"
@@ -102,48 +100,10 @@ std::string describe_image(const fs::path& path, std::int64_t bytes) {
                             : fmt::format(", EXIF orientation {}", info.orientation));
 }
 
-// The first bytes of the file after unpacking, if it is gzipped.
-std::string unpacked_start(const fs::path& path, unsigned count) {
-  const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), gzclose);
-  std::string bytes(count, '\0');
-  const int got = file ? gzread(file.get(), bytes.data(), count) : 0;
-  bytes.resize(static_cast<std::size_t>(std::max(got, 0)));
-  return bytes;
-}
-
-// The dtype of an IDX file by its third byte; nullptr if there is none.
-const char* idx_dtype(unsigned char code) {
-  switch (code) {
-    case 0x08:
-      return "u8";
-    case 0x09:
-      return "i8";
-    case 0x0b:
-      return "i16";
-    case 0x0c:
-      return "i32";
-    case 0x0d:
-      return "f32";
-    case 0x0e:
-      return "f64";
-  }
-  return nullptr;
-}
-
-// MNIST's format: 0 0 dtype rank, then big-endian sizes.
-std::optional<std::string> describe_idx(const fs::path& path, std::int64_t bytes, bool is_packed) {
-  const std::string start = unpacked_start(path, 4 + 4 * 255);
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(start[i]); };
-  if (start.size() < 4 || byte(0) != 0 || byte(1) != 0 || !idx_dtype(byte(2))) return std::nullopt;
-  const std::size_t rank = byte(3);
-  if (rank == 0 || start.size() < 4 + 4 * rank) return std::nullopt;
-  std::vector<std::int64_t> shape;
-  for (std::size_t i = 4; i < 4 + 4 * rank; i += 4)
-    shape.push_back(std::int64_t{byte(i)} << 24 | byte(i + 1) << 16 | byte(i + 2) << 8 |
-                    byte(i + 3));
+std::string describe_idx(const fs::path& path, std::int64_t bytes, const IdxHeader& header) {
   return fmt::format("{}: IDX array{}, {}, dtype {}, shape {}\n", path.string(),
-                     is_packed ? " (gzip)" : "", size_text(bytes), idx_dtype(byte(2)),
-                     shape_text(shape));
+                     header.is_gzipped ? " (gzip)" : "", size_text(bytes), header.dtype,
+                     shape_text(header.shape));
 }
 
 bool is_text(std::string_view start) {
@@ -205,9 +165,8 @@ std::string describe_file(const fs::path& path) {
     return describe_safetensors(path, bytes);
   if (start.empty()) return path.string() + ": empty file\n";
   if (start.starts_with("\x93NUMPY")) return describe_npy(path, bytes);
-  const bool is_packed = start.starts_with("\x1f\x8b");
-  if (is_packed || start.starts_with(std::string(2, '\0')))
-    if (const auto text = describe_idx(path, bytes, is_packed)) return *text;
+  if (start.starts_with("\x1f\x8b") || start.starts_with(std::string(2, '\0')))
+    if (const auto header = read_idx_header(path)) return describe_idx(path, bytes, *header);
   if (is_picture(start)) return describe_image(path, bytes);
   if (is_text(start)) return describe_text(path, bytes, start);
   return describe_unknown(path, bytes, start);
