@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <chrono>
-#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "layers/init.h"
 #include "layers/linear.h"
 #include "layers/resnet.h"
+#include "train/json.h"
 #include "train/training_step.h"
 
 namespace proxent {
@@ -96,21 +96,21 @@ BenchStepResult bench_step(const BenchStepOptions& options) {
 }
 
 std::string to_json(const BenchStepOptions& options, const BenchStepResult& result) {
-  return nlohmann::ordered_json{{"arch", options.arch},
-                                {"size", options.size},
-                                {"batch", options.batch},
-                                {"device", "cpu"},
-                                {"steps", options.steps},
-                                {"ms_step", result.ms_step},
-                                {"ms_min", result.ms_min},
-                                {"ms_max", result.ms_max},
-                                {"img_s", result.img_s},
-                                {"loss", result.loss},
-                                {"first_loss", result.first_loss},
-                                {"peak_bytes", result.peak_bytes},
-                                {"peak_rss_bytes", result.peak_rss_bytes},
-                                {"blocks_after_warm_up", result.blocks_after_warm_up}}
-      .dump();
+  return Json::object({{"arch", options.arch},
+                       {"size", options.size},
+                       {"batch", options.batch},
+                       {"device", "cpu"},
+                       {"steps", options.steps},
+                       {"ms_step", result.ms_step},
+                       {"ms_min", result.ms_min},
+                       {"ms_max", result.ms_max},
+                       {"img_s", result.img_s},
+                       {"loss", result.loss},
+                       {"first_loss", result.first_loss},
+                       {"peak_bytes", result.peak_bytes},
+                       {"peak_rss_bytes", result.peak_rss_bytes},
+                       {"blocks_after_warm_up", result.blocks_after_warm_up}})
+      .text();
 }
 
 std::string to_text(const BenchStepOptions& options, const BenchStepResult& result) {

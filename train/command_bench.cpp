@@ -1,4 +1,7 @@
+#include <omp.h>
+
 #include "tensor/check.h"
+#include "train/bench_step.h"
 #include "train/command.h"
 #include "train/command_line.h"
 #include "train/exit_code.h"
@@ -8,14 +11,46 @@
 namespace proxent {
 namespace {
 
-int bench_step(const Arguments&) { fail("bench step: not in this build"); }
+int bench_step_command(const Arguments& arguments) {
+  BenchStepOptions options;
+  bool is_json = false;
+  std::string device = "auto";
+  std::int64_t threads = 0;
+  CommandLine line(
+      {.name = "bench step",
+       .usage = "[flags]",
+       .summary = "time a whole training step of a ResNet classifier",
+       .about = "Forward, cross-entropy, backward and SGD with momentum on random images: the "
+                "work of bench/torch_step.py in PyTorch. bench/compare_step.py runs both in turn.",
+       .examples = {{"proxent bench step --arch resnet18 --size 64 --batch 64", "the small case"},
+                    {"proxent bench step --arch resnet50 --size 224 --batch 8 --json",
+                     "one JSON object on stdout"}},
+       .output = {}});
+  line.settings().add("arch", &options.arch, "network",
+                      {.choices = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}});
+  line.settings().add("size", &options.size, "image height and width", {.range = at_least(1)});
+  line.settings().add("batch", &options.batch, "pictures per step", {.range = at_least(1)});
+  line.settings().add("classes", &options.classes, "of the classifier", {.range = at_least(1)});
+  line.settings().add("steps", &options.steps, "timed steps", {.range = at_least(1)});
+  line.settings().add("warm_up", &options.warm_up, "steps before them", {.range = at_least(0)});
+  line.settings().add("threads", &threads, "of the computation; 0: one per core",
+                      {.range = at_least(0)});
+  line.settings().add("device", &device, "where to compute", {.choices = {"auto", "cpu"}});
+  line.settings().add("json", &is_json, "print one JSON object on stdout");
+  if (!line.parse(arguments)) return kDone;
+  if (threads > 0) omp_set_num_threads(static_cast<int>(threads));
+  const BenchStepResult result = bench_step(options);
+  print_out((is_json ? to_json(options, result) : to_text(options, result)) + "\n");
+  return kDone;
+}
+
 int bench_loss(const Arguments&) { fail("bench loss: not in this build"); }
 int bench_knn(const Arguments&) { fail("bench knn: not in this build"); }
 int bench_loader(const Arguments&) { fail("bench loader: not in this build"); }
 
 const std::vector<Command>& benches() {
   static const std::vector<Command> all = {
-      {"step", "a training step: forward, loss, backward, optimizer", bench_step},
+      {"step", "a training step: forward, loss, backward, optimizer", bench_step_command},
       {"loss", "the multi-proxy entropy loss, fused beside composed", bench_loss},
       {"knn", "exact search of the nearest neighbours, as eval does it", bench_knn},
       {"loader", "reading, decoding and transforming pictures", bench_loader},

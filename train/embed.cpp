@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <string>
 
 #include "autograd/ops.h"
@@ -28,6 +29,17 @@ void check_rows(const Dataset& dataset, const Batch& batch, const Tensor& rows) 
   fail<NonFiniteError>("embed: the embedding of picture ", picture,
                        sample.path.empty() ? "" : " (" + sample.path + ")", " holds ", *bad,
                        "; the model's weights or the picture are broken");
+}
+
+// Each picture minus its own mean: brightness tells little about what it shows.
+void subtract_row_means(Tensor& x) {
+  const std::int64_t columns = x.dim(1);
+  for (std::int64_t r = 0; r < x.dim(0); ++r) {
+    float* row = x.data<float>() + r * columns;
+    const auto mean = static_cast<float>(std::accumulate(row, row + columns, 0.0) /
+                                         static_cast<double>(columns));
+    for (std::int64_t c = 0; c < columns; ++c) row[c] -= mean;
+  }
 }
 
 void subtract_mean_row(Tensor& x) {
@@ -84,6 +96,7 @@ Embeddings embed_pixels(const Dataset& dataset, EmbedOptions options) {
     return reshape(images, {pictures, images.value().numel() / pictures});
   };
   Embeddings found = embed(dataset, flatten, options);
+  subtract_row_means(found.values);
   subtract_mean_row(found.values);
   return found;
 }

@@ -36,8 +36,8 @@ struct Embeddings {
 Embeddings embed(const Dataset& dataset, const EmbeddingFunction& function,
                  const EmbedOptions& options);
 
-// The transformed pictures themselves, in 0 .. 1, minus their mean picture: what any trained model
-// must beat. D is size * size * 3, so choose a small size for a large set.
+// The transformed pictures themselves, each minus its own mean and all minus the mean picture: what
+// any trained model must beat. D is size * size * 3, so choose a small size for a large set.
 Embeddings embed_pixels(const Dataset& dataset, EmbedOptions options);
 
 // `options` with the queries, gallery and groups that the data set's samples name, as rows of

@@ -1,5 +1,5 @@
-// One look at a data set: its embeddings, how they were ranked, and what came out under the names of
-// the configuration.
+// One look at a data set: its embeddings, how they were ranked, and what came out under the names
+// of the configuration.
 #pragma once
 
 #include <string>

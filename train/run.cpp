@@ -24,14 +24,16 @@ void choose_device(const RunConfig& config) {
 
 std::string run_name(const Config& config, const Task& task) {
   if (!config.run.name.empty()) return config.run.name;
-  return fmt::format("{}_{}_{}_s{}", task.train.name, config.model.arch, config.loss.name, config.run.seed);
+  return fmt::format("{}_{}_{}_s{}", task.train.name, config.model.arch, config.loss.name,
+                     config.run.seed);
 }
 
 // A dry run leaves nothing behind: its folder is removed with this object.
 class TemporaryFolder {
  public:
   TemporaryFolder() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "proxent-dry-run-XXXXXX").string();
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "proxent-dry-run-XXXXXX").string();
     check(mkdtemp(pattern.data()) != nullptr, "dry run: cannot make a folder like ", pattern);
     path_ = pattern;
   }
@@ -47,7 +49,8 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-RunFolder open_folder(const Config& config, const Task& task, const std::optional<TemporaryFolder>& dry) {
+RunFolder open_folder(const Config& config, const Task& task,
+                      const std::optional<TemporaryFolder>& dry) {
   RunFolderOptions options{.out = dry ? dry->path() + "/run" : config.run.out,
                            .name = run_name(config, task),
                            .metrics = metric_names(recall_ks(config))};
@@ -55,13 +58,14 @@ RunFolder open_folder(const Config& config, const Task& task, const std::optiona
 }
 
 Json data_record(const Task& task) {
-  return Json::object({{"description", task.description},
-                       {"train", task.train.describe()},
-                       {"validation", task.validation.is_empty() ? Json() : Json(task.validation.describe())},
-                       {"test", task.test.is_empty() ? Json() : Json(task.test.describe())},
-                       {"train_transform", task.train_transform.describe()},
-                       {"eval_transform", task.eval_transform.describe()},
-                       {"jpeg_decoder", jpeg_decoder_name()}});
+  return Json::object(
+      {{"description", task.description},
+       {"train", task.train.describe()},
+       {"validation", task.validation.is_empty() ? Json() : Json(task.validation.describe())},
+       {"test", task.test.is_empty() ? Json() : Json(task.test.describe())},
+       {"train_transform", task.train_transform.describe()},
+       {"eval_transform", task.eval_transform.describe()},
+       {"jpeg_decoder", jpeg_decoder_name()}});
 }
 
 void show_header(Log& log, const Config& config, const Task& task, const Trainer& trainer,
@@ -71,11 +75,13 @@ void show_header(Log& log, const Config& config, const Task& task, const Trainer
       .row({"model", fmt::format("{}, stem {}, pool {}, {} {}, batch norm {}", config.model.arch,
                                  config.model.stem, config.model.pool, config.model.head,
                                  config.model.embed_dim, config.model.bn_mode)})
-      .row({"loss", fmt::format("{}, {} proxies per class, select {}, weights inter {} intra {} usage {}",
-                                config.loss.name, config.loss.proxies, config.loss.select,
-                                config.loss.weight_inter, config.loss.weight_intra, config.loss.weight_usage)})
-      .row({"optimizer", fmt::format("{} lr {} wd {}, {}", config.optim.name, config.optim.lr, config.optim.wd,
-                                     config.optim.sched)})
+      .row({"loss",
+            fmt::format("{}, {} proxies per class, select {}, weights inter {} intra {} usage {}",
+                        config.loss.name, config.loss.proxies, config.loss.select,
+                        config.loss.weight_inter, config.loss.weight_intra,
+                        config.loss.weight_usage)})
+      .row({"optimizer", fmt::format("{} lr {} wd {}, {}", config.optim.name, config.optim.lr,
+                                     config.optim.wd, config.optim.sched)})
       .row({"batch", fmt::format("{} {}", config.batch.size, config.batch.sampler)})
       .row({"steps", std::to_string(trainer.total_steps())})
       .row({"protocol", fmt::format("{} (numbers are {})", config.run.protocol, task.selection)})
@@ -96,7 +102,8 @@ void show_header(Log& log, const Config& config, const Task& task, const Trainer
     log.info("  " + block + " starts as its shortcut: its branch is new, its last gamma 0");
 }
 
-// First and last picture of each class: a wrong path or a broken file shows before hours of training.
+// First and last picture of each class: a wrong path or a broken file shows before hours of
+// training.
 void check_pictures(const Dataset& dataset) {
   for (const auto& samples : dataset.samples_by_class()) {
     if (samples.empty()) continue;
@@ -139,8 +146,8 @@ std::string summary(const std::string& name, const std::optional<Baselines>& bas
 }
 
 // The test set is looked at here, once, with the weights that the protocol chose.
-void report_test(const Config& config, const Task& task, Trainer& trainer, RunFolder& folder, Log& log,
-                 const std::optional<Baselines>& baselines) {
+void report_test(const Config& config, const Task& task, Trainer& trainer, RunFolder& folder,
+                 Log& log, const std::optional<Baselines>& baselines) {
   if (task.test.is_empty() || config.run.protocol == "none") return;
   if (config.run.protocol != "last") trainer.load_best();
   const Evaluation test = trainer.evaluate(task.test);
@@ -185,8 +192,9 @@ int train(const Config& config, const Task& task, RunFolder& folder, Log& log) {
   const TrainOutcome outcome = trainer.run();
   report_bad_images(trainer, log);
   if (!outcome.is_finished) {
-    log.result(fmt::format("stopped early ({}) at step {} of {}; go on with: proxent train --resume {}",
-                           outcome.stop_reason, trainer.progress().step, trainer.total_steps(), folder.path()));
+    log.result(fmt::format(
+        "stopped early ({}) at step {} of {}; go on with: proxent train --resume {}",
+        outcome.stop_reason, trainer.progress().step, trainer.total_steps(), folder.path()));
     folder.set_status("killed", outcome.stop_reason);
     return kStoppedEarly;
   }

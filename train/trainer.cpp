@@ -25,7 +25,8 @@ std::int64_t total_steps_of(const Config& config, const Sampler& sampler) {
   return config.run.epochs * sampler.batches_per_epoch();
 }
 
-ScheduleOptions schedule_of(const OptimConfig& config, std::int64_t total_steps, double steps_per_epoch) {
+ScheduleOptions schedule_of(const OptimConfig& config, std::int64_t total_steps,
+                            double steps_per_epoch) {
   using Kind = ScheduleOptions::Kind;
   ScheduleOptions schedule{
       .kind = config.sched == "const"  ? Kind::constant
@@ -76,8 +77,9 @@ Trainer::Trainer(const Config& config, const Task& task, RunFolder& folder, Log&
       folder_(folder),
       log_(log),
       model_(build_model(config.model, static_cast<std::uint64_t>(config.run.seed))),
-      loss_(std::make_unique<MultiProxyEntropyLoss>(
-          nullptr, "loss", proxy_options_of(config, task.train.classes()), loss_options_of(config.loss))),
+      loss_(std::make_unique<MultiProxyEntropyLoss>(nullptr, "loss",
+                                                    proxy_options_of(config, task.train.classes()),
+                                                    loss_options_of(config.loss))),
       sampler_(task.train, sampler_options_of(config)),
       checkpoints_(folder.file("ckpt"), config.run.keep_last),
       view_(log, progress_mode(config.log.progress, log.terminal())) {
@@ -92,8 +94,9 @@ Trainer::Trainer(const Config& config, const Task& task, RunFolder& folder, Log&
   freeze(*model_, config.model.freeze);
   std::vector<Named<Parameter>> parameters = model_->parameters();
   for (const auto& named : loss_->parameters()) parameters.push_back(named);
-  optimizer_ = std::make_unique<Optimizer>(group_parameters(parameters, grouping_options_of(config)),
-                                           optimizer_options_of(config.optim));
+  optimizer_ =
+      std::make_unique<Optimizer>(group_parameters(parameters, grouping_options_of(config)),
+                                  optimizer_options_of(config.optim));
   if (config.optim.ema > 0)
     average_ = std::make_unique<WeightAverage>(optimizer_->parameters(), model_->buffers(),
                                                WeightAverageOptions{.decay = config.optim.ema});
@@ -101,9 +104,9 @@ Trainer::Trainer(const Config& config, const Task& task, RunFolder& folder, Log&
 
 void Trainer::load_initial_weights() {
   if (config_.model.weights.empty()) return;
-  load_report_ = load_weights({model_.get()}, std::filesystem::path(config_.model.weights),
-                              {.is_partial = config_.model.partial,
-                               .may_be_missing = {"embedding", "gem_power"}});
+  load_report_ = load_weights(
+      {model_.get()}, std::filesystem::path(config_.model.weights),
+      {.is_partial = config_.model.partial, .may_be_missing = {"embedding", "gem_power"}});
   identity_blocks_ = start_blocks_as_identity(*model_, load_report_->not_loaded());
 }
 
@@ -131,7 +134,8 @@ TrainOutcome Trainer::run() {
     if (eval_due.is_due(progress_.step, seconds()) || is_last) evaluate_and_choose();
     outcome.stop_reason = is_last ? "" : reason_to_stop();
     outcome.is_finished = outcome.stop_reason.empty();
-    if (save_due.is_due(progress_.step, seconds()) || take_save_request() || is_last || !outcome.is_finished)
+    if (save_due.is_due(progress_.step, seconds()) || take_save_request() || is_last ||
+        !outcome.is_finished)
       save();
     if (!outcome.is_finished) break;
   }
@@ -151,8 +155,8 @@ void Trainer::step(const Batch& batch) {
   loss_->set_training(true);
   hold_still_parts();
   try {
-    last_step_ = training_step([&] { return (*loss_)((*model_)(batch.images), batch.labels); }, *optimizer_,
-                               learning_rate(schedule_, progress_.step));
+    last_step_ = training_step([&] { return (*loss_)((*model_)(batch.images), batch.labels); },
+                               *optimizer_, learning_rate(schedule_, progress_.step));
   } catch (const NonFiniteError& error) {
     write_bad_batch(batch, error);
   }
@@ -167,11 +171,12 @@ void Trainer::step(const Batch& batch) {
 
 void Trainer::write_bad_batch(const Batch& batch, const NonFiniteError& error) {
   const std::string path = folder_.file("nonfinite_batch.safetensors");
-  write_safetensors(path,
-                    {{"images", batch.images},
-                     {"labels", batch.labels},
-                     {"indices", Tensor::from({static_cast<std::int64_t>(batch.indices.size())}, batch.indices)}},
-                    {{"step", std::to_string(progress_.step)}, {"error", error.message()}});
+  write_safetensors(
+      path,
+      {{"images", batch.images},
+       {"labels", batch.labels},
+       {"indices", Tensor::from({static_cast<std::int64_t>(batch.indices.size())}, batch.indices)}},
+      {{"step", std::to_string(progress_.step)}, {"error", error.message()}});
   fail<NonFiniteError>("step ", progress_.step, ": ", error.what(), "\nThe batch is in ", path,
                        ". Try a lower --lr, --clip-norm, or a longer --lr-warmup");
 }
@@ -247,8 +252,9 @@ EmbedOptions Trainer::embed_options() {
 Evaluation Trainer::evaluate(const Dataset& dataset) {
   UseAverage averaged(average_.get());
   model_->set_training(false);
-  return proxent::evaluate(dataset, [&](const Variable& images) { return (*model_)(images); },
-                           embed_options(), recall_at_);
+  return proxent::evaluate(
+      dataset, [&](const Variable& images) { return (*model_)(images); }, embed_options(),
+      recall_at_);
 }
 
 std::vector<BadImage> Trainer::bad_images() const {
@@ -257,7 +263,8 @@ std::vector<BadImage> Trainer::bad_images() const {
 
 std::string Trainer::reason_to_stop() const {
   if (stop_requested()) return stop_reason();
-  if (!config_.run.time_limit.is_zero() && seconds() >= config_.run.time_limit.amount) return "time limit";
+  if (!config_.run.time_limit.is_zero() && seconds() >= config_.run.time_limit.amount)
+    return "time limit";
   return "";
 }
 
@@ -279,7 +286,8 @@ CheckpointInfo Trainer::checkpoint_info() const {
 
 TrainingState Trainer::state() {
   TrainingState state{.tensors = model_state(modules()), .texts = to_texts(progress_)};
-  for (const auto& [name, tensor] : optimizer_->state()) state.tensors["optimizer." + name] = tensor;
+  for (const auto& [name, tensor] : optimizer_->state())
+    state.tensors["optimizer." + name] = tensor;
   if (average_)
     for (const auto& [name, tensor] : average_->state()) state.tensors["average." + name] = tensor;
   state.texts["config"] = to_toml(config_);

@@ -1,5 +1,5 @@
-// The training loop: batches in, steps, evaluations, checkpoints; stops at its end, on a signal, or when
-// its time is up, and goes on from where it stopped.
+// The training loop: batches in, steps, evaluations, checkpoints; stops at its end, on a signal, or
+// when its time is up, and goes on from where it stopped.
 #pragma once
 
 #include <chrono>
@@ -37,19 +37,20 @@ class Every {
 };
 
 struct TrainOutcome {
-  bool is_finished = true;   // false: stopped early; a checkpoint to go on from lies in the folder
-  std::string stop_reason;   // "SIGTERM", "time limit"
+  bool is_finished = true;  // false: stopped early; a checkpoint to go on from lies in the folder
+  std::string stop_reason;  // "SIGTERM", "time limit"
   double first_loss = 0, last_loss = 0;
 };
 
 class Trainer {
  public:
-  // Builds everything that config names; task, folder and log must outlive the trainer. Throws what a wrong
-  // configuration or weight file throws.
+  // Builds everything that config names; task, folder and log must outlive the trainer. Throws what
+  // a wrong configuration or weight file throws.
   Trainer(const Config& config, const Task& task, RunFolder& folder, Log& log);
 
-  // Trains from where the state stands to the end of the schedule. A loss or gradient that is not finite
-  // stops the run: the batch is written to the folder, and the NonFiniteError names op, module and file.
+  // Trains from where the state stands to the end of the schedule. A loss or gradient that is not
+  // finite stops the run: the batch is written to the folder, and the NonFiniteError names op,
+  // module and file.
   TrainOutcome run();
 
   // Continues from a last.state. Throws DataError if it belongs to another configuration.
