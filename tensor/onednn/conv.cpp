@@ -13,6 +13,8 @@
 #include <oneapi/dnnl/dnnl.hpp>
 #include <optional>
 
+#include "tensor/onednn/weight_layout.h"
+
 namespace proxent::onednn {
 namespace {
 
@@ -29,12 +31,14 @@ dnnl::engine& cpu_engine() {
 // Sizes in oneDNN's order, which is NCHW and OIHW whatever the layout.
 struct Sizes {
   memory::dims x, w, y, stride, padding;
+  Shape w_shape;
   Sizes(const Shape& x, const Shape& w, const Shape& y, const Conv2dOptions& options)
       : x(dims(x)),
         w(dims(w)),
         y(dims(y)),
         stride{options.stride, options.stride},
-        padding{options.padding, options.padding} {}
+        padding{options.padding, options.padding},
+        w_shape(w) {}
   static memory::dims dims(const Shape& s) { return {s[0], s[3], s[1], s[2]}; }
 };
 
@@ -56,9 +60,12 @@ memory over(const memory::desc& desc, const Tensor& tensor) {
 // A tensor of ours that the primitive reads or writes, perhaps in another layout.
 class Operand {
  public:
-  Operand(int argument, memory::desc ours, memory::desc theirs, bool is_output)
+  Operand(int argument, memory::desc ours, memory::desc theirs, bool is_output,
+          std::optional<Shape> weights = {})
       : argument_(argument), ours_(ours), theirs_(theirs), is_output_(is_output) {
     if (ours_ == theirs_) return;
+    if (weights) layout_ = WeightLayout::of(theirs_, *weights);
+    if (layout_) return;
     const auto& from = is_output ? theirs_ : ours_;
     const auto& to = is_output ? ours_ : theirs_;
     reorder_.emplace(dnnl::reorder::primitive_desc(cpu_engine(), from, cpu_engine(), to));
@@ -67,25 +74,37 @@ class Operand {
   int argument() const { return argument_; }
   // What the primitive gets: `tensor`, or a blocked copy of it.
   Tensor before(dnnl::stream& stream, const Tensor& tensor) const {
-    if (!reorder_) return tensor;
-    Tensor blocked({static_cast<std::int64_t>(theirs_.get_size())}, DType::u8);
-    if (!is_output_)
-      reorder_->execute(
-          stream, {{DNNL_ARG_FROM, over(ours_, tensor)}, {DNNL_ARG_TO, over(theirs_, blocked)}});
+    if (!layout_ && !reorder_) return tensor;
+    Tensor blocked({static_cast<std::int64_t>(theirs_.get_size()) / 4}, DType::f32);
+    if (!is_output_ && layout_)
+      layout_->pack(tensor.data<float>(), blocked.data<float>());
+    else if (!is_output_)
+      move(stream, ours_, tensor, theirs_, blocked);
     return blocked;
   }
   memory seen(const Tensor& tensor) const { return over(theirs_, tensor); }
   // Brings the result home.
-  void after(dnnl::stream& stream, const Tensor& blocked, const Tensor& tensor) const {
-    if (reorder_ && is_output_)
-      reorder_->execute(
-          stream, {{DNNL_ARG_FROM, over(theirs_, blocked)}, {DNNL_ARG_TO, over(ours_, tensor)}});
+  void after(dnnl::stream& stream, const Tensor& blocked, Tensor& tensor) const {
+    if (!is_output_) return;
+    if (layout_)
+      layout_->unpack(blocked.data<float>(), tensor.data<float>());
+    else if (reorder_)
+      move(stream, theirs_, blocked, ours_, tensor);
   }
 
  private:
+  void move(dnnl::stream& stream, const memory::desc& from_desc, const Tensor& from,
+            const memory::desc& to_desc, const Tensor& to) const {
+    reorder_->execute(stream,
+                      {{DNNL_ARG_FROM, over(from_desc, from)}, {DNNL_ARG_TO, over(to_desc, to)}});
+    stream.wait();
+  }
+
   int argument_;
   memory::desc ours_, theirs_;
   bool is_output_;
+  // At most one of the two.
+  std::optional<WeightLayout> layout_;
   std::optional<dnnl::reorder> reorder_;
 };
 
@@ -103,8 +122,8 @@ struct Plan {
                                {second.argument(), second.seen(seen_b)},
                                {output.argument(), output.seen(seen_y)},
                                {DNNL_ARG_SCRATCHPAD, over(scratch, scratchpad)}});
-    output.after(stream, seen_y, y);
     stream.wait();
+    output.after(stream, seen_y, y);
   }
 };
 using PlanPointer = std::shared_ptr<const Plan>;
@@ -129,7 +148,7 @@ PlanPointer try_plan(Direction direction, const Sizes& z, Tag layout) {
     if (!is_fast(forward)) return nullptr;
     return PlanPointer(new Plan{Forward(forward),
                                 {DNNL_ARG_SRC, our_x, forward.src_desc(), false},
-                                {DNNL_ARG_WEIGHTS, our_w, forward.weights_desc(), false},
+                                {DNNL_ARG_WEIGHTS, our_w, forward.weights_desc(), false, z.w_shape},
                                 {DNNL_ARG_DST, our_y, forward.dst_desc(), true},
                                 forward.scratchpad_desc()});
   }
@@ -140,7 +159,7 @@ PlanPointer try_plan(Direction direction, const Sizes& z, Tag layout) {
     if (!is_fast(d)) return nullptr;
     return PlanPointer(new Plan{Backward(d),
                                 {DNNL_ARG_DIFF_DST, our_y, d.diff_dst_desc(), false},
-                                {DNNL_ARG_WEIGHTS, our_w, d.weights_desc(), false},
+                                {DNNL_ARG_WEIGHTS, our_w, d.weights_desc(), false, z.w_shape},
                                 {DNNL_ARG_DIFF_SRC, our_x, d.diff_src_desc(), true},
                                 d.scratchpad_desc()});
   }
@@ -148,11 +167,12 @@ PlanPointer try_plan(Direction direction, const Sizes& z, Tag layout) {
   const Backward::primitive_desc d({algorithm, x, w, y, z.stride, z.padding, z.padding},
                                    attributes(), cpu_engine(), forward);
   if (!is_fast(d)) return nullptr;
-  return PlanPointer(new Plan{Backward(d),
-                              {DNNL_ARG_DIFF_DST, our_y, d.diff_dst_desc(), false},
-                              {DNNL_ARG_SRC, our_x, d.src_desc(), false},
-                              {DNNL_ARG_DIFF_WEIGHTS, our_w, d.diff_weights_desc(), true},
-                              d.scratchpad_desc()});
+  return PlanPointer(
+      new Plan{Backward(d),
+               {DNNL_ARG_DIFF_DST, our_y, d.diff_dst_desc(), false},
+               {DNNL_ARG_SRC, our_x, d.src_desc(), false},
+               {DNNL_ARG_DIFF_WEIGHTS, our_w, d.diff_weights_desc(), true, z.w_shape},
+               d.scratchpad_desc()});
 }
 
 // NHWC as it is, else a blocked layout of oneDNN's choice, else null.
