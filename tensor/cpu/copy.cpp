@@ -3,8 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tensor/cpu/parallel.h"
+
 namespace proxent::kernel {
 namespace {
+constexpr std::int64_t kGrain = 1 << 17;  // elements or bytes that make a thread worth waking
+
 // bf16 converts through float alone; every other pair converts directly.
 template <class To, class From>
 To convert_one(From value) {
@@ -21,7 +25,9 @@ To convert_one(From value) {
 void fill(Cpu, double value, Tensor& x) {
   visit_any(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    std::fill_n(x.data<T>(), x.numel(), convert_one<T>(value));
+    parallel_ranges(x.numel(), kGrain, [&, one = convert_one<T>(value)](auto first, auto last) {
+      std::fill(x.data<T>() + first, x.data<T>() + last, one);
+    });
   });
 }
 
@@ -30,14 +36,18 @@ void convert(Cpu, const Tensor& x, Tensor& y) {
     visit_any(y.dtype(), [&](auto to) {
       using From = decltype(from);
       using To = decltype(to);
-      std::transform(x.data<From>(), x.data<From>() + x.numel(), y.data<To>(),
-                     [](From value) { return convert_one<To>(value); });
+      parallel_ranges(x.numel(), kGrain, [&](std::int64_t first, std::int64_t last) {
+        std::transform(x.data<From>() + first, x.data<From>() + last, y.data<To>() + first,
+                       [](From value) { return convert_one<To>(value); });
+      });
     });
   });
 }
 
 void copy(Cpu, const Tensor& x, Tensor& y) {
-  if (x.numel() > 0) std::memcpy(y.raw(), x.raw(), static_cast<std::size_t>(x.bytes()));
+  parallel_ranges(x.bytes(), kGrain, [&](std::int64_t first, std::int64_t last) {
+    std::memcpy(y.raw() + first, x.raw() + first, static_cast<std::size_t>(last - first));
+  });
 }
 
 }  // namespace proxent::kernel
