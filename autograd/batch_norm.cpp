@@ -10,14 +10,11 @@ Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& be
                     const Variable& residual) {
   const BatchNormed forward = batch_norm(x.value(), gamma.value(), beta.value(), running_mean,
                                          running_var, options, residual.value());
-  BatchNormed kept = forward;
-  if (!options.has_relu) kept.y = Tensor();
   return record(
       "batch_norm", forward.y, {x, gamma, beta, residual},
-      [x = x.value(), gamma = gamma.value(), kept, options](const Tensor& dy,
-                                                            const std::vector<bool>& wanted) {
+      [kept = forward.kept, options](Tensor dy, const std::vector<bool>& wanted) {
         const BatchNormGradients d = batch_norm_backward(
-            dy, x, gamma, kept, options,
+            std::move(dy), kept, options,
             {.dx = wanted[0], .parameters = wanted[1] || wanted[2], .dresidual = wanted[3]});
         return std::vector<Tensor>{d.dx, d.dgamma, d.dbeta, d.dresidual};
       });

@@ -83,7 +83,7 @@ Variable global_avg_pool(const Variable& x);
 Variable global_max_pool(const Variable& x);
 Variable gem_pool(const Variable& x, const Variable& p);
 
-// tensor/batch_norm.h; keeps x, the statistics and, with ReLU, y. A default residual is none.
+// tensor/batch_norm.h. A default residual is none.
 Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& beta,
                     Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options,
                     const Variable& residual = {});

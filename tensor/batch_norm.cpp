@@ -44,51 +44,50 @@ BatchNormed batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta,
                        const Tensor& residual) {
   check_inputs(x, gamma, beta, running_mean, running_var, options, residual);
   const auto like_gamma = [&] { return Tensor(gamma.shape(), x.dtype(), x.device()); };
-  BatchNormed out{Tensor(x.shape(), x.dtype(), x.device()), like_gamma(), like_gamma()};
+  BatchNormKept kept{x, like_gamma(), like_gamma(), gamma, beta, options.has_relu, {}};
+  Tensor y(x.shape(), x.dtype(), x.device());
   launch("batch_norm", x.device(), [&](auto device) {
     if (options.uses_batch_statistics) {
       Tensor variance = like_gamma();
-      kernel::channel_statistics(device, x, out.mean, variance);
-      kernel::inverse_deviation(device, variance, options.eps, out.invstd);
+      kernel::channel_statistics(device, x, kept.mean, variance);
+      kernel::inverse_deviation(device, variance, options.eps, kept.invstd);
       if (running_mean.is_defined()) {
-        kernel::update_running_statistics(device, out.mean, variance, rows_of(x), options.momentum,
+        kernel::update_running_statistics(device, kept.mean, variance, rows_of(x), options.momentum,
                                           running_mean, running_var);
         running_mean.mark_edited();
         running_var.mark_edited();
       }
     } else {
-      out.mean.copy_from(running_mean);  // kept for backward, while the running ones move on
-      kernel::inverse_deviation(device, running_var, options.eps, out.invstd);
+      kept.mean.copy_from(running_mean);  // backward uses these, while the running ones move on
+      kernel::inverse_deviation(device, running_var, options.eps, kept.invstd);
     }
-    kernel::batch_norm(device, x, out.mean, out.invstd, gamma, beta, residual, options.has_relu,
-                       out.y);
+    kernel::batch_norm(device, kept, residual, y);
   });
-  return out;
+  if (options.has_relu && residual.is_defined()) kept.y = y;
+  return {y, kept};
 }
 
-BatchNormGradients batch_norm_backward(Tensor dy, const Tensor& x, const Tensor& gamma,
-                                       const BatchNormed& forward, const BatchNormOptions& options,
+BatchNormGradients batch_norm_backward(Tensor dy, const BatchNormKept& kept,
+                                       const BatchNormOptions& options,
                                        const BatchNormWanted& wanted) {
-  check_same("batch_norm_backward", dy, x);
+  check_same("batch_norm_backward", dy, kept.x);
   BatchNormGradients out;
-  Tensor y = options.has_relu ? forward.y : Tensor();
   launch("batch_norm_backward", dy.device(), [&](auto device) {
-    Tensor cut;                                            // dz, where that is not dy
+    BatchNormKept left = kept;
     const bool is_moving = options.uses_batch_statistics;  // mean and variance depend on x
     if (wanted.parameters || wanted.dresidual || is_moving) {
-      out.dgamma = Tensor(gamma.shape(), dy.dtype(), dy.device());
-      out.dbeta = Tensor(gamma.shape(), dy.dtype(), dy.device());
-      if (wanted.dresidual && y.is_defined()) cut = reuse_or_new(dy);
-      kernel::batch_norm_backward_sums(device, dy, y, x, forward.mean, forward.invstd, out.dgamma,
-                                       out.dbeta, cut);
-      if (cut.is_defined()) y = Tensor();  // the ReLU has been dealt with
+      const Shape channels = kept.gamma.shape();
+      out.dgamma = Tensor(channels, dy.dtype(), dy.device());
+      out.dbeta = Tensor(channels, dy.dtype(), dy.device());
+      Tensor dz;
+      if (wanted.dresidual && kept.has_relu) dz = reuse_or_new(dy);
+      kernel::batch_norm_backward_sums(device, dy, kept, out.dgamma, out.dbeta, dz);
+      if (dz.is_defined()) dy = dz, left.has_relu = false;
     }
-    const Tensor& dz = cut.is_defined() ? cut : dy;
-    if (wanted.dresidual) out.dresidual = dz;
+    if (wanted.dresidual) out.dresidual = dy;
     if (!wanted.dx) return;
-    out.dx = wanted.dresidual ? Tensor(dy.shape(), dy.dtype(), dy.device()) : reuse_or_new(dy);
-    kernel::batch_norm_backward_input(device, dz, y, x, forward.mean, forward.invstd, gamma,
-                                      is_moving ? out.dgamma : Tensor(),
+    out.dx = reuse_or_new(dy);
+    kernel::batch_norm_backward_input(device, dy, left, is_moving ? out.dgamma : Tensor(),
                                       is_moving ? out.dbeta : Tensor(), out.dx);
   });
   return out;

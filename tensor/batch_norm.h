@@ -15,6 +15,14 @@ struct BatchNormOptions {
   bool has_relu = false;
 };
 
+// What backward needs of forward. y is defined only after a ReLU of a residual sum: without a
+// residual, y > 0 is computed again from x, which is read anyway.
+struct BatchNormKept {
+  Tensor x, mean, invstd, gamma, beta;  // the statistics that normalised x, (C) each
+  bool has_relu = false;
+  Tensor y;
+};
+
 namespace kernel {
 // mean (C) and biased variance (C) over the rows of x.
 KERNEL(channel_statistics, const Tensor& x, Tensor& mean, Tensor& variance);
@@ -25,23 +33,21 @@ KERNEL(inverse_deviation, const Tensor& variance, double eps, Tensor& invstd);
 KERNEL(update_running_statistics, const Tensor& mean, const Tensor& variance, std::int64_t rows,
        double momentum, Tensor& running_mean, Tensor& running_var);
 // y as above; residual may be undefined.
-KERNEL(batch_norm, const Tensor& x, const Tensor& mean, const Tensor& invstd, const Tensor& gamma,
-       const Tensor& beta, const Tensor& residual, bool has_relu, Tensor& y);
-// With dz = dy where y > 0, else 0 (y undefined: dz = dy) and xhat = (x - mean) invstd:
-// dgamma = sum of dz xhat, dbeta = sum of dz over the rows; dz is written unless undefined (it may
-// be dy's memory).
-KERNEL(batch_norm_backward_sums, const Tensor& dy, const Tensor& y, const Tensor& x,
-       const Tensor& mean, const Tensor& invstd, Tensor& dgamma, Tensor& dbeta, Tensor& dz);
-// dx = gamma invstd (dz - (dbeta + xhat dgamma) / rows), for dy, y and dz as above; the statistics
-// are constants if dgamma and dbeta are undefined: dx = gamma invstd dz. dx may be dy's memory.
-KERNEL(batch_norm_backward_input, const Tensor& dy, const Tensor& y, const Tensor& x,
-       const Tensor& mean, const Tensor& invstd, const Tensor& gamma, const Tensor& dgamma,
+KERNEL(batch_norm, const BatchNormKept& kept, const Tensor& residual, Tensor& y);
+// With dz = dy where there was no ReLU or y > 0, else 0, and xhat = (x - mean) invstd:
+// dgamma = sum of dz xhat, dbeta = sum of dz over the rows; dz is written unless undefined. It may
+// be dy's memory.
+KERNEL(batch_norm_backward_sums, const Tensor& dy, const BatchNormKept& kept, Tensor& dgamma,
+       Tensor& dbeta, Tensor& dz);
+// dx = gamma invstd (dz - (dbeta + xhat dgamma) / rows), or dx = gamma invstd dz if dgamma and
+// dbeta are undefined: then the statistics are constants. dx may be dy's memory.
+KERNEL(batch_norm_backward_input, const Tensor& dy, const BatchNormKept& kept, const Tensor& dgamma,
        const Tensor& dbeta, Tensor& dx);
 }  // namespace kernel
 
-// y, and what backward needs beside x: the statistics that normalised it, (C) each.
 struct BatchNormed {
-  Tensor y, mean, invstd;
+  Tensor y;
+  BatchNormKept kept;
 };
 
 // gamma, beta (C). With batch statistics the running ones, (C) each, are updated, unless both are
@@ -59,10 +65,10 @@ struct BatchNormWanted {
   bool dx = true, parameters = true, dresidual = false;  // parameters: gamma and beta
 };
 
-// Gradients of batch_norm's inputs. forward.y is used only with has_relu. A result takes
-// dy's memory if it was moved here by its only owner.
-BatchNormGradients batch_norm_backward(Tensor dy, const Tensor& x, const Tensor& gamma,
-                                       const BatchNormed& forward, const BatchNormOptions& options,
+// Gradients of batch_norm's inputs. A result takes dy's memory if it was moved here by its only
+// owner.
+BatchNormGradients batch_norm_backward(Tensor dy, const BatchNormKept& kept,
+                                       const BatchNormOptions& options,
                                        const BatchNormWanted& wanted = {});
 
 }  // namespace proxent

@@ -109,8 +109,8 @@ TEST_SUITE("batch_norm") {
     const auto a = got.y.to_vector<double>(), b = expected.y.to_vector<double>();
     for (std::size_t i = 0; i < a.size(); ++i) REQUIRE(std::abs(a[i] - b[i]) < 1e-3);
     for (std::size_t c = 0; c < 5; ++c)
-      CHECK(got.invstd.to_vector<double>()[c] ==
-            doctest::Approx(expected.invstd.to_vector<double>()[c]).epsilon(1e-5));
+      CHECK(got.kept.invstd.to_vector<double>()[c] ==
+            doctest::Approx(expected.kept.invstd.to_vector<double>()[c]).epsilon(1e-5));
   }
 
   TEST_CASE("constant channels give beta, and gradients that are finite") {
@@ -131,9 +131,9 @@ TEST_SUITE("batch_norm") {
       Tensor mean, variance;
       const BatchNormOptions options{.has_relu = true};
       const BatchNormed y = batch_norm(x, gamma, gamma, mean, variance, options);
-      const auto d = batch_norm_backward(dy, x, gamma, y, options);
+      const auto d = batch_norm_backward(dy, y.kept, options);
       std::vector<float> all;
-      for (const Tensor& t : {y.y, y.mean, y.invstd, d.dx, d.dgamma, d.dbeta})
+      for (const Tensor& t : {y.y, y.kept.mean, y.kept.invstd, d.dx, d.dgamma, d.dbeta})
         for (const float value : t.to_vector<float>()) all.push_back(value);
       return all;
     };
@@ -149,10 +149,10 @@ TEST_SUITE("batch_norm") {
     const BatchNormed forward = batch_norm(x, gamma, gamma, mean, variance, {});
     Tensor dy = normal(x.shape(), DType::f32, 2);
     const auto before = dy.to_vector<float>();
-    const auto kept = batch_norm_backward(dy, x, gamma, forward, {});
+    const auto kept = batch_norm_backward(dy, forward.kept, {});
     CHECK(dy.to_vector<float>() == before);
     const auto* memory = dy.raw();
-    const auto reused = batch_norm_backward(std::move(dy), x, gamma, forward, {});
+    const auto reused = batch_norm_backward(std::move(dy), forward.kept, {});
     CHECK(reused.dx.raw() == memory);
     CHECK(reused.dx.to_vector<float>() == kept.dx.to_vector<float>());
   }
@@ -162,7 +162,7 @@ TEST_SUITE("batch_norm") {
     Tensor mean = Tensor::zeros({3}, DType::f64), variance = ones(3, DType::f64);
     const BatchNormOptions options{.uses_batch_statistics = false};
     const BatchNormed forward = batch_norm(x, gamma, gamma, mean, variance, options);
-    const auto d = batch_norm_backward(x, x, gamma, forward, options, {.parameters = false});
+    const auto d = batch_norm_backward(x, forward.kept, options, {.parameters = false});
     CHECK(d.dx.is_defined());
     CHECK_FALSE(d.dgamma.is_defined());
     CHECK_FALSE(d.dresidual.is_defined());

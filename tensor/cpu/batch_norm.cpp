@@ -25,6 +25,13 @@ struct Chunks {
     parallel_for(count, 1,
                  [&](std::int64_t chunk) { body(chunk, chunk * length, rows_in(chunk)); });
   }
+  // The same from each thread's last chunk to its first. A for_each that follows finds the first
+  // ones in the cache.
+  template <class Body>
+  void for_each_backwards(const Body& body) const {
+    parallel_for_backwards(
+        count, [&](std::int64_t chunk) { body(chunk, chunk * length, rows_in(chunk)); });
+  }
 
   static constexpr std::int64_t kElements = 1 << 15;  // 128 KiB of f32
   static constexpr std::int64_t kLeastRows = 16;      // keeps partial results small beside x
@@ -72,11 +79,9 @@ void sum_deviations(const T* x, std::int64_t rows, std::int64_t channels, const 
     }
 }
 
-// dz of one element: dy, cut by the ReLU if there was one.
-template <bool kHasRelu, class T>
-T cut(T dy, [[maybe_unused]] const T* y, [[maybe_unused]] std::int64_t i) {
-  if constexpr (kHasRelu) return y[i] > T(0) ? dy : T(0);
-  return dy;
+template <class T>
+const T* data_or_null(const Tensor& x) {
+  return x.is_defined() ? x.data<T>() : nullptr;
 }
 
 // Calls f with std::true_type or std::false_type.
@@ -85,9 +90,45 @@ void choose(bool condition, const F& f) {
   condition ? f(std::true_type{}) : f(std::false_type{});
 }
 
+// scale = gamma invstd.
 template <class T>
-const T* data_or_null(const Tensor& x) {
-  return x.is_defined() ? x.data<T>() : nullptr;
+Tensor scale_of(const BatchNormKept& kept) {
+  Tensor scale(kept.gamma.shape(), kDType<T>);
+  for (std::int64_t c = 0; c < scale.numel(); ++c)
+    scale.data<T>()[c] = kept.gamma.data<T>()[c] * kept.invstd.data<T>()[c];
+  return scale;
+}
+
+// (x - mean) scale + shift in channel c: not x scale + (shift - mean scale), which would lose
+// digits where the mean is large. Loops copy it to where the compiler sees that it never changes.
+template <class T>
+struct Affine {
+  const T *mean, *scale, *shift;
+  Affine(const BatchNormKept& kept, const Tensor& scales)
+      : mean(kept.mean.data<T>()), scale(scales.data<T>()), shift(kept.beta.data<T>()) {}
+  T operator()(T x, std::int64_t c) const { return (x - mean[c]) * scale[c] + shift[c]; }
+};
+
+// How backward knows where the ReLU let dy pass.
+enum class Relu { none, from_x, from_y };
+
+// Calls f with the case as a constant.
+template <class F>
+void choose_relu(const BatchNormKept& kept, const F& f) {
+  if (!kept.has_relu)
+    f(std::integral_constant<Relu, Relu::none>{});
+  else if (kept.y.is_defined())
+    f(std::integral_constant<Relu, Relu::from_y>{});
+  else
+    f(std::integral_constant<Relu, Relu::from_x>{});
+}
+
+// dz of element i in channel c.
+template <Relu kRelu, class T>
+T cut(T dy, const T* x, const T* y, std::int64_t i, std::int64_t c, const Affine<T>& f) {
+  if constexpr (kRelu == Relu::from_x) return f(x[i], c) > T(0) ? dy : T(0);
+  if constexpr (kRelu == Relu::from_y) return y[i] > T(0) ? dy : T(0);
+  return dy;
 }
 
 }  // namespace
@@ -98,7 +139,7 @@ void channel_statistics(Cpu, const Tensor& x, Tensor& mean, Tensor& variance) {
     const Chunks chunks(x);
     Partials<T, 3> partials(chunks);
     const T* in = x.data<T>();
-    chunks.for_each([&](auto chunk, auto first, auto rows) {
+    chunks.for_each_backwards([&](auto chunk, auto first, auto rows) {
       T* pivot = partials.row(chunk, 0);
       find_pivot(in + first * chunks.channels, rows, chunks.channels, pivot);
       sum_deviations(in + first * chunks.channels, rows, chunks.channels, pivot,
@@ -145,28 +186,24 @@ void update_running_statistics(Cpu, const Tensor& mean, const Tensor& variance, 
   });
 }
 
-void batch_norm(Cpu, const Tensor& x, const Tensor& mean, const Tensor& invstd, const Tensor& gamma,
-                const Tensor& beta, const Tensor& residual, bool has_relu, Tensor& y) {
-  visit_float(x.dtype(), [&](auto zero) {
+void batch_norm(Cpu, const BatchNormKept& kept, const Tensor& residual, Tensor& y) {
+  visit_float(y.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const Chunks chunks(x);
-    Tensor scales(gamma.shape(), gamma.dtype());
-    T* scale = scales.data<T>();
-    for (std::int64_t c = 0; c < chunks.channels; ++c)
-      scale[c] = gamma.data<T>()[c] * invstd.data<T>()[c];
-    const T *in = x.data<T>(), *center = mean.data<T>(), *shift = beta.data<T>();
-    const T* added = data_or_null<T>(residual);
+    const Chunks chunks(kept.x);
+    const Tensor scales = scale_of<T>(kept);
+    const Affine<T> affine(kept, scales);
+    const T *in = kept.x.data<T>(), *added = data_or_null<T>(residual);
     T* out = y.data<T>();
-    choose(has_relu, [&](auto is_cut) {
-      choose(residual.is_defined(), [&](auto is_added) {
-        chunks.for_each([&](auto, auto first, auto rows) {
+    choose(kept.has_relu, [&](auto has_relu) {
+      choose(residual.is_defined(), [&](auto has_residual) {
+        chunks.for_each([&, f = affine](auto, auto first, auto rows) {
           for (std::int64_t row = first; row < first + rows; ++row)
 #pragma omp simd
             for (std::int64_t c = 0; c < chunks.channels; ++c) {
               const std::int64_t i = row * chunks.channels + c;
-              T value = (in[i] - center[c]) * scale[c] + shift[c];
-              if constexpr (is_added) value += added[i];
-              if constexpr (is_cut) value = value < T(0) ? T(0) : value;  // NaN stays NaN
+              T value = f(in[i], c);
+              if constexpr (has_residual) value += added[i];
+              if constexpr (has_relu) value = value < T(0) ? T(0) : value;  // NaN stays NaN
               out[i] = value;
             }
         });
@@ -175,73 +212,71 @@ void batch_norm(Cpu, const Tensor& x, const Tensor& mean, const Tensor& invstd, 
   });
 }
 
-void batch_norm_backward_sums(Cpu, const Tensor& dy, const Tensor& y, const Tensor& x,
-                              const Tensor& mean, const Tensor& invstd, Tensor& dgamma,
+void batch_norm_backward_sums(Cpu, const Tensor& dy, const BatchNormKept& kept, Tensor& dgamma,
                               Tensor& dbeta, Tensor& dz) {
   visit_float(dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const Chunks chunks(x);
+    const Chunks chunks(kept.x);
+    const Tensor scales = scale_of<T>(kept);
+    const Affine<T> affine(kept, scales);
     Partials<T, 2> partials(chunks);
-    const T *in = x.data<T>(), *upper = dy.data<T>(), *center = mean.data<T>();
-    const T* out = data_or_null<T>(y);
+    const T *in = kept.x.data<T>(), *out = data_or_null<T>(kept.y), *upper = dy.data<T>();
     T* stored = dz.is_defined() ? dz.data<T>() : nullptr;
-    choose(y.is_defined(), [&](auto is_cut) {
+    choose_relu(kept, [&](auto relu) {
       choose(dz.is_defined(), [&](auto is_stored) {
-        chunks.for_each([&](auto chunk, auto first, auto rows) {
+        chunks.for_each_backwards([&, f = affine](auto chunk, auto first, auto rows) {
           T *sum = partials.row(chunk, 0), *product = partials.row(chunk, 1);
           std::fill_n(sum, 2 * chunks.channels, T(0));
           for (std::int64_t row = first; row < first + rows; ++row)
 #pragma omp simd
             for (std::int64_t c = 0; c < chunks.channels; ++c) {
               const std::int64_t i = row * chunks.channels + c;
-              const T value = cut<is_cut>(upper[i], out, i);
+              const T value = cut<relu>(upper[i], in, out, i, c, f);
               sum[c] += value;
-              product[c] += value * (in[i] - center[c]);
+              product[c] += value * (in[i] - f.mean[c]);
               if constexpr (is_stored) stored[i] = value;
             }
         });
       });
     });
-    for (std::int64_t c = 0; c < chunks.channels; ++c) {
+    parallel_for(chunks.channels, 64, [&](std::int64_t c) {
       double sum = 0, product = 0;
       for (std::int64_t i = 0; i < chunks.count; ++i) {
         sum += partials.row(i, 0)[c];
         product += partials.row(i, 1)[c];
       }
       dbeta.data<T>()[c] = static_cast<T>(sum);
-      dgamma.data<T>()[c] = static_cast<T>(product * invstd.data<T>()[c]);
-    }
+      dgamma.data<T>()[c] = static_cast<T>(product * kept.invstd.data<T>()[c]);
+    });
   });
 }
 
-void batch_norm_backward_input(Cpu, const Tensor& dy, const Tensor& y, const Tensor& x,
-                               const Tensor& mean, const Tensor& invstd, const Tensor& gamma,
+void batch_norm_backward_input(Cpu, const Tensor& dy, const BatchNormKept& kept,
                                const Tensor& dgamma, const Tensor& dbeta, Tensor& dx) {
   visit_float(dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const Chunks chunks(x);
-    // dx = scale dz - slope (x - mean) - offset, all three per channel.
-    Tensor factors({3, chunks.channels}, kDType<T>);
-    T *scale = factors.data<T>(), *slope = scale + chunks.channels,
-      *offset = slope + chunks.channels;
+    const Chunks chunks(kept.x);
+    const Tensor scales = scale_of<T>(kept);
+    const Affine<T> affine(kept, scales);
+    // dx = scale dz - slope (x - mean) - offset, all of them per channel.
+    Tensor factors = Tensor::zeros({2, chunks.channels}, kDType<T>);
+    T *slope = factors.data<T>(), *offset = slope + chunks.channels;
     const T share = T(1) / static_cast<T>(chunks.rows);
-    for (std::int64_t c = 0; c < chunks.channels; ++c) {
-      scale[c] = gamma.data<T>()[c] * invstd.data<T>()[c];
-      const bool is_moving = dgamma.is_defined();
-      slope[c] = is_moving ? scale[c] * invstd.data<T>()[c] * dgamma.data<T>()[c] * share : T(0);
-      offset[c] = is_moving ? scale[c] * dbeta.data<T>()[c] * share : T(0);
-    }
-    const T *in = x.data<T>(), *upper = dy.data<T>(), *center = mean.data<T>();
-    const T* out = data_or_null<T>(y);
+    if (dgamma.is_defined())
+      for (std::int64_t c = 0; c < chunks.channels; ++c) {
+        slope[c] = affine.scale[c] * kept.invstd.data<T>()[c] * dgamma.data<T>()[c] * share;
+        offset[c] = affine.scale[c] * dbeta.data<T>()[c] * share;
+      }
+    const T *in = kept.x.data<T>(), *out = data_or_null<T>(kept.y), *upper = dy.data<T>();
     T* down = dx.data<T>();
-    choose(y.is_defined(), [&](auto is_cut) {
-      chunks.for_each([&](auto, auto first, auto rows) {
+    choose_relu(kept, [&](auto relu) {
+      chunks.for_each([&, f = affine](auto, auto first, auto rows) {
         for (std::int64_t row = first; row < first + rows; ++row)
 #pragma omp simd
           for (std::int64_t c = 0; c < chunks.channels; ++c) {
             const std::int64_t i = row * chunks.channels + c;
-            down[i] = scale[c] * cut<is_cut>(upper[i], out, i) - slope[c] * (in[i] - center[c]) -
-                      offset[c];
+            const T dz = cut<relu>(upper[i], in, out, i, c, f);
+            down[i] = f.scale[c] * dz - slope[c] * (in[i] - f.mean[c]) - offset[c];
           }
       });
     });

@@ -2,6 +2,9 @@
 // so results do not depend on the number of threads.
 #pragma once
 
+#include <omp.h>
+
+#include <algorithm>
 #include <cstdint>
 
 namespace proxent {
@@ -22,6 +25,20 @@ void parallel_for(std::int64_t n, std::int64_t grain, const F& f) {
   parallel_ranges(n, grain, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) f(i);
   });
+}
+
+// Calls f(i) once for each i in 0 .. n. Each thread has the items it has in parallel_for with a
+// grain of 1, but takes them from last to first: what a loop before this one wrote or read last is
+// still in that core's cache.
+template <class F>
+void parallel_for_backwards(std::int64_t n, const F& f) {
+#pragma omp parallel if (n > 1)
+  {
+    const std::int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
+    const std::int64_t share = n / threads, rest = n % threads;
+    const std::int64_t first = thread * share + std::min(thread, rest);
+    for (std::int64_t i = first + share + (thread < rest) - 1; i >= first; --i) f(i);
+  }
 }
 
 }  // namespace proxent
