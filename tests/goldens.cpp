@@ -176,7 +176,7 @@ TEST_SUITE("goldens") {
         {"similarities", "tests/similarity.cpp"},
         {"proxy_loss", "multi_proxy_entropy"},
         {"proxy_loss_backward", "multi_proxy_entropy"},
-        {"update_proxy_usage", "tests/proxies.cpp"},
+        {"update_proxy_usage", "tests/multi_proxy_entropy.cpp"},
         {"sgd_step", "tests/optimizer.cpp"},
         {"adam_step", "tests/optimizer.cpp"},
         {"sum_of_squares", "tests/optimizer.cpp"},
