@@ -131,8 +131,10 @@ TEST_SUITE("layering") {
 
   TEST_CASE("no line is longer than 100 columns") {
     for (const Source& source : sources()) {
-      const bool is_table = source.path == "tests/op_table.cpp" || source.path.ends_with(".def");
-      if (is_table) continue;  // one row, one line
+      // In tables one row is one line, in help pages one paragraph.
+      if (source.path == "tests/op_table.cpp" || source.path == "train/command_help.cpp" ||
+          source.path.ends_with(".def"))
+        continue;
       std::size_t begin = 0, number = 1;
       for (std::size_t end; (end = source.text.find('\n', begin)) != std::string::npos;
            begin = end + 1, ++number) {

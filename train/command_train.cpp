@@ -1,3 +1,7 @@
+#include <filesystem>
+#include <optional>
+
+#include "data/image.h"
 #include "train/command.h"
 #include "train/command_line.h"
 #include "train/exit_code.h"
@@ -5,7 +9,11 @@
 
 namespace proxent {
 
-int train_command(const Arguments& arguments) {
+namespace {
+
+// The configuration that the arguments ask for over `base`; nothing if a help page was.
+std::optional<Config> read_config(const Arguments& arguments, std::string_view base = {},
+                                  std::string_view base_name = {}) {
   Config config;
   CommandLine line(
       {.name = "train",
@@ -31,8 +39,28 @@ int train_command(const Arguments& arguments) {
   line.add_config(config,
                   {.sections = {"data", "batch", "model", "loss", "optim", "run", "log", "debug"},
                    .has_auto_preset = true});
-  if (!line.parse(arguments)) return kDone;
-  return run_training(config, arguments);
+  if (!line.read(arguments) || !line.apply(base, base_name)) return std::nullopt;
+  return config;
+}
+
+std::string text_of(const std::filesystem::path& path) {
+  const std::vector<std::uint8_t> bytes = read_file(path);
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace
+
+int train_command(const Arguments& arguments) {
+  std::optional<Config> config = read_config(arguments);
+  if (!config) return kDone;
+  if (const auto state = state_to_resume(config->run); !state.empty()) {
+    // A run goes on with its own configuration; only what is given anew differs.
+    const auto own = state.parent_path().parent_path() / "config.toml";
+    Arguments over_own = arguments;
+    over_own.insert(over_own.end(), {"--preset", "none"});
+    config = read_config(over_own, text_of(own), own.string());
+  }
+  return run_training(*config, arguments);
 }
 
 }  // namespace proxent

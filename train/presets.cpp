@@ -16,9 +16,9 @@ hflip = 0
 mean = [0.5, 0.5, 0.5]
 std = [0.25, 0.25, 0.25]
 [batch]
-size = 128
+size = 64
 [model]
-stem = "small"
+stem = "compact"
 embed_dim = 128
 [loss]
 proxies = 2
@@ -29,8 +29,10 @@ proxy_lr_mult = 10
 lr = 1e-3
 lr_warmup = "20it"
 [run]
-epochs = 6
-eval_every = "2ep"
+name = "demo"
+steps = 220
+protocol = "last"
+baselines = true
 )"},
       {"fashion-mnist", "photographs of clothes: learn five kinds, retrieve the other five", R"(
 [data]

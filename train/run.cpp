@@ -51,6 +51,10 @@ class TemporaryFolder {
 
 RunFolder open_folder(const Config& config, const Task& task,
                       const std::optional<TemporaryFolder>& dry) {
+  if (const auto state = state_to_resume(config.run); !state.empty()) {
+    const Progress progress = progress_of(read_state(state).texts, state.string());
+    return RunFolder::resume(state.parent_path().parent_path().string(), progress.step);
+  }
   RunFolderOptions options{.out = dry ? dry->path() + "/run" : config.run.out,
                            .name = run_name(config, task),
                            .metrics = metric_names(recall_ks(config))};
@@ -184,7 +188,7 @@ void report_bad_images(const Trainer& trainer, Log& log) {
 
 int train(const Config& config, const Task& task, RunFolder& folder, Log& log) {
   Trainer trainer(config, task, folder, log);
-  if (!config.run.resume.empty()) trainer.resume(folder.checkpoint("last.state"));
+  if (const auto state = state_to_resume(config.run); !state.empty()) trainer.resume(state);
   show_header(log, config, task, trainer, folder);
   std::optional<Baselines> baselines;
   if (config.run.baselines && !task.test.is_empty())
@@ -208,6 +212,17 @@ int train(const Config& config, const Task& task, RunFolder& folder, Log& log) {
 }
 
 }  // namespace
+
+std::filesystem::path state_to_resume(const RunConfig& config) {
+  if (config.resume.empty()) return {};
+  const bool is_auto = config.resume == "auto";
+  std::filesystem::path path = is_auto ? config.out : config.resume;
+  if (std::filesystem::is_directory(path)) path = path / "ckpt" / "last.state";
+  const bool exists = std::filesystem::is_regular_file(path);
+  check<DataError>(exists || is_auto, "run.resume: no state to go on from at ", path.string(),
+                   "; name a run's folder or its ckpt/last.state");
+  return exists ? path : std::filesystem::path();
+}
 
 int run_training(const Config& given, const std::vector<std::string>& arguments) {
   const Config config = given.debug.dry_run ? dry_run_of(given) : given;

@@ -217,11 +217,12 @@ void RunFolder::add_metrics(std::int64_t step, double epoch, std::string_view sp
 }
 
 std::string utc_now() {
-  using namespace std::chrono;
-  const auto now = system_clock::now();
-  const auto milliseconds = duration_cast<std::chrono::milliseconds>(now.time_since_epoch()) % 1000;
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(system_clock::to_time_t(now)),
-                     milliseconds.count());
+  namespace chrono = std::chrono;
+  const auto now = chrono::system_clock::now();
+  const auto milliseconds =
+      chrono::duration_cast<chrono::milliseconds>(now.time_since_epoch()) % 1000;
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
+                     fmt::gmtime(chrono::system_clock::to_time_t(now)), milliseconds.count());
 }
 
 std::string shell_line(const std::vector<std::string>& arguments) {

@@ -314,7 +314,7 @@ void Trainer::resume(const std::filesystem::path& path) {
 bool Trainer::load_best() {
   if (!std::filesystem::exists(checkpoints_.best_weights())) return false;
   load_weights(modules(), checkpoints_.best_weights());
-  average_.reset();  // where there was one, the file holds the averages, and evaluation must not swap
+  average_.reset();  // the file holds the averages: evaluation must not swap them away
   return true;
 }
 
