@@ -282,7 +282,7 @@ void Transform::validate() const {
 
 std::string Transform::describe() const {
   std::ostringstream text;
-  text.precision(9);
+  text.precision(6);
   if (resize > 0 && crop != Crop::none) text << "resize short side " << resize << " bilinear > ";
   switch (crop) {
     case Crop::none:

@@ -22,9 +22,15 @@ void choose_device(const RunConfig& config) {
   if (config.threads) omp_set_num_threads(static_cast<int>(*config.threads));
 }
 
-std::string run_name(const Config& config, const Task& task) {
+// What the data is called in the run's name: its folder, or the set that needs none.
+std::string data_name(const DataConfig& config) {
+  if (config.path.empty()) return config.dataset == "auto" ? "glyphs" : config.dataset;
+  return std::filesystem::weakly_canonical(config.path).filename().string();
+}
+
+std::string run_name(const Config& config) {
   if (!config.run.name.empty()) return config.run.name;
-  return fmt::format("{}_{}_{}_s{}", task.train.name, config.model.arch, config.loss.name,
+  return fmt::format("{}_{}_{}_s{}", data_name(config.data), config.model.arch, config.loss.name,
                      config.run.seed);
 }
 
@@ -49,14 +55,13 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-RunFolder open_folder(const Config& config, const Task& task,
-                      const std::optional<TemporaryFolder>& dry) {
+RunFolder open_folder(const Config& config, const std::optional<TemporaryFolder>& dry) {
   if (const auto state = state_to_resume(config.run); !state.empty()) {
     const Progress progress = progress_of(read_state(state).texts, state.string());
     return RunFolder::resume(state.parent_path().parent_path().string(), progress.step);
   }
   RunFolderOptions options{.out = dry ? dry->path() + "/run" : config.run.out,
-                           .name = run_name(config, task),
+                           .name = run_name(config),
                            .metrics = metric_names(recall_ks(config))};
   return RunFolder::create(options);
 }
@@ -176,7 +181,7 @@ void report_test(const Config& config, const Task& task, Trainer& trainer, RunFo
                                       {.seed = static_cast<std::uint64_t>(config.run.seed)}));
     log.info("queries and their nearest pictures: " + picture);
   }
-  log.result(summary(run_name(config, task), baselines, test.result));
+  log.result(summary(run_name(config), baselines, test.result));
 }
 
 void report_bad_images(const Trainer& trainer, Log& log) {
@@ -237,7 +242,7 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
     check_pictures(task.train);
     check_pictures(task.test);
   }
-  RunFolder folder = open_folder(config, task, dry);
+  RunFolder folder = open_folder(config, dry);
   log.copy_to(folder.file("log.txt"));
   folder.write_command_line(arguments);
   folder.write_config(to_toml(config));

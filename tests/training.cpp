@@ -1,0 +1,220 @@
+// The training run from end to end on a few pictures that the test draws itself.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "data/image.h"
+#include "tensor/random.h"
+#include "train/exit_code.h"
+#include "train/model.h"
+#include "train/optimizer.h"
+#include "train/run.h"
+#include "train/safetensors.h"
+#include "train/training_step.h"
+
+TEST_SUITE("training") {
+  using namespace proxent;
+  namespace fs = std::filesystem;
+
+  // A folder that goes with the test.
+  struct Folder {
+    Folder() {
+      std::string pattern = (fs::temp_directory_path() / "proxent-training-XXXXXX").string();
+      REQUIRE(mkdtemp(pattern.data()) != nullptr);
+      path = pattern;
+    }
+    ~Folder() { fs::remove_all(path); }
+    fs::path path;
+  };
+
+  // Eight classes of six pictures: noise around a colour of the class. Four train, four test.
+  fs::path draw_pictures(const fs::path& root) {
+    Philox random(0, stream_of("test pictures"));
+    for (int c = 0; c < 8; ++c) {
+      const fs::path folder = root / ("class" + std::to_string(c));
+      fs::create_directories(folder);
+      for (int i = 0; i < 6; ++i) {
+        Image image(16, 16);
+        for (std::size_t p = 0; p < image.pixels.size(); ++p)
+          image.pixels[p] =
+              static_cast<std::uint8_t>(((c >> (p % 3)) & 1) * 150 + random.below(100));
+        write_png(folder / (std::to_string(i) + ".png"), image);
+      }
+    }
+    return root;
+  }
+
+  Config small_config(const fs::path& pictures, const fs::path& out) {
+    Config config;
+    config.data.path = pictures.string();
+    config.data.image_size = 16;
+    config.data.resize = 16;
+    config.data.crop = "none";
+    config.data.workers = 2;
+    config.batch.size = 8;
+    config.model.stem = "compact";
+    config.model.embed_dim = 8;
+    config.loss.proxies = 2;
+    config.loss.weight_usage = 0.1;
+    config.loss.proxy_lr_mult = 10;
+    config.optim.lr = 1e-3;
+    config.optim.ema = 0.9;
+    config.run.out = out.string();
+    config.run.steps = 6;
+    config.run.protocol = "last";
+    config.run.eval_every = {};
+    config.log.progress = "none";
+    config.log.quiet = true;
+    return config;
+  }
+
+  std::string text_of(const fs::path& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+
+  TEST_CASE("a run leaves what the next one needs, and the same seed gives the same bits") {
+    Folder temporary;
+    const fs::path pictures = draw_pictures(temporary.path / "pictures");
+    for (const char* name : {"a", "b"})
+      CHECK(run_training(small_config(pictures, temporary.path / name), {"train"}) == kDone);
+    const fs::path a = temporary.path / "a", b = temporary.path / "b";
+    for (const char* file : {"cmdline.txt", "config.toml", "run.json", "train.jsonl", "metrics.csv",
+                             "log.txt", "retrieval.png", "ckpt/last.state"})
+      CHECK_MESSAGE(fs::exists(a / file), file);
+    CHECK(text_of(a / "run.json").find("\"done\"") != std::string::npos);
+    const auto weights_a = read_safetensors(a / "ckpt/last.safetensors").tensors;
+    const auto weights_b = read_safetensors(b / "ckpt/last.safetensors").tensors;
+    REQUIRE(weights_a.size() == weights_b.size());
+    CHECK(weights_a.count("proxies") == 1);
+    CHECK(weights_a.count("layer1.0.conv1.weight") == 1);
+    for (const auto& [name, tensor] : weights_a)
+      CHECK_MESSAGE(tensor.to_vector<double>() == weights_b.at(name).to_vector<double>(), name);
+  }
+
+  TEST_CASE("a run that was stopped half-way ends where an unbroken one does") {
+    Folder temporary;
+    const fs::path pictures = draw_pictures(temporary.path / "pictures");
+    Config whole = small_config(pictures, temporary.path / "whole");
+    whole.optim.sched = "const";
+    CHECK(run_training(whole, {"train"}) == kDone);
+    Config half = whole;
+    half.run.out = (temporary.path / "half").string();
+    half.run.steps = 3;
+    CHECK(run_training(half, {"train"}) == kDone);
+    half.run.steps = 6;
+    half.run.resume = half.run.out;
+    CHECK(run_training(half, {"train", "--resume"}) == kDone);
+    const auto expected = read_safetensors(temporary.path / "whole/ckpt/last.state").tensors;
+    const auto found = read_safetensors(temporary.path / "half/ckpt/last.state").tensors;
+    REQUIRE(expected.size() == found.size());
+    for (const auto& [name, tensor] : expected)
+      CHECK_MESSAGE(tensor.to_vector<double>() == found.at(name).to_vector<double>(), name);
+    half.run.resume = (temporary.path / "nowhere").string();
+    CHECK_THROWS_WITH_AS(run_training(half, {}), doctest::Contains("no state to go on from"),
+                         DataError);
+  }
+
+  TEST_CASE("one batch can be learnt by heart") {
+    Folder temporary;
+    Config config =
+        small_config(draw_pictures(temporary.path / "pictures"), temporary.path / "run");
+    config.debug.overfit_batch = true;
+    config.run.steps = 40;
+    config.log.log_every = {1, Duration::Unit::iterations};
+    CHECK(run_training(config, {"train"}) == kDone);
+    std::istringstream lines(text_of(temporary.path / "run/train.jsonl"));
+    std::vector<double> losses;
+    for (std::string line; std::getline(lines, line);) {
+      const auto at = line.find("\"total\":");
+      REQUIRE(at != std::string::npos);
+      losses.push_back(std::stod(line.substr(at + 8)));
+    }
+    REQUIRE(losses.size() == 40);
+    CHECK(losses.back() < 0.2 * losses.front());
+  }
+
+  TEST_CASE("every protocol says how its numbers were selected") {
+    Folder temporary;
+    const fs::path pictures = draw_pictures(temporary.path / "pictures");
+    const std::pair<const char*, const char*> rows[] = {
+        {"val", "val-selected"}, {"last", "last-epoch"}, {"paper", "test-selected"}};
+    for (const auto& [protocol, label] : rows) {
+      Config config = small_config(pictures, temporary.path / protocol);
+      config.run.protocol = protocol;
+      config.run.val_classes = 0.5;
+      config.run.steps = 2;
+      config.run.eval_every = {1, Duration::Unit::iterations};
+      CHECK(run_training(config, {"train"}) == kDone);
+      CHECK(text_of(temporary.path / protocol / "log.txt").find(label) != std::string::npos);
+      CHECK(text_of(temporary.path / protocol / "run.json").find(label) != std::string::npos);
+      CHECK(fs::exists(temporary.path / protocol / "ckpt/best.safetensors") ==
+            (std::string(protocol) != "last"));
+    }
+  }
+
+  TEST_CASE("a dry run tries everything and leaves nothing") {
+    Folder temporary;
+    Config config =
+        small_config(draw_pictures(temporary.path / "pictures"), temporary.path / "run");
+    config.debug.dry_run = true;
+    CHECK(run_training(config, {"train"}) == kDone);
+    CHECK_FALSE(fs::exists(temporary.path / "run"));
+  }
+
+  TEST_CASE("numbers that are not finite stop the run, name the op and keep the batch") {
+    Folder temporary;
+    Config config =
+        small_config(draw_pictures(temporary.path / "pictures"), temporary.path / "run");
+    config.optim.lr = 1e30;
+    config.optim.lr_warmup = {};
+    config.run.steps = 20;
+    std::string message;
+    try {
+      run_training(config, {"train"});
+    } catch (const NonFiniteError& error) {
+      message = error.what();
+    }
+    CHECK(message.find("not finite") != std::string::npos);
+    CHECK(message.find("in resnet18 > ") != std::string::npos);
+    CHECK(message.find("nonfinite_batch.safetensors") != std::string::npos);
+    const auto batch = read_safetensors(temporary.path / "run/nonfinite_batch.safetensors").tensors;
+    CHECK(batch.at("images").shape() == Shape{8, 16, 16, 3});
+    CHECK(text_of(temporary.path / "run/run.json").find("\"failed\"") != std::string::npos);
+  }
+
+  TEST_CASE("what cannot be trained is refused before anything is written") {
+    Folder temporary;
+    Config config =
+        small_config(draw_pictures(temporary.path / "pictures"), temporary.path / "run");
+    config.batch.size = 25;  // of 24 training pictures
+    CHECK_THROWS_WITH_AS(run_training(config, {}),
+                         doctest::Contains("larger than the training set"), UsageError);
+    config.batch.size = 8;
+    config.run.device = "cuda";
+    CHECK_THROWS_WITH_AS(run_training(config, {}), doctest::Contains("no CUDA"), UsageError);
+    CHECK_FALSE(fs::exists(temporary.path / "run"));
+  }
+
+  TEST_CASE("steps ask the system for nothing once warm, and give back what they took") {
+    const auto model = build_model({.arch = "resnet18", .stem = "compact", .embed_dim = 8}, 1);
+    Optimizer optimizer(group_parameters(model->parameters(), {}), {});
+    Tensor images({4, 16, 16, 3}, DType::f32);
+    fill_normal(images, Philox(0, 0), 0, 1);
+    const auto loss = [&] { return sum((*model)(images)); };
+    std::int64_t blocks = 0, in_use = 0;
+    for (int step = 0; step < 5; ++step) {
+      training_step(loss, optimizer, 1e-3);
+      optimizer.zero_gradients();
+      const MemoryReport report = memory_report(Device::cpu);
+      if (step >= 2) {
+        CHECK(report.system_requests == blocks);
+        CHECK(report.in_use == in_use);
+      }
+      blocks = report.system_requests;
+      in_use = report.in_use;
+    }
+  }
+}
