@@ -59,24 +59,33 @@ val_classes = 0.4
       {"cub-cpu", "birds at 128 px from ImageNet weights, a recipe for two processor cores", R"(
 [data]
 image_size = 128
-resize = 146
+resize = 144
+rrc_scale = [0.25, 1.0]
+cache = "decoded"
 [batch]
 size = 64
 [model]
 arch = "resnet18"
 partial = true
 pool = "avg+max"
-embed_dim = 128
-bn_mode = "eval-stats"
+embed_dim = 512
+freeze = ["conv1", "bn1", "layer1"]
 warmup_head = "1ep"
 [loss]
-proxies = 4
+proxies = 2
 weight_inter = 0
+weight_usage = 0.1
+proxy_lr_mult = 30
 [optim]
-lr = 1e-4
-clip_value = 10
+lr = 3e-4
+wd = 1e-3
+clip_norm = 10
+lr_warmup = "1ep"
 [run]
-epochs = 20
+epochs = 16
+protocol = "last"
+baselines = true
+eval_every = "0it"
 )"},
       {"smoke", "a few steps on a few glyphs, to see that everything works", R"(
 [data]
