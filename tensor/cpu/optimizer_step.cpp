@@ -9,7 +9,10 @@
 namespace proxent::kernel {
 namespace {
 constexpr std::int64_t kGrain = 1 << 14;  // elements per piece of work
-}
+constexpr int kLanes = 32;
+
+double squared(double x) { return x * x; }
+}  // namespace
 
 void sgd_step(Cpu, const SgdStep& step, const Tensor& gradient, Tensor& value, Tensor& velocity) {
   visit_float(value.dtype(), [&](auto zero) {
@@ -73,10 +76,14 @@ void sum_of_squares(Cpu, const Tensor& x, Tensor& sum) {
     std::vector<double> partial(static_cast<std::size_t>(pieces));
     parallel_for(pieces, 1, [&](std::int64_t piece) {
       const std::int64_t last = std::min(x.numel(), (piece + 1) * kGrain);
+      // Many sums side by side: one alone would wait for each addition to finish.
+      double lanes[kLanes] = {};
+      std::int64_t i = piece * kGrain;
+      for (; i + kLanes <= last; i += kLanes)
+        for (int lane = 0; lane < kLanes; ++lane) lanes[lane] += squared(in[i + lane]);
+      for (int lane = 0; i < last; ++i, ++lane) lanes[lane] += squared(in[i]);
       double squares = 0;
-#pragma omp simd reduction(+ : squares)
-      for (std::int64_t i = piece * kGrain; i < last; ++i)
-        squares += static_cast<double>(in[i]) * static_cast<double>(in[i]);
+      for (const double sum : lanes) squares += sum;
       partial[static_cast<std::size_t>(piece)] = squares;
     });
     double total = 0;
