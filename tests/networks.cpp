@@ -179,9 +179,11 @@ TEST_SUITE("networks") {
   TEST_CASE("ResNet-18 in float32") { check_network(18, DType::f32); }
   TEST_CASE("ResNet-50 in float32") { check_network(50, DType::f32); }
   TEST_CASE("ResNet-18 in float32 by the reference loops") {
-    set_onednn_enabled(false);
+    struct WithoutOnednn {
+      WithoutOnednn() { set_onednn_enabled(false); }
+      ~WithoutOnednn() { set_onednn_enabled(true); }
+    } off;
     check_network(18, DType::f32);
-    set_onednn_enabled(true);
   }
   TEST_CASE("five steps of SGD") {
     check_training("sgd",

@@ -1,8 +1,5 @@
 #include "tests/op_table.h"
 
-#include <iomanip>
-#include <sstream>
-
 #include "autograd/ops.h"
 #include "losses/multi_proxy_entropy.h"
 #include "tensor/random.h"
@@ -181,47 +178,6 @@ std::vector<Tensor> op_inputs(const OpRow& row, DType dtype) {
     inputs.push_back(x.to(dtype));
   }
   return inputs;
-}
-
-namespace {
-// "(3, 5) (5, 4)"
-std::string shapes_of(const OpRow& row) {
-  std::string text;
-  for (const Shape& shape : row.inputs) text += detail::concat(text.empty() ? "" : " ", shape);
-  return text;
-}
-
-GradcheckResult check_row(const OpRow& row, std::string& error) {
-  try {
-    return gradcheck(row.call, op_inputs(row, DType::f64), {.tolerance = row.gradient_tolerance});
-  } catch (const Error& caught) {
-    error = caught.message();
-    return {.passed = false};
-  }
-}
-}  // namespace
-
-OpTableReport check_op_gradients(std::string_view only) {
-  OpTableReport report;
-  std::ostringstream lines;
-  for (const OpRow& row : op_table()) {
-    if (row.name.find(only) == std::string::npos) continue;
-    std::string error;
-    const GradcheckResult result = check_row(row, error);
-    ++report.rows;
-    report.failed += !result.passed;
-    lines << std::left << std::setw(28) << row.name << std::setw(44) << shapes_of(row);
-    if (error.empty())
-      lines << std::setw(10) << std::setprecision(2) << result.largest_error
-            << (result.passed ? "ok" : result.text());
-    else
-      lines << "FAILED  " << error;
-    lines << "\n";
-  }
-  lines << report.rows << " ops, " << report.failed
-        << " failed (largest relative difference between gradient and central difference)\n";
-  report.text = lines.str();
-  return report;
 }
 
 }  // namespace proxent

@@ -27,13 +27,4 @@ const std::vector<OpRow>& op_table();
 // The row's inputs, uniform in its range, from the row's name: the same on every machine.
 std::vector<Tensor> op_inputs(const OpRow& row, DType dtype);
 
-// What `proxent gradcheck` prints.
-struct OpTableReport {
-  std::string text;  // a line per row: op, inputs, largest error, verdict; then the totals
-  int rows = 0, failed = 0;
-};
-// gradcheck of every row whose name contains `only`. Throws nothing that a row throws: such a row
-// has failed.
-OpTableReport check_op_gradients(std::string_view only = "");
-
 }  // namespace proxent
