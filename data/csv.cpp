@@ -1,79 +1,25 @@
-// CSV data sets as open-metric-learning writes them, and the RFC 4180 reader under it.
+// CSV data sets as open-metric-learning writes them.
 #include <algorithm>
 #include <array>
 #include <charconv>
 #include <cmath>
-#include <map>
 
+#include "data/csv_table.h"
 #include "data/formats.h"
 
 namespace proxent::detail {
 namespace {
 
-struct Row {
-  int line = 0;  // where it begins
-  std::vector<std::string> fields;
-};
-
-// Fields may be quoted, with "" for a quote; a quoted field may hold commas and line ends.
-std::vector<Row> parse_csv(std::string_view text, const fs::path& file) {
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
-  std::vector<Row> rows;
-  Row row{.line = 1, .fields = {""}};
-  int line = 1, quote_line = 0;
-  const auto end_row = [&] {
-    if (row.fields.size() > 1 || !row.fields[0].empty()) rows.push_back(std::move(row));
-    row = {.line = line, .fields = {""}};
-  };
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '\n') ++line;
-    if (quote_line > 0) {
-      if (c != '"')
-        row.fields.back() += c;
-      else if (i + 1 < text.size() && text[i + 1] == '"')
-        row.fields.back() += text[++i];
-      else
-        quote_line = 0;
-    } else if (c == '"' && row.fields.back().empty()) {
-      quote_line = line;
-    } else if (c == ',') {
-      row.fields.emplace_back();
-    } else if (c == '\n') {
-      end_row();
-    } else if (c != '\r') {
-      row.fields.back() += c;
-    }
-  }
-  check<DataError>(quote_line == 0, file.string(), ":", quote_line,
-                   ": a quoted field begins here and never ends");
-  end_row();
-  return rows;
-}
-
-// One row with its columns by name.
+// One row of the table.
 class Record {
  public:
-  Record(const Row& row, const std::map<std::string, std::size_t>& columns, const fs::path& file)
-      : row_(row), columns_(columns), file_(file) {}
+  Record(const CsvTable& table, std::int64_t row) : table_(table), row_(row) {}
 
-  // Empty when the column is absent.
-  const std::string& text(const std::string& column) const {
-    static const std::string kEmpty;
-    const auto at = columns_.find(column);
-    return at == columns_.end() ? kEmpty : row_.fields[at->second];
-  }
-
-  // True/False in the spellings of pandas; `fallback` where the cell is empty.
+  const std::string& text(const std::string& column) const { return table_.text(row_, column); }
   bool flag(const std::string& column, bool fallback) const {
-    std::string value = text(column);
-    std::transform(value.begin(), value.end(), value.begin(),
-                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-    if (value.empty() || value == "nan" || value == "none") return fallback;
-    if (value == "true" || value == "1" || value == "1.0") return true;
-    if (value == "false" || value == "0" || value == "0.0") return false;
-    fail<DataError>(place(), ": ", column, " must be True or False, got ", text(column));
+    return table_.flag(row_, column, fallback);
   }
+  std::string place() const { return table_.place(row_); }
 
   // Whole pixels of x_1, x_2, y_1, y_2; nothing where all are empty.
   std::optional<CropBox> box() const {
@@ -99,12 +45,9 @@ class Record {
     return CropBox{side[2], side[0], side[3] - side[2], side[1] - side[0]};
   }
 
-  std::string place() const { return file_.string() + ":" + std::to_string(row_.line); }
-
  private:
-  const Row& row_;
-  const std::map<std::string, std::size_t>& columns_;
-  const fs::path& file_;
+  const CsvTable& table_;
+  std::int64_t row_;
 };
 
 Sample read_sample(const Record& record, const fs::path& file) {
@@ -143,26 +86,16 @@ void add_evaluated(const Record& record, Sample sample, Part& part) {
 }  // namespace
 
 DatasetSplits read_csv_dataset(const fs::path& file) {
-  const std::vector<std::uint8_t> bytes = read_file(file);
-  const std::vector<Row> rows =
-      parse_csv({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file);
-  check<DataError>(rows.size() >= 2, file.string(), ": expected a header and at least one row");
-  std::map<std::string, std::size_t> columns;
-  for (const std::string& column : rows[0].fields) columns.emplace(column, columns.size());
-  check<DataError>(columns.size() == rows[0].fields.size(), file.string(),
-                   ":1: a column name occurs twice");
-  for (const char* needed : {"label", "path"})
-    check<DataError>(columns.contains(needed), file.string(), ":1: the header has no column \"",
-                     needed, "\"; expected label,path,split,is_query,is_gallery");
+  const CsvTable table = CsvTable::read(file);
+  table.require_columns({"label", "path"}, "label,path,split,is_query,is_gallery");
+  check<DataError>(table.rows() >= 1, file.string(), ": expected a header and at least one row");
 
   Part train, validation, test;
-  for (std::size_t r = 1; r < rows.size(); ++r) {
-    check<DataError>(rows[r].fields.size() == columns.size(), file.string(), ":", rows[r].line,
-                     ": ", rows[r].fields.size(), " fields under a header of ", columns.size());
-    const Record record(rows[r], columns, file);
+  for (std::int64_t row = 0; row < table.rows(); ++row) {
+    const Record record(table, row);
     const std::string& split = record.text("split");
     Sample sample = read_sample(record, file);
-    if (split == "train" || !columns.contains("split"))
+    if (split == "train" || !table.has_column("split"))
       train.add(std::move(sample), record.text("label"));
     else if (split == "validation" || split == "val")
       add_evaluated(record, std::move(sample), validation);
@@ -181,7 +114,7 @@ DatasetSplits read_csv_dataset(const fs::path& file) {
   return {.train = train.finish("train"),
           .test = test.finish("test"),
           .validation = validation.finish("validation"),
-          .description = columns.contains("split") ? file.filename().string() : ""};
+          .description = table.has_column("split") ? file.filename().string() : ""};
 }
 
 }  // namespace proxent::detail

@@ -232,7 +232,7 @@ TEST_SUITE("dataset") {
           ":2: a box needs 0 <= x_1 < x_2 and 0 <= y_1 < y_2, got x 5 to 2, y 0 to 1");
     CHECK(message("label,path\n1,gone.png\n") ==
           ": 1 of 1 files do not exist:\n  " + (folder.path() / "gone.png").string());
-    CHECK(message("label,label,path\n1,1,a.png\n") == ":1: a column name occurs twice");
+    CHECK(message("label,label,path\n1,1,a.png\n") == ":1: the column name \"label\" occurs twice");
     folder.write("x.csv", "label,path,x_1,x_2,y_1,y_2\n1,a.png,0,9,0,1\n2,a.png,,,,\n");
     CHECK_THROWS_WITH_AS(open_dataset({.path = file}).train.load(0),
                          doctest::Contains("its box of 9x1 at (0, 0) leaves the picture of 3x2"),

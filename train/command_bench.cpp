@@ -1,6 +1,7 @@
 #include <omp.h>
 
 #include "tensor/check.h"
+#include "train/bench_knn.h"
 #include "train/bench_step.h"
 #include "train/command.h"
 #include "train/command_line.h"
@@ -45,14 +46,45 @@ int bench_step_command(const Arguments& arguments) {
 }
 
 int bench_loss(const Arguments&) { fail("bench loss: not in this build"); }
-int bench_knn(const Arguments&) { fail("bench knn: not in this build"); }
+
+int bench_knn_command(const Arguments& arguments) {
+  BenchKnnOptions options;
+  std::optional<std::int64_t> threads;
+  bool is_json = false;
+  CommandLine line(
+      {.name = "bench knn",
+       .usage = "[flags]",
+       .summary = "exact search of the nearest neighbours, as eval does it",
+       .about = "Ranks made-up embeddings against each other: Recall@K, MAP@R and R-precision, "
+                "with the time and memory that took. The sizes are those of the test half of "
+                "Stanford Online Products.",
+       .examples = {{"proxent bench knn --rows 5924 --classes 100", "the size of CUB-200-2011"},
+                    {"bench/numpy_knn.py", "the same work in NumPy"}},
+       .output = "Time, speed, peak memory and metrics on stdout; with --json one object."});
+  Settings& settings = line.settings();
+  settings.add("rows", &options.rows, "embeddings", {.range = at_least(1)});
+  settings.add("dim", &options.dim, "features of each", {.range = at_least(1)});
+  settings.add("classes", &options.classes, "classes, all as large", {.range = at_least(1)});
+  settings.add("recall_at", &options.recall_at, "the K of Recall@K",
+               {.value = "K,K,...", .range = at_least(1)});
+  settings.add("repeats", &options.repeats, "the fastest of so many counts",
+               {.range = at_least(1)});
+  settings.add("threads", &threads, "threads; auto: all cores", {.range = at_least(1)});
+  settings.add("json", &is_json, "print one JSON object on stdout");
+  if (!line.parse(arguments)) return kDone;
+  if (threads) omp_set_num_threads(static_cast<int>(*threads));
+  const BenchKnnResult result = bench_knn(options);
+  print_out((is_json ? to_json(options, result) : to_text(options, result)) + "\n");
+  return kDone;
+}
+
 int bench_loader(const Arguments&) { fail("bench loader: not in this build"); }
 
 const std::vector<Command>& benches() {
   static const std::vector<Command> all = {
       {"step", "a training step: forward, loss, backward, optimizer", bench_step_command},
       {"loss", "the multi-proxy entropy loss, fused beside composed", bench_loss},
-      {"knn", "exact search of the nearest neighbours, as eval does it", bench_knn},
+      {"knn", "exact search of the nearest neighbours, as eval does it", bench_knn_command},
       {"loader", "reading, decoding and transforming pictures", bench_loader},
   };
   return all;

@@ -1,26 +1,88 @@
-#include "tensor/check.h"
+#include <omp.h>
+
 #include "train/command.h"
 #include "train/command_line.h"
 #include "train/exit_code.h"
+#include "train/labelled_embeddings.h"
+#include "train/log.h"
+#include "train/progress.h"
+#include "train/saved_model.h"
+#include "train/task.h"
 
 namespace proxent {
+namespace {
+
+struct EmbedFlags {
+  std::string checkpoint, out = "embeddings.npy", split = "all";
+  std::optional<std::int64_t> threads;
+  bool is_json = false;
+};
+
+void add_flags(CommandLine& line, EmbedFlags& flags) {
+  line.positional("CHECKPOINT", &flags.checkpoint, "run folder or .safetensors file");
+  line.settings().add("out", &flags.out, "the .npy file to write; the table goes beside it",
+                      {.letter = 'o', .value = "FILE"});
+  line.settings().add("split", &flags.split,
+                      "which pictures; all: a single folder or list undivided",
+                      {.choices = {"all", "test", "validation", "train"}});
+  line.settings().add("threads", &flags.threads, "threads of the computation; auto: all cores",
+                      {.range = at_least(1)});
+  line.settings().add("json", &flags.is_json, "print one JSON object on stdout");
+}
+
+}  // namespace
 
 int embed_command(const Arguments& arguments) {
   Config config;
-  std::string checkpoint;
-  bool is_json = false;
+  EmbedFlags flags;
   CommandLine line(
       {.name = "embed",
        .usage = "CHECKPOINT [flags]",
        .summary = "pictures to embeddings: .npy and a CSV of paths and labels",
-       .about = {},
-       .examples = {{"proxent embed runs/2026-11-23_cub", "with the chosen weights of a run"}},
-       .output = {}});
-  line.positional("CHECKPOINT", &checkpoint, "run folder or .safetensors file");
-  line.settings().add("json", &is_json, "print one JSON object on stdout");
-  line.add_config(config, {.sections = {"data", "run", "log"}});
-  if (!line.parse(arguments)) return kDone;
-  fail("embed: not in this build");
+       .about = "Puts pictures through a trained network and writes one row of length one per "
+                "picture, for search, clustering or plots elsewhere. Sizes and normalisation are "
+                "those of the run; the pictures are its own unless --data names others.",
+       .examples = {{"proxent embed runs/2026-11-23_cub --split test",
+                     "the pictures that the run was judged on"},
+                    {"proxent embed best.safetensors --data holiday -o holiday.npy",
+                     "your own pictures, a folder per class"},
+                    {"proxent eval holiday.npy", "how well they retrieve each other"}},
+       .output = "FILE.npy, float32 (pictures, features), and FILE.csv with a line per row: "
+                 "path,label,group,is_query,is_gallery."});
+  add_flags(line, flags);
+  line.add_config(config, {.sections = {"data", "log"}});
+  if (!line.read(arguments)) return kDone;
+  const SavedModel saved = find_saved_model(flags.checkpoint);
+  if (!line.apply(saved.info.config, saved.weights.string())) return kDone;
+  if (flags.threads) omp_set_num_threads(static_cast<int>(*flags.threads));
+
+  Log log(terminal_on(Stream::error, config.log.color), config.log.quiet);
+  const Dataset dataset = open_split(config, flags.split);
+  const auto model = load_saved_model(saved, config.model);
+  log.info("embedding " + dataset.describe() + " with " + saved.weights.string());
+  ProgressView view(log, progress_mode(config.log.progress, log.terminal()));
+  const Embeddings embeddings =
+      embed(dataset, [&](const Variable& images) { return (*model)(images); },
+            {.loader = loader_options_of(config, eval_transform_of(config.data)),
+             .batch = config.batch.size,
+             .on_progress = [&](std::int64_t done, std::int64_t all) {
+               view.doing(detail::concat("embedding ", done, "/", all));
+             }});
+  view.finish();
+  for (const BadImage& bad : embeddings.bad_images) log.warning("left out: " + bad.reason);
+  write_labelled_embeddings(flags.out, dataset, embeddings);
+  log.result(detail::concat("wrote ", embeddings.values, " to ", flags.out));
+  if (flags.is_json)
+    print_out(Json::object({{"weights", saved.weights.string()},
+                            {"file", flags.out},
+                            {"rows", embeddings.values.dim(0)},
+                            {"features", embeddings.values.dim(1)},
+                            {"left_out", std::ssize(embeddings.bad_images)},
+                            {"seconds", embeddings.seconds},
+                            {"seconds_waited", embeddings.seconds_waited}})
+                  .text() +
+              "\n");
+  return kDone;
 }
 
 }  // namespace proxent

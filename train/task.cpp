@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <tuple>
 
 namespace proxent {
 namespace {
@@ -19,6 +20,13 @@ std::string selection_of(const std::string& protocol) {
   if (protocol == "val") return "val-selected";
   if (protocol == "paper") return "test-selected";
   return "last-epoch";
+}
+
+// Protocol val: some of the training classes choose the epoch, unless the data names its own.
+void hold_out_validation(const Config& config, DatasetSplits& splits) {
+  if (!splits.validation.is_empty()) return;
+  std::tie(splits.train, splits.validation) = split_off_classes(
+      splits.train, config.run.val_classes, static_cast<std::uint64_t>(config.run.seed));
 }
 
 Transform shared_transform(const DataConfig& config) {
@@ -63,22 +71,25 @@ Transform eval_transform_of(const DataConfig& config) {
   return transform;
 }
 
+LoaderOptions loader_options_of(const Config& config, const Transform& transform) {
+  return {.transform = transform,
+          .seed = static_cast<std::uint64_t>(config.run.seed),
+          .threads = static_cast<int>(config.data.workers.value_or(0)),
+          .prefetch = static_cast<int>(config.data.prefetch),
+          .on_bad_image = on_bad_image_from_name(config.data.on_bad_image)};
+}
+
 Task open_task(const Config& config) {
   DatasetSplits splits = open_dataset(dataset_options_of(config.data));
   Task task;
   task.description = splits.description;
   task.selection = selection_of(config.run.protocol);
-  task.train = std::move(splits.train);
   task.test = limited(splits.test, config.run.limit_test);
   if (config.run.protocol == "val") {
+    hold_out_validation(config, splits);
     task.validation = std::move(splits.validation);
-    if (task.validation.is_empty()) {
-      auto [kept, taken] = split_off_classes(task.train, config.run.val_classes,
-                                             static_cast<std::uint64_t>(config.run.seed));
-      task.train = std::move(kept);
-      task.validation = std::move(taken);
-    }
   }
+  task.train = std::move(splits.train);
   task.train = limited(task.train, config.run.limit_train);
   check<DataError>(!task.train.is_empty(), "data: nothing to train on in ", task.description);
   check<DataError>(task.train.classes() >= 2,
@@ -90,6 +101,21 @@ Task open_task(const Config& config) {
   task.train_transform = train_transform_of(config.data);
   task.eval_transform = eval_transform_of(config.data);
   return task;
+}
+
+Dataset open_split(const Config& config, std::string_view split) {
+  check<UsageError>(split == "train" || split == "validation" || split == "test" || split == "all",
+                    "split: expected train, validation, test or all, got '", split, "'");
+  DatasetOptions options = dataset_options_of(config.data);
+  options.only_test = split == "all";
+  DatasetSplits splits = open_dataset(options);
+  if (config.run.protocol == "val" && (split == "train" || split == "validation"))
+    hold_out_validation(config, splits);
+  Dataset part = split == "train"        ? limited(splits.train, config.run.limit_train)
+                 : split == "validation" ? std::move(splits.validation)
+                                         : limited(splits.test, config.run.limit_test);
+  check<DataError>(!part.is_empty(), "data: there is no ", split, " part in ", splits.description);
+  return part;
 }
 
 }  // namespace proxent

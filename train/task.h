@@ -3,8 +3,9 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
-#include "data/dataset.h"
+#include "data/loader.h"
 #include "train/config.h"
 
 namespace proxent {
@@ -28,10 +29,16 @@ Task open_task(const Config& config);
 
 // What opens the data set that a configuration names.
 DatasetOptions dataset_options_of(const DataConfig& config);
+// One part of the data, to be looked at rather than trained on: train, validation or test as
+// open_task divides them, or all, which leaves a single class tree or list undivided. Throws
+// UsageError for another name, DataError when the part is empty.
+Dataset open_split(const Config& config, std::string_view split);
 
 // The two transforms of a configuration: training draws its crop and flip, evaluation takes the
 // centre (or the whole picture where training does).
 Transform train_transform_of(const DataConfig& config);
 Transform eval_transform_of(const DataConfig& config);
+// How pictures are read ahead, for either transform.
+LoaderOptions loader_options_of(const Config& config, const Transform& transform);
 
 }  // namespace proxent

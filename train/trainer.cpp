@@ -42,14 +42,6 @@ ScheduleOptions schedule_of(const OptimConfig& config, std::int64_t total_steps,
   return schedule;
 }
 
-LoaderOptions loader_options_of(const Config& config, const Transform& transform) {
-  return {.transform = transform,
-          .seed = static_cast<std::uint64_t>(config.run.seed),
-          .threads = static_cast<int>(config.data.workers.value_or(0)),
-          .prefetch = static_cast<int>(config.data.prefetch),
-          .on_bad_image = on_bad_image_from_name(config.data.on_bad_image)};
-}
-
 // Decoded pictures that training keeps in memory: four gigabytes hold CUB at its full size.
 constexpr std::int64_t kCacheBytes = std::int64_t{4} << 30;
 

@@ -1,0 +1,77 @@
+#include "train/labelled_embeddings.h"
+
+#include <map>
+#include <numeric>
+#include <string>
+
+#include "data/csv_table.h"
+#include "train/atomic_file.h"
+#include "train/npy.h"
+
+namespace proxent {
+namespace fs = std::filesystem;
+namespace {
+
+fs::path table_beside(fs::path npy) { return npy.replace_extension(".csv"); }
+
+// Numbers texts in the order in which they come.
+class Numbering {
+ public:
+  std::int32_t operator()(const std::string& text) {
+    return ids_.try_emplace(text, static_cast<std::int32_t>(ids_.size())).first->second;
+  }
+
+ private:
+  std::map<std::string, std::int32_t> ids_;
+};
+
+Tensor read_matrix(const fs::path& npy) {
+  const Tensor matrix = read_npy(npy);
+  check<DataError>(matrix.shape().rank() == 2 && is_float(matrix.dtype()), npy.string(),
+                   ": embeddings must be a float matrix (rows, features), got ", matrix);
+  return matrix.to(DType::f32);
+}
+
+}  // namespace
+
+void write_labelled_embeddings(const fs::path& npy, const Dataset& dataset,
+                               const Embeddings& embeddings) {
+  check<UsageError>(npy.extension() == ".npy", "embed: the file must end in .npy, got ",
+                    npy.string());
+  std::string table = "path,label,group,is_query,is_gallery\n";
+  for (const std::int64_t index : embeddings.samples) {
+    const Sample& sample = dataset.samples[index];
+    table += csv_field(sample.path) + "," + csv_field(dataset.class_names[sample.label]) + "," +
+             csv_field(sample.group) + (sample.is_query ? ",True" : ",False") +
+             (sample.is_gallery ? ",True\n" : ",False\n");
+  }
+  write_npy(npy, embeddings.values);
+  write_file_atomically(table_beside(npy), table);
+}
+
+LabelledEmbeddings read_labelled_embeddings(const fs::path& npy, fs::path csv) {
+  if (csv.empty()) csv = table_beside(npy);
+  LabelledEmbeddings read;
+  read.embeddings.values = read_matrix(npy);
+  const CsvTable table = CsvTable::read(csv);
+  table.require_columns({"label"}, "path,label,group,is_query,is_gallery");
+  check<DataError>(table.rows() == read.embeddings.values.dim(0), csv.string(), ": ", table.rows(),
+                   " rows, but ", npy.string(), " has ", read.embeddings.values.dim(0));
+  Numbering label, group;
+  std::vector<std::int64_t> queries, gallery;
+  for (std::int64_t row = 0; row < table.rows(); ++row) {
+    check<DataError>(!table.text(row, "label").empty(), table.place(row), ": the label is empty");
+    read.embeddings.labels.push_back(label(table.text(row, "label")));
+    const std::string& name = table.text(row, "group");
+    read.options.groups.push_back(name.empty() ? -1 : group(name));
+    if (table.flag(row, "is_query", true)) queries.push_back(row);
+    if (table.flag(row, "is_gallery", true)) gallery.push_back(row);
+  }
+  read.embeddings.samples.resize(table.rows());
+  std::iota(read.embeddings.samples.begin(), read.embeddings.samples.end(), 0);
+  read.options.queries = std::move(queries);
+  read.options.gallery = std::move(gallery);
+  return read;
+}
+
+}  // namespace proxent

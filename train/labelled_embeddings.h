@@ -1,0 +1,27 @@
+// Embeddings beside the table of what they are of: embeddings.npy and embeddings.csv.
+#pragma once
+
+#include <filesystem>
+
+#include "train/embed.h"
+
+namespace proxent {
+
+// Writes the rows to `npy` and, beside it with the ending .csv, a table with a line per row:
+//   path,label,group,is_query,is_gallery
+// The label is the class' name. Throws DataError when the disk refuses.
+void write_labelled_embeddings(const std::filesystem::path& npy, const Dataset& dataset,
+                               const Embeddings& embeddings);
+
+struct LabelledEmbeddings {
+  Embeddings embeddings;     // labels are numbered in the order of their first row
+  RetrievalOptions options;  // queries, gallery and groups, where the table has those columns
+};
+
+// Reads a pair back; of the columns only label is needed, so tables of other tools serve too.
+// An empty `csv` is the file beside `npy`. Throws DataError: not a matrix, another number of rows
+// than the table, no column label, an empty label.
+LabelledEmbeddings read_labelled_embeddings(const std::filesystem::path& npy,
+                                            std::filesystem::path csv = {});
+
+}  // namespace proxent
