@@ -1,0 +1,224 @@
+// The commands eval, embed and bench knn through the binary, and the files between them.
+#include <doctest/doctest.h>
+
+#include <array>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "data/dataset.h"
+#include "tests/temp_folder.h"
+#include "train/checkpoint.h"
+#include "train/config.h"
+#include "train/labelled_embeddings.h"
+#include "train/model.h"
+#include "train/npy.h"
+#include "train/saved_model.h"
+
+namespace proxent {
+namespace {
+namespace fs = std::filesystem;
+
+struct Output {
+  int code = -1;
+  std::string text;  // of stdout, and of stderr where `command` sends it there
+};
+Output run(const std::string& command) {
+  Output output;
+  std::FILE* pipe = popen((PROXENT_BINARY " " + command).c_str(), "r");
+  REQUIRE(pipe != nullptr);
+  std::array<char, 4096> buffer;
+  while (const std::size_t n = std::fread(buffer.data(), 1, buffer.size(), pipe))
+    output.text.append(buffer.data(), n);
+  output.code = WEXITSTATUS(pclose(pipe));
+  return output;
+}
+nlohmann::json run_json(const std::string& command) {
+  const Output output = run(command + " --json 2>/dev/null");
+  CAPTURE(output.text);
+  REQUIRE(output.code == 0);
+  return nlohmann::json::parse(output.text);
+}
+
+// Four classes of three pictures, split in halves by the class tree's rule: c and d are unseen.
+void write_pictures(const TempFolder& folder) {
+  for (int c = 0; c < 4; ++c)
+    for (int i = 0; i < 3; ++i) {
+      Image image(12, 12);
+      for (std::int64_t p = 0; p < std::ssize(image.pixels); ++p)
+        image.pixels[p] = static_cast<std::uint8_t>((p * (c + 3) + 40 * i) % 256);
+      folder.write(std::string("pictures/") + "abcd"[c] + "/" + std::to_string(i) + ".png",
+                   encode_png(image));
+    }
+}
+
+Config small_config(const TempFolder& folder) {
+  Config config;
+  config.data.path = (folder.path() / "pictures").string();
+  config.data.image_size = 12;
+  config.data.resize = 0;
+  config.data.crop = "none";
+  config.batch.size = 4;
+  config.model.stem = "small";
+  config.model.embed_dim = 6;
+  config.run.protocol = "last";
+  config.run.metrics = {"r@1", "r@2", "map@r", "rp"};
+  return config;
+}
+
+// A run's folder with weights that nobody trained, or only some of them as its last.
+void write_run(const TempFolder& folder, const Config& config, bool has_best) {
+  CheckpointFolder checkpoints(folder.path() / "run" / "ckpt");
+  const CheckpointInfo info{.arch = config.model.arch, .config = to_toml(config)};
+  if (has_best)
+    checkpoints.save_best(weights_of({build_model(config.model, 3).get()}), info);
+  else
+    checkpoints.save_last({{"embedding.bias", Tensor::zeros({6}, DType::f32)}}, info, {});
+}
+
+}  // namespace
+
+TEST_SUITE("evaluation_commands") {
+  TEST_CASE("a pair of files comes back with labels, groups and roles") {
+    const TempFolder folder;
+    Dataset dataset;
+    dataset.class_names = {"cat, black", "dog"};
+    for (int i = 0; i < 3; ++i) {
+      Sample sample;
+      sample.path = "p" + std::to_string(i) + ".png";
+      sample.label = i % 2;
+      dataset.samples.push_back(sample);
+    }
+    dataset.samples[0].group = "g";
+    dataset.samples[1].is_query = false;
+    dataset.samples[2].is_gallery = false;
+    Embeddings embeddings;
+    embeddings.values = Tensor::from<float>({2, 2}, {1, 2, 3, 4});
+    embeddings.samples = {2, 1};
+    const fs::path npy = folder.path() / "e.npy";
+    write_labelled_embeddings(npy, dataset, embeddings);
+    const LabelledEmbeddings read = read_labelled_embeddings(npy);
+    CHECK(read.embeddings.values.to_vector<float>() == std::vector<float>{1, 2, 3, 4});
+    CHECK(read.embeddings.labels == std::vector<std::int32_t>{0, 1});
+    CHECK(read.options.queries == std::vector<std::int64_t>{0});
+    CHECK(read.options.gallery == std::vector<std::int64_t>{1});
+    CHECK(read.options.groups == std::vector<std::int32_t>{-1, -1});
+    CHECK_THROWS_WITH_AS(write_labelled_embeddings(folder.path() / "e.txt", dataset, embeddings),
+                         doctest::Contains("must end in .npy"), UsageError);
+  }
+
+  TEST_CASE("pairs that do not belong together are refused") {
+    const TempFolder folder;
+    const fs::path npy = folder.path() / "e.npy";
+    write_npy(npy, Tensor::from<double>({2, 1}, {1, 2}));
+    const auto message = [&](std::string_view table) -> std::string {
+      const fs::path csv = folder.write("other.csv", table);
+      try {
+        read_labelled_embeddings(npy, csv);
+      } catch (const DataError& error) {
+        return error.message().substr(csv.string().size());
+      }
+      return "";
+    };
+    CHECK(message("label\na\nb\n").empty());  // float64 is welcome, and so is a bare column
+    CHECK(message("label\na\n") == ": 1 rows, but " + npy.string() + " has 2");
+    CHECK(message("name\na\nb\n") ==
+          ":1: the header has no column \"label\"; expected path,label,group,is_query,is_gallery");
+    CHECK(message("label,x\na,1\n,2\n") == ":3: the label is empty");
+    CHECK_THROWS_AS(read_labelled_embeddings(npy), DataError);  // no e.csv
+    write_npy(npy, Tensor::from<std::int32_t>({2}, {1, 2}));
+    CHECK_THROWS_WITH_AS(read_labelled_embeddings(npy), doctest::Contains("must be a float matrix"),
+                         DataError);
+  }
+
+  TEST_CASE("embed and eval agree on a run's unseen classes") {
+    const TempFolder folder;
+    write_pictures(folder);
+    write_run(folder, small_config(folder), true);
+    const std::string run_path = (folder.path() / "run").string();
+    const std::string npy = (folder.path() / "e.npy").string();
+
+    const auto direct = run_json("eval " + run_path);
+    CHECK(direct["queries"] == 6);
+    CHECK(direct["features"] == 6);
+    CHECK(direct["selection"] == "val-selected");
+    CHECK(direct["effective_rank"].get<double>() >= 1);
+    CHECK(direct.contains("R@2"));
+    CHECK_FALSE(direct.contains("R@4"));
+
+    CHECK(run_json("embed " + run_path + " --split test -o " + npy)["rows"] == 6);
+    const auto from_files = run_json("eval " + npy + " --recall-at 1,2");
+    for (const char* key : {"R@1", "R@2", "MAP@R", "RP", "queries", "intra", "inter"})
+      CHECK(from_files[key] == direct[key]);
+    CHECK(from_files["selection"].is_null());
+
+    const Output text =
+        run("eval " + run_path + " --grid " + folder.path().string() + "/g.png 2>/dev/null");
+    CHECK(text.code == 0);
+    CHECK(text.text.starts_with("R@1 "));
+    CHECK(text.text.find(" | val-selected\n6 queries, gallery 6\n6 features: effective rank ") !=
+          std::string::npos);
+    CHECK(load_image(folder.path() / "g.png").width > 500);
+  }
+
+  TEST_CASE("a run without chosen weights is judged by its last ones") {
+    const TempFolder folder;
+    Config config = small_config(folder);
+    config.run.protocol = "paper";
+    write_run(folder, config, false);
+    const fs::path run_path = folder.path() / "run";
+    CHECK(find_saved_model(run_path).selection == "last-epoch");
+    CHECK(find_saved_model(run_path / "ckpt").info.arch == "resnet18");
+    fs::copy_file(run_path / "ckpt/last.safetensors", run_path / "ckpt/best.safetensors");
+    CHECK(find_saved_model(run_path).selection == "test-selected");
+    CHECK(find_saved_model(run_path / "ckpt/last.safetensors").selection == "last-epoch");
+  }
+
+  TEST_CASE("pixels are judged without a network") {
+    const TempFolder folder;
+    write_pictures(folder);
+    const auto found = run_json(
+        "eval --pixels --split all --image-size 6 --resize 0 --crop none "
+        "--data " +
+        (folder.path() / "pictures").string());
+    CHECK(found["queries"] == 12);
+    CHECK(found["features"] == 6 * 6 * 3);
+    CHECK(found["source"] == "pixels");
+    CHECK(found["effective_rank"].is_null());
+  }
+
+  TEST_CASE("wrong calls end with a reason and the documented code") {
+    const TempFolder folder;
+    const auto fails = [](const std::string& command, int code, const std::string& reason) {
+      const Output output = run(command + " 2>&1");
+      CAPTURE(command);
+      CAPTURE(output.text);
+      CHECK(output.code == code);
+      CHECK(output.text.find(reason) != std::string::npos);
+    };
+    const std::string here = folder.path().string();
+    fails("eval", 2, "name a run folder");
+    fails("eval " + here + " --pixels", 3, "no weights here");
+    fails("eval " + here + "/none.safetensors", 3, "none.safetensors");
+    fails("eval " + here + "/none.npy", 3, "none.npy");
+    fails("eval x.npy --grid g.png", 2, "--grid needs the pictures");
+    fails("eval --pixels --labels l.csv", 2, "--labels belongs to a .npy file");
+    fails("eval x.npy --recall-at 0", 2, "recall-at");
+    fails("embed " + here, 3, "no weights here");
+    write_safetensors(folder.path() / "foreign.safetensors",
+                      {{"fc.weight", Tensor::zeros({2, 2}, DType::f32)}});
+    fails("eval " + here + "/foreign.safetensors", 3, "foreign.safetensors");
+    fails("bench knn --rows 0", 2, "rows");
+    const Output explained = run("eval --explain");
+    CHECK(explained.code == 0);
+    CHECK(explained.text.find("MAP@R") != std::string::npos);
+  }
+
+  TEST_CASE("bench knn reports what it did") {
+    const auto found = run_json("bench knn --rows 300 --dim 8 --classes 30 --recall-at 1,5");
+    CHECK(found["rows"] == 300);
+    CHECK(found["seconds"].get<double>() > 0);
+    CHECK(found["peak_bytes"].get<std::int64_t>() > 300 * 8 * 4);
+    CHECK(found["r@5"] >= found["r@1"]);
+  }
+}
+}  // namespace proxent
