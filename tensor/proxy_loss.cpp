@@ -44,7 +44,7 @@ ProxyLoss proxy_loss(const Tensor& embeddings, const Tensor& proxies, const Tens
                 .unit = tensor(embeddings.shape()),
                 .length = tensor({B}),
                 .proxy_scale = tensor({CK}),
-                .similarities = keeps_similarities ? tensor({B * CK}) : Tensor(),
+                .similarities = keeps_similarities ? tensor({CK, padded_rows(B)}) : Tensor(),
                 .rows = tensor({B, 5}),
                 .own_gradients = tensor({B, K})};
   launch("proxy_loss", embeddings.device(), [&](auto device) {

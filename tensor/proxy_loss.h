@@ -52,10 +52,13 @@ struct ProxyLoss {
   // For backward alone.
   Tensor unit, length;   // (B, D) and (B): normalize_rows(embeddings)
   Tensor proxy_scale;    // (C * K): 1 / max(|w|, kMinLength)
-  Tensor similarities;   // (B * C * K) in the kernel's own order; undefined if not kept
+  Tensor similarities;   // (C * K, B padded): s, later its gradient; undefined if not kept
   Tensor rows;           // (B, 5): see SavedRow in tensor/cpu/proxy_loss.cpp
   Tensor own_gradients;  // (B, K): of a row's loss by s_yk
 };
+
+// B as the similarities hold it: up to the next multiple of 32, a whole number of vectors.
+constexpr std::int64_t padded_rows(std::int64_t B) { return (B + 31) / 32 * 32; }
 
 namespace kernel {
 // Fills every defined tensor of `out`. usage (C, K) may be undefined if weight_usage is 0.

@@ -2,6 +2,8 @@
 
 #include "tensor/check.h"
 #include "train/bench_knn.h"
+#include "train/bench_loader.h"
+#include "train/bench_loss.h"
 #include "train/bench_step.h"
 #include "train/command.h"
 #include "train/command_line.h"
@@ -45,7 +47,30 @@ int bench_step_command(const Arguments& arguments) {
   return kDone;
 }
 
-int bench_loss(const Arguments&) { fail("bench loss: not in this build"); }
+int bench_loss_command(const Arguments& arguments) {
+  BenchLossOptions options;
+  bool is_json = false;
+  CommandLine line(
+      {.name = "bench loss",
+       .usage = "[flags]",
+       .summary = "time the multi-proxy entropy loss, fused beside composed",
+       .about = "Forward and backward of both forms in turns, on random embeddings and "
+                "proxies; tells how far their gradients are apart.",
+       .examples = {{"proxent bench loss", "the size of Stanford Online Products"},
+                    {"proxent bench loss --classes 100 --proxies 10", "the size of CUB-200-2011"}},
+       .output = {}});
+  line.settings().add("batch", &options.batch, "embeddings per step", {.range = at_least(1)});
+  line.settings().add("classes", &options.classes, "C", {.range = at_least(1)});
+  line.settings().add("proxies", &options.proxies, "K per class", {.range = at_least(1)});
+  line.settings().add("dim", &options.dim, "size of the embedding", {.range = at_least(1)});
+  line.settings().add("rounds", &options.rounds, "timed turns of each form",
+                      {.range = at_least(1)});
+  line.settings().add("json", &is_json, "print one JSON object on stdout");
+  if (!line.parse(arguments)) return kDone;
+  const BenchLossResult result = bench_loss(options);
+  print_out((is_json ? to_json(options, result) : to_text(options, result)) + "\n");
+  return kDone;
+}
 
 int bench_knn_command(const Arguments& arguments) {
   BenchKnnOptions options;
@@ -78,14 +103,34 @@ int bench_knn_command(const Arguments& arguments) {
   return kDone;
 }
 
-int bench_loader(const Arguments&) { fail("bench loader: not in this build"); }
+int bench_loader_command(const Arguments& arguments) {
+  Config config;
+  BenchLoaderOptions options;
+  bool is_json = false;
+  CommandLine line({.name = "bench loader",
+                    .usage = "[flags]",
+                    .summary = "time reading, decoding and transforming pictures",
+                    .about = "Takes training batches from the loader as fast as they come: what "
+                             "the data can feed when the network costs nothing.",
+                    .examples = {{"proxent bench loader --data pictures --workers 2",
+                                  "your own pictures with two threads"}},
+                    .output = {}});
+  line.settings().add("batches", &options.batches, "timed batches", {.range = at_least(1)});
+  line.settings().add("warm_up", &options.warm_up, "batches before them", {.range = at_least(0)});
+  line.settings().add("json", &is_json, "print one JSON object on stdout");
+  line.add_config(config, {.sections = {"data", "batch"}});
+  if (!line.parse(arguments)) return kDone;
+  const BenchLoaderResult result = bench_loader(config, options);
+  print_out((is_json ? to_json(result) : to_text(result)) + "\n");
+  return kDone;
+}
 
 const std::vector<Command>& benches() {
   static const std::vector<Command> all = {
       {"step", "a training step: forward, loss, backward, optimizer", bench_step_command},
-      {"loss", "the multi-proxy entropy loss, fused beside composed", bench_loss},
+      {"loss", "the multi-proxy entropy loss, fused beside composed", bench_loss_command},
       {"knn", "exact search of the nearest neighbours, as eval does it", bench_knn_command},
-      {"loader", "reading, decoding and transforming pictures", bench_loader},
+      {"loader", "reading, decoding and transforming pictures", bench_loader_command},
   };
   return all;
 }

@@ -48,7 +48,7 @@ std::string default_name(const Setting& row) {
     if (c != '"' && c != '[' && c != ']' && c != ' ') text += c;
   if (text.ends_with(".0")) text.resize(text.size() - 2);
   for (const std::string& number : split(text, ','))  // 4/3 need not show all its digits
-    if (number.size() > 12 && number.find('.') != std::string::npos)
+    if (number.size() > 12 && number.find_first_not_of("0123456789.-") == std::string::npos)
       text.replace(text.find(number), number.size(), rounded(std::stod(number), 4));
   return text;
 }

@@ -36,8 +36,8 @@ void subtract_row_means(Tensor& x) {
   const std::int64_t columns = x.dim(1);
   for (std::int64_t r = 0; r < x.dim(0); ++r) {
     float* row = x.data<float>() + r * columns;
-    const auto mean = static_cast<float>(std::accumulate(row, row + columns, 0.0) /
-                                         static_cast<double>(columns));
+    const auto mean =
+        static_cast<float>(std::accumulate(row, row + columns, 0.0) / static_cast<double>(columns));
     for (std::int64_t c = 0; c < columns; ++c) row[c] -= mean;
   }
 }

@@ -71,6 +71,14 @@ Transform eval_transform_of(const DataConfig& config) {
   return transform;
 }
 
+SamplerOptions sampler_options_of(const Config& config) {
+  return {.kind = sampler_from_name(config.batch.sampler),
+          .batch = config.batch.size,
+          .per_class = config.batch.m,
+          .drop_last = config.batch.drop_last,
+          .seed = static_cast<std::uint64_t>(config.run.seed)};
+}
+
 LoaderOptions loader_options_of(const Config& config, const Transform& transform) {
   return {.transform = transform,
           .seed = static_cast<std::uint64_t>(config.run.seed),

@@ -38,6 +38,8 @@ Dataset open_split(const Config& config, std::string_view split);
 // centre (or the whole picture where training does).
 Transform train_transform_of(const DataConfig& config);
 Transform eval_transform_of(const DataConfig& config);
+// Which pictures make up which batch.
+SamplerOptions sampler_options_of(const Config& config);
 // How pictures are read ahead, for either transform.
 LoaderOptions loader_options_of(const Config& config, const Transform& transform);
 

@@ -11,14 +11,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-SamplerOptions sampler_options_of(const Config& config) {
-  return {.kind = sampler_from_name(config.batch.sampler),
-          .batch = config.batch.size,
-          .per_class = config.batch.m,
-          .drop_last = config.batch.drop_last,
-          .seed = static_cast<std::uint64_t>(config.run.seed)};
-}
-
 // 0 batches in an epoch cannot be: the sampler refuses such a data set.
 std::int64_t total_steps_of(const Config& config, const Sampler& sampler) {
   if (config.run.steps > 0) return config.run.steps;
@@ -278,10 +270,8 @@ CheckpointInfo Trainer::checkpoint_info() const {
 
 TrainingState Trainer::state() {
   TrainingState state{.tensors = model_state(modules()), .texts = to_texts(progress_)};
-  for (const auto& [name, tensor] : optimizer_->state())
-    state.tensors["optimizer." + name] = tensor;
-  if (average_)
-    for (const auto& [name, tensor] : average_->state()) state.tensors["average." + name] = tensor;
+  state.tensors.merge(optimizer_->state());
+  if (average_) state.tensors.merge(average_->state());
   state.texts["config"] = to_toml(config_);
   return state;
 }

@@ -1,56 +1,64 @@
-// One pass over the similarities. The classes are cut into tiles of about 256 proxies: a tile's
-// similarities come from one matrix product while its proxies are in the cache, and are reduced at
-// once to a maximum and two sums per row. Backward turns each stored tile into its gradient in
-// place and multiplies it with proxies and embeddings. Raw proxies enter both products; their
-// lengths scale the similarities and the gradient, so no normalised copy of them is ever made.
+// One pass over the similarities. The classes are cut into tiles of about 256 proxies, small enough
+// for the cache. A tile's similarities are kept as (proxy, row of the batch): then one vector holds
+// the same proxy's similarities to 16 embeddings, and everything between two matrix products is
+// arithmetic on such vectors without a shuffle. Forward reduces a tile to a maximum and two sums
+// per row; backward turns it into its gradient in place and multiplies that with proxies and
+// embeddings. Raw proxies enter the products and their lengths scale the results, so no normalised
+// copy of the proxies is ever made.
 #include "tensor/proxy_loss.h"
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <exception>
 #include <vector>
 
+#include <omp.h>
+
+#include "tensor/cpu/panel_product.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/row.h"
 #include "tensor/cpu/vector_math.h"
-#include "tensor/matmul.h"
 #include "tensor/normalize.h"
 
 namespace proxent::kernel {
 namespace {
 
-constexpr std::int64_t kTileColumns = 256;  // x 512 dimensions x 4 bytes: half of a 1 MiB L2 cache
-constexpr std::int64_t kVector = 16;        // classes per tile are a multiple: no scalar remainder
-constexpr std::int64_t kLanes =
-    16;  // sums over tiles are made in this many parts, whatever the cores
-constexpr double kMasked = -1e30;    // similarity or score of a class that shall not count
-constexpr double kZeroPower = -1e4;  // exp of it is 0 in float and double
+constexpr std::int64_t kTileProxies = 256;  // x 512 dimensions x 4 bytes: half of a 1 MiB L2 cache
+constexpr double kMasked = -1e30;           // similarity or score that shall not count
+constexpr double kZeroPower = -1e4;         // exp of it is 0 in float and double
 
-// How the C x K proxies are cut. A lane is a range of tiles that one thread works through.
+// How the C x K proxies are cut. A lane is a range of tiles that one thread works through; sums
+// over all proxies are made lane by lane, so they do not depend on the number of threads.
 struct Tiling {
   std::int64_t C, K, classes, tiles, lanes;  // `classes` per tile
 
-  Tiling(std::int64_t C, std::int64_t K)
+  Tiling(std::int64_t C, std::int64_t K, std::int64_t D)
       : C(C),
         K(K),
-        classes((kTileColumns + K * kVector - 1) / (K * kVector) * kVector),
+        classes(std::max<std::int64_t>(1, kTileProxies / K)),
         tiles((C + classes - 1) / classes),
-        lanes(std::min(kLanes, tiles)) {}
+        // A power of two, so that 2, 4 or 8 threads share them evenly. Each costs one (B, D) sum:
+        // together at most a quarter of the similarities, where that leaves 8.
+        lanes(std::min<std::int64_t>(
+            tiles, std::bit_floor(std::clamp<std::uint64_t>(C * K / (4 * D), 8, 64)))) {}
 
   std::int64_t first_tile(std::int64_t lane) const { return lane * tiles / lanes; }
   std::int64_t first_class(std::int64_t tile) const { return tile * classes; }
   std::int64_t width(std::int64_t tile) const { return std::min(classes, C - tile * classes); }
 };
 
-// Calls f(lane) on all cores and passes the first exception on.
+// Calls f(lane, worker) on all cores and passes the first exception on. Calls that run at the same
+// time have different workers, numbered from 0 to below workers().
+std::int64_t workers() { return omp_get_max_threads(); }
 template <class F>
 void each_lane(const Tiling& tiling, const F& f) {
   std::vector<std::exception_ptr> errors(tiling.lanes);
 #pragma omp parallel for schedule(dynamic) if (tiling.lanes > 1)
   for (std::int64_t lane = 0; lane < tiling.lanes; ++lane) {
     try {
-      f(lane);
+      f(lane, omp_get_thread_num());
     } catch (...) {
       errors[lane] = std::current_exception();
     }
@@ -59,105 +67,100 @@ void each_lane(const Tiling& tiling, const F& f) {
     if (error) std::rethrow_exception(error);
 }
 
-// exp that maps everything below kZeroPower, a masked entry above all, to exactly 0.
+// x, but not so low that the product with its own exponential could be infinity times 0.
 template <class T>
-T exp_of(T x) {
-  return vector_exp(x < T(kZeroPower) ? T(kZeroPower) : x);
+T power_of(T x) {
+  return x < T(kZeroPower) ? T(kZeroPower) : x;
 }
 
-// What `select` makes of n classes: similarities s[k * stride + c] -> score[c] and, unless null,
-// jacobian[k * stride + c] = d score[c] / d s_k.
+// One class of n rows: similarities s[k * n + i] -> score[i] and, unless null, jacobian[k * n + i]
+// = d score[i] / d s[k * n + i]. `work` holds 2 n numbers.
 template <class T>
 struct Selection {
   const ProxyLossSettings& settings;
-  std::int64_t K, n, stride;
-  const T* s;
-  T* score;
-  T* jacobian;
-  T* work;  // n
+  std::int64_t K, n;
 
-  void run() const {
-    if (K == 1) return run_single();
-    std::copy_n(s, n, score);  // the largest similarity
-    for (std::int64_t k = 1; k < K; ++k)
-#pragma omp simd
-      for (std::int64_t c = 0; c < n; ++c)
-        score[c] = s[k * stride + c] > score[c] ? s[k * stride + c] : score[c];
-    if (settings.select != ProxySelect::max) return run_weighted();
-    if (jacobian) mark_winners();
-  }
-
-  void run_single() const {
+  void run(const T* s, T* score, T* jacobian, T* work) const {
     std::copy_n(s, n, score);
-    if (jacobian) std::fill_n(jacobian, n, T(1));
+    if (K == 1) {
+      if (jacobian) std::fill_n(jacobian, n, T(1));
+      return;
+    }
+    for (std::int64_t k = 1; k < K; ++k) {
+      const T* in = s + k * n;
+#pragma omp simd
+      for (std::int64_t i = 0; i < n; ++i) score[i] = in[i] > score[i] ? in[i] : score[i];
+    }
+    if (settings.select == ProxySelect::lse) return log_sum_exp(s, score, jacobian, work);
+    if (settings.select == ProxySelect::soft) return soft(s, score, jacobian, work);
+    if (jacobian) mark_winners(s, score, jacobian, work);
   }
 
-  void mark_winners() const {
-    std::fill_n(work, n, T(1));  // 1 until the winner was seen: the first of equal ones
+ private:
+  void mark_winners(const T* s, const T* score, T* jacobian, T* open) const {
+    std::fill_n(open, n, T(1));  // 1 until the winner was met: the first of equal ones
+    for (std::int64_t k = 0; k < K; ++k) {
+      const T* in = s + k * n;
+      T* out = jacobian + k * n;
+#pragma omp simd
+      for (std::int64_t i = 0; i < n; ++i) {
+        out[i] = in[i] == score[i] ? open[i] : T(0);
+        open[i] -= out[i];
+      }
+    }
+  }
+
+  // score holds the maxima and becomes max + gamma log sum.
+  void log_sum_exp(const T* s, T* score, T* jacobian, T* sum) const {
+    const T gamma = T(settings.gamma);
+    add_weights(s, score, jacobian, sum, nullptr);
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) score[i] += gamma * vector_log(sum[i]);
+    if (jacobian) scale_weights(jacobian, sum);
+  }
+
+  void soft(const T* s, T* score, T* jacobian, T* sum) const {
+    T* weighted = sum + n;
+    add_weights(s, score, jacobian, sum, weighted);
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) score[i] = weighted[i] / sum[i];
+    if (!jacobian) return;
+    scale_weights(jacobian, sum);
+    if (settings.detaches_selection) return;
+    const T per_gamma = T(1 / settings.gamma);
+    for (std::int64_t k = 0; k < K; ++k) {
+      const T* in = s + k * n;
+      T* out = jacobian + k * n;
+#pragma omp simd
+      for (std::int64_t i = 0; i < n; ++i) out[i] *= T(1) + (in[i] - score[i]) * per_gamma;
+    }
+  }
+
+  // e_k = exp((s_k - max) / gamma) into the jacobian, if there is one; sum e_k and sum e_k s_k.
+  void add_weights(const T* s, const T* max, T* jacobian, T* sum, T* weighted) const {
+    const T per_gamma = T(1 / settings.gamma);
+    std::fill_n(sum, weighted ? 2 * n : n, T(0));
+    for (std::int64_t k = 0; k < K; ++k) {
+      const T* in = s + k * n;
+      T* out = jacobian ? jacobian + k * n : nullptr;
+#pragma omp simd
+      for (std::int64_t i = 0; i < n; ++i) {
+        const T e = vector_exp((in[i] - max[i]) * per_gamma);
+        sum[i] += e;
+        if (weighted) weighted[i] += e * in[i];
+        if (out) out[i] = e;
+      }
+    }
+  }
+
+  void scale_weights(T* jacobian, T* sum) const {
+#pragma omp simd
+    for (std::int64_t i = 0; i < n; ++i) sum[i] = T(1) / sum[i];
     for (std::int64_t k = 0; k < K; ++k)
 #pragma omp simd
-      for (std::int64_t c = 0; c < n; ++c) {
-        const T wins = s[k * stride + c] == score[c] ? work[c] : T(0);
-        jacobian[k * stride + c] = wins;
-        work[c] -= wins;
-      }
-  }
-
-  // The weights e_k = exp((s_k - max) / gamma) stay in the jacobian where there is one.
-  void run_weighted() const {
-    const T per_gamma = T(1 / settings.gamma), gamma = T(settings.gamma);
-    const bool is_soft = settings.select == ProxySelect::soft;
-    std::array<T, kVector> sum, weighted;
-    for (std::int64_t first = 0; first < n; first += kVector) {
-      const std::int64_t count = std::min(kVector, n - first);
-      sum.fill(0);
-      weighted.fill(0);
-      for (std::int64_t k = 0; k < K; ++k) {
-        const T* in = s + k * stride + first;
-        T* out = jacobian ? jacobian + k * stride + first : work + first;
-#pragma omp simd
-        for (std::int64_t c = 0; c < count; ++c) {
-          out[c] = exp_of((in[c] - score[first + c]) * per_gamma);
-          sum[c] += out[c];
-          weighted[c] += out[c] * in[c];
-        }
-      }
-#pragma omp simd
-      for (std::int64_t c = 0; c < count; ++c)
-        score[first + c] =
-            is_soft ? weighted[c] / sum[c] : score[first + c] + gamma * vector_log(sum[c]);
-      if (jacobian) finish_jacobian(first, count, sum.data(), is_soft ? per_gamma : T(0));
-    }
-  }
-
-  // q_k = e_k / sum, times 1 + (s_k - S) / gamma for soft.
-  void finish_jacobian(std::int64_t first, std::int64_t count, T* sum, T per_gamma) const {
-    if (settings.detaches_selection) per_gamma = 0;
-    for (std::int64_t k = 0; k < K; ++k) {
-      const T* in = s + k * stride + first;
-      T* out = jacobian + k * stride + first;
-#pragma omp simd
-      for (std::int64_t c = 0; c < count; ++c)
-        out[c] = out[c] / sum[c] * (T(1) + (in[c] - score[first + c]) * per_gamma);
-    }
+      for (std::int64_t i = 0; i < n; ++i) jacobian[k * n + i] *= sum[i];
   }
 };
-
-// Sums over the classes other than the row's own: maximum, Z = sum exp(x - max), and for the
-// entropy T = sum (x - max) exp(x - max). x is sigma (or sigma_h) times what the maximum is taken
-// of.
-template <class T>
-struct Partial {
-  T ce_max = T(kMasked), ce_z = 0;
-  T inter_max = T(kMasked), inter_z = 0, inter_t = 0;
-};
-
-// The largest of n values; 0 if all are masked, so that differences from it stay masked.
-template <class T>
-T max_or_zero(const T* x, std::int64_t n) {
-  const T largest = row_max(x, n);
-  return largest > T(kMasked) ? largest : T(0);
-}
 
 // sum_j z_j exp(scale (max_j - top)) and the like for t, over parts whose z is not 0; top is their
 // largest max, 0 without any.
@@ -195,165 +198,6 @@ struct SavedRow {
 };
 static_assert(sizeof(SavedRow<float>) == 5 * sizeof(float));
 
-// A row's tile, brought from [class][proxy] to [proxy][class] with vectors of classes, and its
-// results. All arrays are `stride` = classes per tile long (K times for s and jacobian).
-template <class T>
-struct TileRow {
-  const Tiling& tiling;
-  const ProxyLossSettings& settings;
-  T *s, *jacobian, *score, *g, *work;
-
-  static std::int64_t scratch(const Tiling& t) { return t.classes * (2 * t.K + 3); }
-  TileRow(const Tiling& tiling, const ProxyLossSettings& settings, T* memory)
-      : tiling(tiling), settings(settings) {
-    const std::int64_t n = tiling.classes;
-    s = memory;
-    jacobian = s + n * tiling.K;
-    score = jacobian + n * tiling.K;
-    g = score + n;
-    work = g + n;
-  }
-
-  bool shares_sums() const {
-    return settings.negatives == ProxyNegatives::selected && settings.sigma == settings.sigma_h;
-  }
-  // Classes of this tile, up to whole vectors.
-  static std::int64_t padded(std::int64_t width) {
-    return (width + kVector - 1) / kVector * kVector;
-  }
-
-  // s = row * per_length, scores and (for backward) jacobian. The own class (-1: not here) and the
-  // padding are masked in the scores, and with all_proxies in s too.
-  void load(const T* row, const T* per_length, std::int64_t width, std::int64_t own,
-            bool has_jacobian) {
-    const std::int64_t n = tiling.classes, K = tiling.K, whole = padded(width);
-    for (std::int64_t k = 0; k < K; ++k) {
-      T* out = s + k * n;
-#pragma omp simd
-      for (std::int64_t c = 0; c < width; ++c) out[c] = row[c * K + k] * per_length[c * K + k];
-      std::fill(out + width, out + whole, T(0));
-    }
-    Selection<T>{settings, K, whole, n, s, score, has_jacobian ? jacobian : nullptr, work}.run();
-    std::fill(score + width, score + whole, T(kMasked));
-    if (own >= 0) score[own] = T(kMasked);
-    if (settings.negatives == ProxyNegatives::selected) return;
-    for (std::int64_t k = 0; k < K; ++k) {
-      std::fill(s + k * n + width, s + k * n + whole, T(kMasked));
-      if (own >= 0) s[k * n + own] = T(kMasked);
-    }
-  }
-
-  // max, Z and T of scale * score.
-  void sum_scores(std::int64_t width, T scale, T& top, T& z, T& t) const {
-    const std::int64_t whole = padded(width);
-    const T largest = max_or_zero(score, whole);
-    T sum_z = 0, sum_t = 0;
-#pragma omp simd reduction(+ : sum_z, sum_t)
-    for (std::int64_t c = 0; c < whole; ++c) {
-      const T x = (score[c] - largest) * scale;
-      const T d = x < T(kZeroPower) ? T(kZeroPower) : x;
-      const T e = vector_exp(d);
-      sum_z += e;
-      sum_t += d * e;
-    }
-    top = largest, z = sum_z, t = sum_t;
-  }
-
-  // max and Z of scale * s over all proxies.
-  void sum_proxies(std::int64_t width, T scale, T& top, T& z) const {
-    const std::int64_t whole = padded(width), n = tiling.classes;
-    T largest = T(kMasked);
-    for (std::int64_t k = 0; k < tiling.K; ++k)
-      largest = std::max(largest, row_max(s + k * n, whole));
-    if (largest <= T(kMasked)) largest = 0;
-    T sum = 0;
-    for (std::int64_t k = 0; k < tiling.K; ++k)
-#pragma omp simd reduction(+ : sum)
-      for (std::int64_t c = 0; c < whole; ++c) sum += exp_of((s[k * n + c] - largest) * scale);
-    top = largest, z = sum;
-  }
-
-  Partial<T> partial(std::int64_t width) const {
-    Partial<T> out;
-    sum_scores(width, T(settings.sigma_h), out.inter_max, out.inter_z, out.inter_t);
-    if (shares_sums()) {
-      out.ce_max = out.inter_max;
-      out.ce_z = out.inter_z;
-    } else if (settings.negatives == ProxyNegatives::selected) {
-      T unused;
-      sum_scores(width, T(settings.sigma), out.ce_max, out.ce_z, unused);
-    } else {
-      sum_proxies(width, T(settings.sigma), out.ce_max, out.ce_z);
-    }
-    return out;
-  }
-
-  // g[c] = d loss / d score[c] for c != y (0 where masked), `scale` being dy / rows.
-  void score_gradients(std::int64_t width, const SavedRow<T>& row, T inter_weight, T scale) const {
-    const std::int64_t whole = padded(width);
-    const T sigma_h = T(settings.sigma_h), sigma = T(settings.sigma);
-    const bool has_ce = settings.negatives == ProxyNegatives::selected;
-    const T ce_factor = has_ce ? scale * sigma * std::exp(-row.ce_log_z) : T(0);
-    const T inter_factor = scale * inter_weight * sigma_h * std::exp(-row.inter_log_z);
-    const T level = row.inter_entropy - row.inter_log_z;
-    if (shares_sums()) {
-#pragma omp simd
-      for (std::int64_t c = 0; c < whole; ++c) {
-        const T x = (score[c] - row.inter_max) * sigma_h;
-        const T d = x < T(kZeroPower) ? T(kZeroPower) : x;
-        g[c] = vector_exp(d) * (ce_factor + inter_factor * (d + level));
-      }
-      return;
-    }
-#pragma omp simd
-    for (std::int64_t c = 0; c < whole; ++c) {
-      const T x = (score[c] - row.inter_max) * sigma_h;
-      const T d = x < T(kZeroPower) ? T(kZeroPower) : x;
-      g[c] = vector_exp(d) * (inter_factor * (d + level));
-    }
-    if (!has_ce) return;
-#pragma omp simd
-    for (std::int64_t c = 0; c < whole; ++c)
-      g[c] += ce_factor * exp_of((score[c] - row.ce_max) * sigma);
-  }
-
-  // jacobian = d loss / d s.
-  void similarity_gradients(std::int64_t width, const SavedRow<T>& row, T scale) const {
-    const std::int64_t whole = padded(width), n = tiling.classes;
-    const T sigma = T(settings.sigma), factor = scale * sigma * std::exp(-row.ce_log_z);
-    const bool is_selected = settings.negatives == ProxyNegatives::selected;
-    for (std::int64_t k = 0; k < tiling.K; ++k) {
-      T* out = jacobian + k * n;
-#pragma omp simd
-      for (std::int64_t c = 0; c < whole; ++c) out[c] *= g[c];
-      if (is_selected) continue;
-#pragma omp simd
-      for (std::int64_t c = 0; c < whole; ++c)
-        out[c] += factor * exp_of((s[k * n + c] - row.ce_max) * sigma);
-    }
-  }
-
-  // row = jacobian * per_length in the order [class][proxy]; columns += jacobian * s, and the sum
-  // of that is returned.
-  T store(T* row, const T* per_length, std::int64_t width, T* columns) const {
-    const std::int64_t n = tiling.classes, K = tiling.K;
-    T sum = 0;
-    for (std::int64_t k = 0; k < K; ++k) {
-      const T* g_k = jacobian + k * n;
-      const T* s_k = s + k * n;
-      T* column = columns + k * n;
-#pragma omp simd reduction(+ : sum)
-      for (std::int64_t c = 0; c < width; ++c) {
-        row[c * K + k] = g_k[c] * per_length[c * K + k];
-        const T product = g_k[c] * s_k[c];
-        column[c] += product;
-        sum += product;
-      }
-    }
-    return sum;
-  }
-};
-
 // Everything of one row that is not a sum over classes: K numbers, in double.
 class Row {
  public:
@@ -369,8 +213,8 @@ class Row {
     }
     for (std::int64_t k = 0; u && k < K; ++k)
       log_u_[k] = std::log(std::max(double(u[k]), kSmallestUsage));
-    double work;
-    Selection<double>{o, K, 1, 1, s_.data(), &score_, jacobian_.data(), &work}.run();
+    std::array<double, 2> work;
+    Selection<double>{o, K, 1}.run(s_.data(), &score_, jacobian_.data(), work.data());
     add_cross_entropy(ce_rest);
     add_inter(inter_rest);
     add_own_class();
@@ -446,104 +290,291 @@ class Row {
   double ce_top_ = 0, ce_log_z_ = 0, inter_top_ = 0, inter_log_z_ = 0;
 };
 
-// One call of the forward or backward kernel at one element type.
+// One call of the forward or backward kernel at one element type. n is B up to whole panels; all
+// arrays over rows of the batch are n long, and what stands behind row B never reaches a result.
 template <class T>
-struct Pass {
-  const ProxyLossSettings& settings;
-  const Tensor& proxies;
-  const Tensor& labels;
-  ProxyLoss& state;
-  std::int64_t B = state.unit.dim(0), C = proxies.dim(0), K = proxies.dim(1), D = proxies.dim(2);
-  Tiling tiling{C, K};
-
-  std::int32_t label(std::int64_t row) const { return labels.data<std::int32_t>()[row]; }
-  // The own class's number inside a tile, -1 if it is in another one.
-  std::int64_t own_in(std::int64_t tile, std::int64_t row) const {
-    const std::int64_t c = label(row) - tiling.first_class(tile);
-    return c >= 0 && c < tiling.width(tile) ? c : -1;
-  }
-  std::int64_t rows_that_count() const {
-    const std::int32_t* all = labels.data<std::int32_t>();
-    return B - std::count(all, all + B, kIgnoredLabel);
-  }
-
-  // The tile's proxies (n K, D), similarities (B, n K) and lengths.
-  Tensor proxies_of(std::int64_t tile) const {
-    return proxies.slice(tiling.first_class(tile), tiling.width(tile))
-        .reshape({tiling.width(tile) * K, D});
-  }
-  Tensor tile_of(const Tensor& home, std::int64_t tile) const {
-    return home.view(B * K * tiling.first_class(tile), {B, tiling.width(tile) * K});
-  }
-  T* lengths_of(std::int64_t tile) const {
-    return state.proxy_scale.data<T>() + tiling.first_class(tile) * K;
-  }
-  Tensor lane_memory(std::int64_t each) const {
-    return Tensor({tiling.lanes, each}, proxies.dtype());
+class Pass {
+ public:
+  Pass(const ProxyLossSettings& settings, const Tensor& proxies, const Tensor& labels,
+       ProxyLoss& state)
+      : settings_(settings),
+        proxies_(proxies),
+        state_(state),
+        B_(state.unit.dim(0)),
+        D_(proxies.dim(2)),
+        K_(proxies.dim(1)),
+        n_(padded_rows(B_)),
+        tiling_(proxies.dim(0), K_, D_),
+        selection_{settings, K_, n_},
+        w_(proxies.data<T>()),
+        per_length_(state.proxy_scale.data<T>()),
+        s_(state.similarities.is_defined() ? state.similarities.data<T>() : nullptr),
+        label_(labels.to_vector<std::int32_t>()) {
+    label_.resize(n_, kIgnoredLabel);
+    count_ = n_ - std::count(label_.begin(), label_.end(), kIgnoredLabel);
+    shares_sums_ = is_selected() && settings.sigma == settings.sigma_h;
   }
 
   void forward(const Tensor& embeddings, const Tensor& usage) {
-    normalize_rows(Cpu{}, embeddings, state.unit, state.length);
-    std::vector<Partial<T>> parts(tiling.tiles * B);
-    Tensor scratch = lane_memory(TileRow<T>::scratch(tiling));
-    Tensor unkept =
-        state.similarities.is_defined() ? Tensor() : lane_memory(B * tiling.classes * K);
-    each_lane(tiling, [&](std::int64_t lane) {
-      TileRow<T> row(tiling, settings, scratch.data<T>() + lane * scratch.dim(1));
-      for (std::int64_t tile = tiling.first_tile(lane); tile < tiling.first_tile(lane + 1);
-           ++tile) {
-        Tensor similarities = unkept.is_defined()
-                                  ? unkept.view(lane * unkept.dim(1), {B, tiling.width(tile) * K})
-                                  : tile_of(state.similarities, tile);
-        forward_tile(tile, row, similarities, parts.data() + tile * B);
-      }
+    normalize_rows(Cpu{}, embeddings, state_.unit, state_.length);
+    const Tensor packed = packed_columns();
+    const bool is_kept = state_.similarities.is_defined();
+    const std::int64_t tile_size = is_kept ? 0 : tiling_.classes * K_ * n_;
+    Tensor memory({workers(), tile_size + (tiling_.classes + 2) * n_}, proxies_.dtype());
+    std::vector<T> parts(tiling_.tiles * kSums * n_);
+    each_lane(tiling_, [&](std::int64_t lane, std::int64_t worker) {
+      T* mine = memory.data<T>() + worker * memory.dim(1);
+      for_tiles(lane, [&](std::int64_t tile) {
+        T* s = is_kept ? similarities(tile) : mine;
+        compare(tile, packed.data<T>(), s);
+        reduce(tile, s, mine + tile_size, parts.data() + tile * kSums * n_);
+      });
     });
     finish_rows(parts, usage);
   }
 
-  void forward_tile(std::int64_t tile, TileRow<T>& row, Tensor& similarities, Partial<T>* parts) {
-    const Tensor w = proxies_of(tile);
-    T* per_length = lengths_of(tile);
-    for (std::int64_t j = 0; j < w.dim(0); ++j) {
-      const T* x = w.data<T>() + j * D;
-      const T length = std::sqrt(row_dot(x, x, D));
-      per_length[j] = length > T(kMinLength) ? 1 / length : T(1 / kMinLength);
+  void backward(const Tensor& dy, Tensor& dz, Tensor& dw) {
+    const Tensor rows = row_factors(T(dy.item() / std::max<std::int64_t>(1, count_)));
+    const Tensor packed = dw.is_defined() ? packed_rows() : Tensor();
+    const Scratch scratch(*this);
+    Tensor memory({workers(), scratch.size}, proxies_.dtype());
+    Tensor stretches = Tensor::zeros({tiling_.lanes, n_}, proxies_.dtype());
+    Tensor shares;
+    if (dz.is_defined()) shares = Tensor::zeros({tiling_.lanes, B_ * D_}, proxies_.dtype());
+    each_lane(tiling_, [&](std::int64_t lane, std::int64_t worker) {
+      T* mine = memory.data<T>() + worker * scratch.size;
+      T* row_stretch = stretches.data<T>() + lane * n_;
+      for_tiles(lane, [&](std::int64_t tile) {
+        differentiate(tile, rows.data<T>(), mine, row_stretch, mine + scratch.stretch);
+        if (dz.is_defined())
+          add_to_dz(tile, mine + scratch.panels, mine + scratch.group,
+                    shares.data<T>() + lane * B_ * D_);
+        if (dw.is_defined()) write_dw(tile, packed.data<T>(), mine + scratch.stretch, dw);
+      });
+    });
+    if (dz.is_defined()) finish_dz(shares, stretches, dz);
+  }
+
+ private:
+  // Per row of the batch and tile, over the classes other than the row's own: what the maximum of
+  // the cross-entropy's and the entropy's arguments is, sum exp(x - max), and for the entropy
+  // sum (x - max) exp(x - max), x being sigma or sigma_h times the argument.
+  enum Sum : std::int64_t { kCeMax, kCeZ, kInterMax, kInterZ, kInterT, kSums };
+  // Per row of the batch, what backward multiplies; the scale dy / rows is in all of them.
+  enum Factor : std::int64_t { kCeTop, kCe, kInterTop, kInter, kInterLevel, kOwn };
+
+  bool is_selected() const { return settings_.negatives == ProxyNegatives::selected; }
+  // Where a worker's arrays for backward lie: rows for one class, the tile's column sums, eight
+  // rows of its gradient and its proxies as panels.
+  struct Scratch {
+    std::int64_t stretch, group, panels, size;
+    explicit Scratch(const Pass& pass) {
+      const std::int64_t tile = pass.tiling_.classes * pass.K_;
+      stretch = (pass.K_ + 4) * pass.n_;
+      group = stretch + tile;
+      panels = group + tile * kGroupRows;
+      size = panels + tile * proxent::panels<T>(pass.D_) * kPanelColumns<T>;
     }
-    matmul(Cpu{}, state.unit, false, w, true, similarities);
-    for (std::int64_t i = 0; i < B; ++i) {
-      if (label(i) == kIgnoredLabel) continue;
-      const T* s = similarities.data<T>() + i * w.dim(0);
-      const std::int64_t own = own_in(tile, i);
-      row.load(s, per_length, tiling.width(tile), own, false);
-      parts[i] = row.partial(tiling.width(tile));
-      for (std::int64_t k = 0; own >= 0 && k < K; ++k)  // finish_rows() makes them gradients
-        state.own_gradients.data<T>()[i * K + k] = s[own * K + k] * per_length[own * K + k];
+  };
+  template <class F>
+  void for_tiles(std::int64_t lane, const F& f) const {
+    for (std::int64_t tile = tiling_.first_tile(lane); tile < tiling_.first_tile(lane + 1); ++tile)
+      f(tile);
+  }
+  std::int64_t first_proxy(std::int64_t tile) const { return tiling_.first_class(tile) * K_; }
+  std::int64_t proxies_in(std::int64_t tile) const { return tiling_.width(tile) * K_; }
+  const T* proxies(std::int64_t tile) const { return w_ + first_proxy(tile) * D_; }
+  T* per_length(std::int64_t tile) const { return per_length_ + first_proxy(tile); }
+  T* similarities(std::int64_t tile) const { return s_ + first_proxy(tile) * n_; }
+
+  // unit^T as panels of rows of the batch, [panel][d][row]; zeros for rows that do not count.
+  Tensor packed_columns() const {
+    Tensor packed({panels<T>(n_), D_, kPanelColumns<T>}, proxies_.dtype());
+    const T* unit = state_.unit.data<T>();
+    for (std::int64_t i = 0; i < n_; ++i) {
+      T* out =
+          packed.data<T>() + i / kPanelColumns<T> * D_ * kPanelColumns<T> + i % kPanelColumns<T>;
+      const bool counts = label_[i] != kIgnoredLabel;
+      for (std::int64_t d = 0; d < D_; ++d)
+        out[d * kPanelColumns<T>] = counts ? unit[i * D_ + d] : T(0);
+    }
+    return packed;
+  }
+
+  // unit as panels of dimensions, [panel][row][d]; zeros for rows that do not count.
+  Tensor packed_rows() const {
+    Tensor packed({panels<T>(D_), B_, kPanelColumns<T>}, proxies_.dtype());
+    pack_panels(state_.unit.data<T>(), B_, D_, packed.data<T>());
+    for (std::int64_t p = 0; p < panels<T>(D_); ++p)
+      for (std::int64_t i = 0; i < B_; ++i)
+        if (label_[i] == kIgnoredLabel)
+          std::fill_n(packed.data<T>() + (p * B_ + i) * kPanelColumns<T>, kPanelColumns<T>, T(0));
+    return packed;
+  }
+
+  // s (proxy, row) = w . z / |w| for the tile's proxies; eight of them stay in the L1 cache from
+  // their length to their last product.
+  void compare(std::int64_t tile, const T* packed, T* s) const {
+    const std::int64_t count = proxies_in(tile);
+    T* scale = per_length(tile);
+    for (std::int64_t first = 0; first < count; first += std::int64_t{kGroupRows}) {
+      const std::int64_t rows = std::min<std::int64_t>(kGroupRows, count - first);
+      const T* w = proxies(tile) + first * D_;
+      for (std::int64_t j = 0; j < rows; ++j) {
+        const T length = std::sqrt(squares(w + j * D_));
+        scale[first + j] = length > T(kMinLength) ? 1 / length : T(1 / kMinLength);
+      }
+      for (std::int64_t p = 0; p < panels<T>(n_); ++p) {
+        // The next group comes from memory while this one is multiplied, a share with each panel.
+        prefetch(w + rows * D_, std::min<std::int64_t>(kGroupRows, count - first - rows), p,
+                 panels<T>(n_));
+        T* out = s + first * n_ + p * kPanelColumns<T>;
+        panel_product(Strided<T>{w, D_, 1}, rows, packed + p * D_ * kPanelColumns<T>, D_,
+                      [&](std::int64_t j, const T* row) {
+                        const T factor = scale[first + j];
+#pragma omp simd
+                        for (std::int64_t i = 0; i < kPanelColumns<T>; ++i)
+                          out[j * n_ + i] = row[i] * factor;
+                      });
+      }
     }
   }
 
-  void finish_rows(const std::vector<Partial<T>>& parts, const Tensor& usage) {
-    std::vector<std::array<double, 4>> terms(B);
-    parallel_for(B, 16, [&](std::int64_t i) {
-      T* own = state.own_gradients.data<T>() + i * K;
-      T* assignment = state.assignment.data<T>() + i * K;
-      SavedRow<T>* saved = reinterpret_cast<SavedRow<T>*>(state.rows.data<T>()) + i;
-      if (label(i) == kIgnoredLabel) {
-        std::fill_n(own, K, T(0));
-        std::fill_n(assignment, K, T(0));
-        *saved = {};
+  // |w|^2, in four chains of vectors: one chain would wait for its own sum.
+  T squares(const T* w) const {
+    constexpr std::int64_t kStep = 4 * kVectorLanes<T>;
+    Vector<T> sum[4] = {};
+    std::int64_t d = 0;
+    for (; d + kStep <= D_; d += kStep)
+      for (int j = 0; j < 4; ++j) {
+        Vector<T> x;
+        std::memcpy(&x, w + d + j * kVectorLanes<T>, sizeof x);
+        sum[j] += x * x;
+      }
+    const Vector<T> all = (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    T total = 0;
+    for (std::int64_t j = 0; j < kVectorLanes<T>; ++j) total += all[j];
+    for (; d < D_; ++d) total += w[d] * w[d];
+    return total;
+  }
+
+  // Asks for the part-th of `parts` shares of rows of proxies.
+  void prefetch(const T* w, std::int64_t rows, std::int64_t part, std::int64_t parts) const {
+    const auto* bytes = reinterpret_cast<const char*>(w);
+    const std::int64_t lines = rows * D_ * std::int64_t{sizeof(T)} / 64;
+    for (std::int64_t i = part * lines / parts; i < (part + 1) * lines / parts; ++i)
+      __builtin_prefetch(bytes + i * 64, 0, 2);
+  }
+
+  // The tile's sums; the similarities to own classes are put aside.
+  void reduce(std::int64_t tile, const T* s, T* scratch, T* sums) {
+    const std::int64_t first = tiling_.first_class(tile), width = tiling_.width(tile);
+    T *scores = scratch + 2 * n_, *top = sums + kInterMax * n_;
+    std::fill_n(top, n_, T(kMasked));
+    for (std::int64_t c = 0; c < width; ++c) {
+      T* score = scores + c * n_;
+      selection_.run(s + c * K_ * n_, score, nullptr, scratch);
+      mask_own(first + c, score);
+      raise(score, top);
+    }
+    settle(top);
+    add_exponentials(scores, width, T(settings_.sigma_h), top, sums + kInterZ * n_,
+                     sums + kInterT * n_);
+    if (shares_sums_) {
+      std::copy_n(top, n_, sums + kCeMax * n_);
+      std::copy_n(sums + kInterZ * n_, n_, sums + kCeZ * n_);
+    } else if (is_selected()) {
+      std::copy_n(top, n_, sums + kCeMax * n_);
+      add_exponentials(scores, width, T(settings_.sigma), top, sums + kCeZ * n_, scratch);
+    } else {
+      reduce_all_proxies(tile, s, scratch, sums);
+    }
+    for (std::int64_t i = 0; i < B_; ++i) {
+      const std::int64_t own = label_[i] - first;
+      for (std::int64_t k = 0; own >= 0 && own < width && k < K_; ++k)
+        state_.own_gradients.data<T>()[i * K_ + k] = s[(own * K_ + k) * n_ + i];
+    }
+  }
+
+  // The denominator over every foreign proxy.
+  void reduce_all_proxies(std::int64_t tile, const T* s, T* scratch, T* sums) const {
+    const std::int64_t first = tiling_.first_class(tile), count = proxies_in(tile);
+    T *top = sums + kCeMax * n_, *z = sums + kCeZ * n_, *masked = scratch;
+    std::fill_n(top, n_, T(kMasked));
+    std::fill_n(z, n_, T(0));
+    for (std::int64_t j = 0; j < count; ++j) {
+      std::copy_n(s + j * n_, n_, masked);
+      mask_own(first + j / K_, masked);
+      raise(masked, top);
+    }
+    settle(top);
+    const T sigma = T(settings_.sigma);
+    for (std::int64_t j = 0; j < count; ++j) {
+      std::copy_n(s + j * n_, n_, masked);
+      mask_own(first + j / K_, masked);
+#pragma omp simd
+      for (std::int64_t i = 0; i < n_; ++i)
+        z[i] += vector_exp(power_of((masked[i] - top[i]) * sigma));
+    }
+  }
+
+  void mask_own(std::int64_t c, T* x) const {
+    const std::int32_t* label = label_.data();
+    const auto own = static_cast<std::int32_t>(c);
+#pragma omp simd
+    for (std::int64_t i = 0; i < n_; ++i) x[i] = label[i] == own ? T(kMasked) : x[i];
+  }
+  void raise(const T* x, T* top) const {
+#pragma omp simd
+    for (std::int64_t i = 0; i < n_; ++i) top[i] = x[i] > top[i] ? x[i] : top[i];
+  }
+  // Where everything was masked, 0: the differences from it are still masked.
+  void settle(T* top) const {
+#pragma omp simd
+    for (std::int64_t i = 0; i < n_; ++i) top[i] = top[i] > T(kMasked) ? top[i] : T(0);
+  }
+  // z = sum over classes of e^x and t = sum of x e^x for x = scale (score - top).
+  void add_exponentials(const T* scores, std::int64_t width, T scale, const T* top, T* z,
+                        T* t) const {
+    std::fill_n(z, n_, T(0));
+    std::fill_n(t, n_, T(0));
+    for (std::int64_t c = 0; c < width; ++c) {
+      const T* score = scores + c * n_;
+#pragma omp simd
+      for (std::int64_t i = 0; i < n_; ++i) {
+        const T x = power_of((score[i] - top[i]) * scale), e = vector_exp(x);
+        z[i] += e;
+        t[i] += x * e;
+      }
+    }
+  }
+
+  SavedRow<T>* saved_rows() const { return reinterpret_cast<SavedRow<T>*>(state_.rows.data<T>()); }
+
+  void finish_rows(const std::vector<T>& parts, const Tensor& usage) {
+    std::vector<std::array<double, 4>> terms(B_);
+    parallel_for(B_, 16, [&](std::int64_t i) {
+      T* own = state_.own_gradients.data<T>() + i * K_;
+      T* assignment = state_.assignment.data<T>() + i * K_;
+      if (label_[i] == kIgnoredLabel) {
+        std::fill_n(own, K_, T(0));
+        std::fill_n(assignment, K_, T(0));
+        saved_rows()[i] = {};
         return;
       }
-      const auto part = [&](std::int64_t tile) -> const Partial<T>& { return parts[tile * B + i]; };
-      const Softmax ce(tiling.tiles, settings.sigma, [&](std::int64_t t) {
-        return Part{part(t).ce_max, part(t).ce_z, 0};
+      const auto part = [&](std::int64_t tile, Sum sum) {
+        return double(parts[(tile * kSums + sum) * n_ + i]);
+      };
+      const Softmax ce(tiling_.tiles, settings_.sigma, [&](std::int64_t tile) {
+        return Part{part(tile, kCeMax), part(tile, kCeZ), 0};
       });
-      const Softmax inter(tiling.tiles, settings.sigma_h, [&](std::int64_t t) {
-        return Part{part(t).inter_max, part(t).inter_z, part(t).inter_t};
+      const Softmax inter(tiling_.tiles, settings_.sigma_h, [&](std::int64_t tile) {
+        return Part{part(tile, kInterMax), part(tile, kInterZ), part(tile, kInterT)};
       });
-      const T* u = usage.is_defined() ? usage.data<T>() + label(i) * K : nullptr;
-      const Row row(settings, C, K, ce, inter, own, u);
+      const T* u = usage.is_defined() ? usage.data<T>() + label_[i] * K_ : nullptr;
+      const Row row(settings_, tiling_.C, K_, ce, inter, own, u);
       row.write(assignment, own);
-      *saved = row.template saved<T>();
+      saved_rows()[i] = row.template saved<T>();
       terms[i] = row.terms();
     });
     write_terms(terms);
@@ -551,119 +582,191 @@ struct Pass {
 
   void write_terms(const std::vector<std::array<double, 4>>& rows) {
     std::array<double, 4> mean{};
-    const double count = std::max<double>(1, rows_that_count());
     for (const auto& row : rows)
-      for (int j = 0; j < 4; ++j) mean[j] += row[j] / count;
-    T* out = state.terms.data<T>();
-    out[0] = T(mean[0] - settings.weight_inter * mean[1] + settings.weight_intra * mean[2] +
-               settings.weight_usage * mean[3]);
+      for (int j = 0; j < 4; ++j) mean[j] += row[j] / std::max<double>(1, count_);
+    T* out = state_.terms.data<T>();
+    out[0] = T(mean[0] - settings_.weight_inter * mean[1] + settings_.weight_intra * mean[2] +
+               settings_.weight_usage * mean[3]);
     for (int j = 0; j < 4; ++j) out[1 + j] = T(mean[j]);
   }
 
-  // What a lane needs for backward.
-  struct Lane {
-    TileRow<T> row;
-    T* columns;          // (K, classes): sum over rows of g s
-    Tensor dz, product;  // (B, D): the lane's share of g w, one tile's
-  };
-
-  void backward(const Tensor& dy, Tensor& dz, Tensor& dw) {
-    const T scale = T(dy.item() / std::max<double>(1, rows_that_count()));
-    Tensor scratch = lane_memory(TileRow<T>::scratch(tiling) + tiling.classes * K);
-    Tensor shares = dz.is_defined() ? lane_memory(2 * B * D) : Tensor();
-    std::vector<T> row_dots(tiling.tiles * B);
-    each_lane(tiling, [&](std::int64_t lane) {
-      T* memory = scratch.data<T>() + lane * scratch.dim(1);
-      Lane mine{{tiling, settings, memory}, memory + TileRow<T>::scratch(tiling), {}, {}};
-      if (dz.is_defined()) {
-        mine.dz = shares.view(lane * 2 * B * D, {B, D});
-        mine.product = shares.view((lane * 2 + 1) * B * D, {B, D});
-      }
-      for (std::int64_t tile = tiling.first_tile(lane); tile < tiling.first_tile(lane + 1);
-           ++tile) {
-        Tensor g = tile_of(state.similarities, tile);
-        differentiate_tile(tile, scale, mine, g, row_dots.data() + tile * B);
-        if (dz.is_defined()) add_to_dz(tile, g, tile == tiling.first_tile(lane), mine);
-        if (dw.is_defined()) write_dw(tile, g, mine, dw);
-      }
-    });
-    if (dz.is_defined()) finish_dz(shares, row_dots, dz);
+  // (kOwn + K, n): the factors, then the own class's gradients. Rows that do not count have zeros.
+  Tensor row_factors(T scale) const {
+    Tensor factors = Tensor::zeros({kOwn + K_, n_}, proxies_.dtype());
+    T* out = factors.data<T>();
+    const bool is_divided = settings_.normalises_entropy && tiling_.C > 1;
+    const T inter = T(settings_.weight_inter / (is_divided ? std::log(double(tiling_.C)) : 1));
+    for (std::int64_t i = 0; i < B_; ++i) {
+      if (label_[i] == kIgnoredLabel) continue;
+      const SavedRow<T>& row = saved_rows()[i];
+      out[kCeTop * n_ + i] = row.ce_max;
+      out[kCe * n_ + i] = scale * T(settings_.sigma) * std::exp(-row.ce_log_z);
+      out[kInterTop * n_ + i] = row.inter_max;
+      out[kInter * n_ + i] = scale * inter * T(settings_.sigma_h) * std::exp(-row.inter_log_z);
+      out[kInterLevel * n_ + i] = row.inter_entropy - row.inter_log_z;
+      for (std::int64_t k = 0; k < K_; ++k)
+        out[(kOwn + k) * n_ + i] = scale * state_.own_gradients.data<T>()[i * K_ + k];
+    }
+    return factors;
   }
 
-  // Overwrites the tile with g / |w|, and gathers sum g s over rows (columns) and proxies
-  // (row_dots).
-  void differentiate_tile(std::int64_t tile, T scale, Lane& lane, Tensor& g, T* row_dots) const {
-    const std::int64_t n = tiling.classes, width = tiling.width(tile);
-    const T* per_length = lengths_of(tile);
-    std::fill_n(lane.columns, n * K, T(0));
-    for (std::int64_t i = 0; i < B; ++i) {
-      T* out = g.data<T>() + i * width * K;
-      if (label(i) == kIgnoredLabel) {
-        std::fill_n(out, width * K, T(0));
-        continue;
+  // Overwrites the tile's similarities with g / |w|. Adds the sums of g s over proxies to
+  // row_stretch and writes those over rows to column_stretch: what stretches z and w.
+  void differentiate(std::int64_t tile, const T* rows, T* scratch, T* row_stretch,
+                     T* column_stretch) const {
+    const std::int64_t first = tiling_.first_class(tile);
+    const T* scale = per_length(tile);
+    T *score = scratch + 2 * n_, *g = scratch + 3 * n_, *jacobian = scratch + 4 * n_;
+    for (std::int64_t c = 0; c < tiling_.width(tile); ++c) {
+      T* s = similarities(tile) + c * K_ * n_;
+      selection_.run(s, score, jacobian, scratch);
+      score_gradient(score, rows, g);
+      for (std::int64_t k = 0; k < K_; ++k) {
+        const std::int64_t j = c * K_ + k;
+        similarity_gradient(s + k * n_, g, rows, jacobian + k * n_);
+        column_stretch[j] = finish_gradient(first + c, rows + (kOwn + k) * n_, jacobian + k * n_,
+                                            scale[j], s + k * n_, row_stretch);
       }
-      const SavedRow<T>& saved = reinterpret_cast<const SavedRow<T>*>(state.rows.data<T>())[i];
-      const std::int64_t own = own_in(tile, i);
-      TileRow<T>& row = lane.row;
-      row.load(out, per_length, width, own, true);
-      row.score_gradients(width, saved, inter_weight(), scale);
-      row.similarity_gradients(width, saved, scale);
-      for (std::int64_t k = 0; own >= 0 && k < K; ++k) {
-        row.jacobian[k * n + own] = scale * state.own_gradients.data<T>()[i * K + k];
-        row.s[k * n + own] = out[own * K + k] * per_length[own * K + k];
-      }
-      row_dots[i] = row.store(out, per_length, width, lane.columns);
     }
   }
 
-  T inter_weight() const {
-    const bool is_divided = settings.normalises_entropy && C > 1;
-    return T(settings.weight_inter / (is_divided ? std::log(double(C)) : 1));
+  // d loss / d score for c != y.
+  void score_gradient(const T* score, const T* rows, T* g) const {
+    const T* top = rows + kInterTop * n_;
+    const T* inter = rows + kInter * n_;
+    const T* level = rows + kInterLevel * n_;
+    const T* ce = rows + kCe * n_;
+    const T* ce_top = rows + kCeTop * n_;
+    const T sigma = T(settings_.sigma), sigma_h = T(settings_.sigma_h);
+    if (shares_sums_) {
+#pragma omp simd
+      for (std::int64_t i = 0; i < n_; ++i) {
+        const T x = power_of((score[i] - top[i]) * sigma_h);
+        g[i] = vector_exp(x) * (ce[i] + inter[i] * (x + level[i]));
+      }
+      return;
+    }
+#pragma omp simd
+    for (std::int64_t i = 0; i < n_; ++i) {
+      const T x = power_of((score[i] - top[i]) * sigma_h);
+      g[i] = vector_exp(x) * (inter[i] * (x + level[i]));
+    }
+    if (!is_selected()) return;
+#pragma omp simd
+    for (std::int64_t i = 0; i < n_; ++i)
+      g[i] += vector_exp(power_of((score[i] - ce_top[i]) * sigma)) * ce[i];
   }
 
-  void add_to_dz(std::int64_t tile, const Tensor& g, bool is_first, Lane& lane) const {
-    if (is_first) return matmul(Cpu{}, g, false, proxies_of(tile), false, lane.dz);
-    matmul(Cpu{}, g, false, proxies_of(tile), false, lane.product);
-    T* sum = lane.dz.template data<T>();
-    const T* part = lane.product.template data<T>();
+  // jacobian = d loss / d s_k for c != y.
+  void similarity_gradient(const T* s, const T* g, const T* rows, T* jacobian) const {
+    const T* ce = rows + kCe * n_;
+    const T* top = rows + kCeTop * n_;
+    const T sigma = T(settings_.sigma);
 #pragma omp simd
-    for (std::int64_t j = 0; j < B * D; ++j) sum[j] += part[j];
+    for (std::int64_t i = 0; i < n_; ++i) jacobian[i] *= g[i];
+    if (is_selected()) return;
+#pragma omp simd
+    for (std::int64_t i = 0; i < n_; ++i)
+      jacobian[i] += vector_exp(power_of((s[i] - top[i]) * sigma)) * ce[i];
   }
 
-  // dw = (g^T z - w/|w| (column sum of g s)) / |w|; g comes divided by |w| already.
-  void write_dw(std::int64_t tile, const Tensor& g, const Lane& lane, Tensor& dw) const {
-    const std::int64_t n = tiling.classes, width = tiling.width(tile);
-    const Tensor w = proxies_of(tile);
-    const T* per_length = lengths_of(tile);
-    Tensor out = dw.view(tiling.first_class(tile) * K * D, {width * K, D});
-    matmul(Cpu{}, g, true, state.unit, false, out);
-    for (std::int64_t j = 0; j < width * K; ++j) {
-      if (per_length[j] >= T(1 / kMinLength)) continue;  // |w| was clamped: a constant
-      const T stretch = lane.columns[j % K * n + j / K] * per_length[j] * per_length[j];
-      const T* x = w.data<T>() + j * D;
-      T* y = out.data<T>() + j * D;
+  // Puts the own class's gradient where c = y, and s <- g * scale. Returns the sum of g s.
+  T finish_gradient(std::int64_t c, const T* own, const T* gradient, T scale, T* s,
+                    T* row_stretch) const {
+    const std::int32_t* label = label_.data();
+    const auto own_label = static_cast<std::int32_t>(c);
+    T sum = 0;
+#pragma omp simd reduction(+ : sum)
+    for (std::int64_t i = 0; i < n_; ++i) {
+      const T g = label[i] == own_label ? own[i] : gradient[i];
+      const T stretch = g * s[i];
+      row_stretch[i] += stretch;
+      sum += stretch;
+      s[i] = g * scale;
+    }
+    return sum;
+  }
+
+  // dz += g w, the lane's share. Both factors are packed: the proxies in their own order, which is
+  // also when they come from memory, and of g eight rows of the batch at a time.
+  void add_to_dz(std::int64_t tile, T* panel, T* group, T* share) const {
+    const std::int64_t depth = proxies_in(tile);
+    pack_panels(proxies(tile), depth, D_, panel);
+    for (std::int64_t row = 0; row < B_; row += kGroupRows) {
+      for (std::int64_t j = 0; j < depth; ++j)
+        std::copy_n(similarities(tile) + j * n_ + row, kGroupRows, group + j * kGroupRows);
+      for (std::int64_t first = 0; first < D_; first += kPanelColumns<T>) {
+        const std::int64_t columns = std::min(kPanelColumns<T>, D_ - first);
+        panel_product(Strided<T>{group, 1, kGroupRows},
+                      std::min<std::int64_t>(kGroupRows, B_ - row), panel + first * depth, depth,
+                      [&](std::int64_t i, const T* product) {
+                        T* sum = share + (row + i) * D_ + first;
 #pragma omp simd
-      for (std::int64_t d = 0; d < D; ++d) y[d] -= stretch * x[d];
+                        for (std::int64_t d = 0; d < columns; ++d) sum[d] += product[d];
+                      });
+      }
     }
   }
 
-  // dz = (sum of the lanes' shares - z/|z| (row sum of g s)) / |z|.
-  void finish_dz(const Tensor& shares, const std::vector<T>& row_dots, Tensor& dz) const {
-    parallel_for(B, row_grain(tiling.lanes * D), [&](std::int64_t i) {
+  // dw = (g^T z - w/|w| (sum of g s)) / |w|; g comes divided by |w|, and a clamped |w| is a
+  // constant.
+  void write_dw(std::int64_t tile, const T* packed, const T* column_stretch, Tensor& dw) const {
+    const T* scale = per_length(tile);
+    T* out = dw.data<T>() + first_proxy(tile) * D_;
+    for (std::int64_t j = 0; j < proxies_in(tile); j += std::int64_t{kGroupRows}) {
+      const std::int64_t rows = std::min<std::int64_t>(kGroupRows, proxies_in(tile) - j);
+      const bool has_next = tile + 1 < tiling_.tiles && j + rows <= proxies_in(tile + 1);
+      for (std::int64_t first = 0; first < D_; first += kPanelColumns<T>) {
+        if (has_next)
+          prefetch(proxies(tile + 1) + j * D_, rows, first / kPanelColumns<T>, panels<T>(D_));
+        const std::int64_t columns = std::min(kPanelColumns<T>, D_ - first);
+        panel_product(Strided<T>{similarities(tile) + j * n_, n_, 1}, rows, packed + first * B_, B_,
+                      [&](std::int64_t r, const T* row) {
+                        const T* w = proxies(tile) + (j + r) * D_ + first;
+                        T* out_row = out + (j + r) * D_ + first;
+                        const T stretch = stretch_of(scale[j + r], column_stretch[j + r]);
+#pragma omp simd
+                        for (std::int64_t d = 0; d < columns; ++d)
+                          out_row[d] = row[d] - stretch * w[d];
+                      });
+      }
+    }
+  }
+  // What w is multiplied with; 0 where |w| was clamped.
+  static T stretch_of(T per_length, T sum) {
+    return per_length >= T(1 / kMinLength) ? T(0) : sum * per_length * per_length;
+  }
+
+  // dz = (sum of the shares - z/|z| (sum of g s)) / |z|, and a clamped |z| is a constant.
+  void finish_dz(const Tensor& shares, const Tensor& stretches, Tensor& dz) const {
+    parallel_for(B_, row_grain(tiling_.lanes * D_), [&](std::int64_t i) {
+      T* out = dz.data<T>() + i * D_;
+      std::fill_n(out, D_, T(0));
+      if (label_[i] == kIgnoredLabel) return;
       T stretch = 0;
-      for (std::int64_t tile = 0; tile < tiling.tiles; ++tile) stretch += row_dots[tile * B + i];
-      const T length = state.length.data<T>()[i];
-      if (length <= T(kMinLength)) stretch = 0;  // |z| was clamped: a constant
-      T* out = dz.data<T>() + i * D;
-      std::fill_n(out, D, T(0));
-      for (std::int64_t lane = 0; lane < tiling.lanes; ++lane) {
-        const T* share = shares.data<T>() + lane * shares.dim(1) + i * D;
-        for (std::int64_t d = 0; d < D; ++d) out[d] += share[d];
+      for (std::int64_t lane = 0; lane < tiling_.lanes; ++lane) {
+        const T* share = shares.data<T>() + lane * B_ * D_ + i * D_;
+        stretch += stretches.data<T>()[lane * n_ + i];
+        for (std::int64_t d = 0; d < D_; ++d) out[d] += share[d];
       }
-      const T* unit = state.unit.data<T>() + i * D;
-      for (std::int64_t d = 0; d < D; ++d) out[d] = (out[d] - stretch * unit[d]) / length;
+      const T length = state_.length.data<T>()[i];
+      if (length <= T(kMinLength)) stretch = 0;
+      const T* unit = state_.unit.data<T>() + i * D_;
+      for (std::int64_t d = 0; d < D_; ++d) out[d] = (out[d] - stretch * unit[d]) / length;
     });
   }
+
+  const ProxyLossSettings& settings_;
+  const Tensor& proxies_;
+  ProxyLoss& state_;
+  std::int64_t B_, D_, K_, n_;
+  Tiling tiling_;
+  Selection<T> selection_;
+  const T* w_;
+  T *per_length_, *s_;
+  std::vector<std::int32_t> label_;  // n
+  std::int64_t count_;               // rows that are not ignored
+  bool shares_sums_;                 // cross-entropy and inter-class entropy have one softmax
 };
 
 }  // namespace
@@ -671,7 +774,7 @@ struct Pass {
 void proxy_loss(Cpu, const Tensor& embeddings, const Tensor& proxies, const Tensor& labels,
                 const Tensor& usage, const ProxyLossSettings& settings, ProxyLoss& out) {
   visit_float(embeddings.dtype(), [&](auto zero) {
-    Pass<decltype(zero)>{settings, proxies, labels, out}.forward(embeddings, usage);
+    Pass<decltype(zero)>(settings, proxies, labels, out).forward(embeddings, usage);
   });
 }
 
@@ -679,7 +782,7 @@ void proxy_loss_backward(Cpu, const Tensor& dy, const Tensor& proxies, const Ten
                          const ProxyLossSettings& settings, ProxyLoss& forward, Tensor& dz,
                          Tensor& dw) {
   visit_float(proxies.dtype(), [&](auto zero) {
-    Pass<decltype(zero)>{settings, proxies, labels, forward}.backward(dy, dz, dw);
+    Pass<decltype(zero)>(settings, proxies, labels, forward).backward(dy, dz, dw);
   });
 }
 
