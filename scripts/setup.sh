@@ -16,7 +16,6 @@ libdnnl-dev             oneDNN: fast convolutions on the CPU
 libjpeg-dev             libjpeg-turbo: fast JPEG decoding
 zlib1g-dev              PNG files and compressed data sets
 libstb-dev              stb_image and stb_truetype
-libcli11-dev            command line
 libtomlplusplus-dev     configuration files
 nlohmann-json3-dev      JSON
 libfmt-dev              text formatting

@@ -7,6 +7,7 @@
 
 #include "data/image.h"
 #include "tensor/random.h"
+#include "train/command.h"
 #include "train/exit_code.h"
 #include "train/model.h"
 #include "train/optimizer.h"
@@ -115,6 +116,14 @@ TEST_SUITE("training") {
     half.run.resume = (temporary.path / "nowhere").string();
     CHECK_THROWS_WITH_AS(run_training(half, {}), doctest::Contains("no state to go on from"),
                          DataError);
+  }
+
+  TEST_CASE("what a run leaves can be evaluated, whatever its loss keeps beside the proxies") {
+    Folder temporary;
+    const Config config =
+        small_config(draw_pictures(temporary.path / "pictures"), temporary.path / "run");
+    CHECK(run_training(config, {"train"}) == kDone);  // its weight_usage keeps a running average
+    CHECK(eval_command({(temporary.path / "run").string(), "--quiet"}) == kDone);
   }
 
   TEST_CASE("one batch can be learnt by heart") {

@@ -17,9 +17,9 @@ struct LoadOptions {
   std::string origin = "weights";  // the file's name, for messages
   bool is_partial = false;         // accept missing, unexpected and mis-shaped tensors
   // Below these paths tensors may be missing (a new head), or may be in the file without a place in
-  // the tree (a classifier, another run's proxies), without being refused.
+  // the tree (a classifier, another run's proxies and their usage), without being refused.
   std::vector<std::string> may_be_missing = {};
-  std::vector<std::string> may_be_unused = {"fc", "proxies"};
+  std::vector<std::string> may_be_unused = {"fc", "proxies", "usage"};
 };
 
 struct LoadReport {
