@@ -88,7 +88,7 @@ void ProxyStatistics::add(const Tensor& assignment, const Tensor& labels) {
   for (std::size_t i = 0; i < label.size(); ++i) {
     if (label[i] == kIgnoredLabel) continue;
     const double* row = q.data() + i * per_class_;
-    const std::int64_t first = label[i] * per_class_;
+    const std::int64_t first = std::int64_t{label[i]} * per_class_;
     ++rows_[label[i]];
     ++wins_[first + (std::max_element(row, row + per_class_) - row)];
     for (std::int64_t k = 0; k < per_class_; ++k) share_[first + k] += row[k];

@@ -53,7 +53,7 @@ struct ProxyLoss {
   Tensor unit, length;   // (B, D) and (B): normalize_rows(embeddings)
   Tensor proxy_scale;    // (C * K): 1 / max(|w|, kMinLength)
   Tensor similarities;   // (C * K, B padded): s, later its gradient; undefined if not kept
-  Tensor rows;           // (B, 5): see SavedRow in tensor/cpu/proxy_loss.cpp
+  Tensor rows;           // (B, 5): see SavedProxyRow in tensor/cpu/proxy_row.h
   Tensor own_gradients;  // (B, K): of a row's loss by s_yk
 };
 

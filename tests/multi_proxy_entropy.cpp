@@ -3,6 +3,7 @@
 #include "losses/multi_proxy_entropy.h"
 
 #include <doctest/doctest.h>
+#include <omp.h>
 
 #include <cmath>
 #include <functional>
@@ -464,11 +465,17 @@ TEST_SUITE("multi_proxy_entropy") {
     const Tensor z = normal({37, 24}, 33, 1, DType::f32),
                  w = normal({613, 3, 24}, 34, 1, DType::f32);
     const Tensor labels = random_labels(37, 613, 35);
-    const Result first = run(multi_proxy_entropy, z, w, labels, {});
-    const Result second = run(multi_proxy_entropy, z, w, labels, {});
-    CHECK(first.loss == second.loss);
-    CHECK(first.dz == second.dz);
-    CHECK(first.dw == second.dw);
+    const Result want = run(multi_proxy_entropy, z, w, labels, {});
+    const int threads = omp_get_max_threads();
+    for (const int count : {threads, 1, 2, 5}) {
+      INFO(count, " threads");
+      omp_set_num_threads(count);
+      const Result got = run(multi_proxy_entropy, z, w, labels, {});
+      omp_set_num_threads(threads);
+      CHECK(got.loss == want.loss);
+      CHECK(got.dz == want.dz);
+      CHECK(got.dw == want.dw);
+    }
   }
 
   TEST_CASE("the usage term pushes embeddings to proxies that were used little") {

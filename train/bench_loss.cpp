@@ -144,7 +144,7 @@ std::string to_text(const BenchLossOptions& o, const BenchLossResult& result) {
          line("fused", result.fused) + line("composed", result.composed) +
          fmt::format(
              "composed / fused {:.2f}  ({:.2f} .. {:.2f})   one (B, CK) matrix {:.1f} MB, "
-             "gradients {:.1f} MB   gradients differ by {:.1e}\n",
+             "gradients {:.1f} MB   gradients differ by {:.1e}",
              result.ratio, result.ratio_min, result.ratio_max, result.matrix_bytes / 1e6,
              result.gradient_bytes / 1e6, result.gradient_difference);
 }

@@ -11,13 +11,12 @@
 #include <array>
 #include <bit>
 #include <cmath>
-#include <exception>
 #include <vector>
-
-#include <omp.h>
 
 #include "tensor/cpu/panel_product.h"
 #include "tensor/cpu/parallel.h"
+#include "tensor/cpu/proxy_row.h"
+#include "tensor/cpu/proxy_selection.h"
 #include "tensor/cpu/row.h"
 #include "tensor/cpu/vector_math.h"
 #include "tensor/normalize.h"
@@ -49,22 +48,13 @@ struct Tiling {
   std::int64_t width(std::int64_t tile) const { return std::min(classes, C - tile * classes); }
 };
 
-// Calls f(lane, worker) on all cores and passes the first exception on. Calls that run at the same
-// time have different workers, numbered from 0 to below workers().
+// Calls f(lane, worker) on all cores. Calls that run at the same time have different workers,
+// numbered from 0 to below workers(). f must not throw.
 std::int64_t workers() { return omp_get_max_threads(); }
 template <class F>
 void each_lane(const Tiling& tiling, const F& f) {
-  std::vector<std::exception_ptr> errors(tiling.lanes);
 #pragma omp parallel for schedule(dynamic) if (tiling.lanes > 1)
-  for (std::int64_t lane = 0; lane < tiling.lanes; ++lane) {
-    try {
-      f(lane, omp_get_thread_num());
-    } catch (...) {
-      errors[lane] = std::current_exception();
-    }
-  }
-  for (const std::exception_ptr& error : errors)
-    if (error) std::rethrow_exception(error);
+  for (std::int64_t lane = 0; lane < tiling.lanes; ++lane) f(lane, omp_get_thread_num());
 }
 
 // x, but not so low that the product with its own exponential could be infinity times 0.
@@ -72,223 +62,6 @@ template <class T>
 T power_of(T x) {
   return x < T(kZeroPower) ? T(kZeroPower) : x;
 }
-
-// One class of n rows: similarities s[k * n + i] -> score[i] and, unless null, jacobian[k * n + i]
-// = d score[i] / d s[k * n + i]. `work` holds 2 n numbers.
-template <class T>
-struct Selection {
-  const ProxyLossSettings& settings;
-  std::int64_t K, n;
-
-  void run(const T* s, T* score, T* jacobian, T* work) const {
-    std::copy_n(s, n, score);
-    if (K == 1) {
-      if (jacobian) std::fill_n(jacobian, n, T(1));
-      return;
-    }
-    for (std::int64_t k = 1; k < K; ++k) {
-      const T* in = s + k * n;
-#pragma omp simd
-      for (std::int64_t i = 0; i < n; ++i) score[i] = in[i] > score[i] ? in[i] : score[i];
-    }
-    if (settings.select == ProxySelect::lse) return log_sum_exp(s, score, jacobian, work);
-    if (settings.select == ProxySelect::soft) return soft(s, score, jacobian, work);
-    if (jacobian) mark_winners(s, score, jacobian, work);
-  }
-
- private:
-  void mark_winners(const T* s, const T* score, T* jacobian, T* open) const {
-    std::fill_n(open, n, T(1));  // 1 until the winner was met: the first of equal ones
-    for (std::int64_t k = 0; k < K; ++k) {
-      const T* in = s + k * n;
-      T* out = jacobian + k * n;
-#pragma omp simd
-      for (std::int64_t i = 0; i < n; ++i) {
-        out[i] = in[i] == score[i] ? open[i] : T(0);
-        open[i] -= out[i];
-      }
-    }
-  }
-
-  // score holds the maxima and becomes max + gamma log sum.
-  void log_sum_exp(const T* s, T* score, T* jacobian, T* sum) const {
-    const T gamma = T(settings.gamma);
-    add_weights(s, score, jacobian, sum, nullptr);
-#pragma omp simd
-    for (std::int64_t i = 0; i < n; ++i) score[i] += gamma * vector_log(sum[i]);
-    if (jacobian) scale_weights(jacobian, sum);
-  }
-
-  void soft(const T* s, T* score, T* jacobian, T* sum) const {
-    T* weighted = sum + n;
-    add_weights(s, score, jacobian, sum, weighted);
-#pragma omp simd
-    for (std::int64_t i = 0; i < n; ++i) score[i] = weighted[i] / sum[i];
-    if (!jacobian) return;
-    scale_weights(jacobian, sum);
-    if (settings.detaches_selection) return;
-    const T per_gamma = T(1 / settings.gamma);
-    for (std::int64_t k = 0; k < K; ++k) {
-      const T* in = s + k * n;
-      T* out = jacobian + k * n;
-#pragma omp simd
-      for (std::int64_t i = 0; i < n; ++i) out[i] *= T(1) + (in[i] - score[i]) * per_gamma;
-    }
-  }
-
-  // e_k = exp((s_k - max) / gamma) into the jacobian, if there is one; sum e_k and sum e_k s_k.
-  void add_weights(const T* s, const T* max, T* jacobian, T* sum, T* weighted) const {
-    const T per_gamma = T(1 / settings.gamma);
-    std::fill_n(sum, weighted ? 2 * n : n, T(0));
-    for (std::int64_t k = 0; k < K; ++k) {
-      const T* in = s + k * n;
-      T* out = jacobian ? jacobian + k * n : nullptr;
-#pragma omp simd
-      for (std::int64_t i = 0; i < n; ++i) {
-        const T e = vector_exp((in[i] - max[i]) * per_gamma);
-        sum[i] += e;
-        if (weighted) weighted[i] += e * in[i];
-        if (out) out[i] = e;
-      }
-    }
-  }
-
-  void scale_weights(T* jacobian, T* sum) const {
-#pragma omp simd
-    for (std::int64_t i = 0; i < n; ++i) sum[i] = T(1) / sum[i];
-    for (std::int64_t k = 0; k < K; ++k)
-#pragma omp simd
-      for (std::int64_t i = 0; i < n; ++i) jacobian[k * n + i] *= sum[i];
-  }
-};
-
-// sum_j z_j exp(scale (max_j - top)) and the like for t, over parts whose z is not 0; top is their
-// largest max, 0 without any.
-struct Softmax {
-  double top = 0, z = 0, t = 0;
-
-  // f(j) -> {max, z, t} for j in 0 .. n-1.
-  template <class F>
-  Softmax(std::int64_t n, double scale, const F& f) {
-    bool is_empty = true;
-    for (std::int64_t j = 0; j < n; ++j) {
-      const auto [part_top, part_z, part_t] = f(j);
-      if (part_z == 0) continue;
-      top = is_empty ? part_top : std::max(top, part_top);
-      is_empty = false;
-    }
-    for (std::int64_t j = 0; j < n; ++j) {
-      const auto [part_top, part_z, part_t] = f(j);
-      const double power = scale * (part_top - top), factor = std::exp(power);
-      if (part_z == 0 || factor == 0) continue;
-      z += factor * part_z;
-      t += factor * (part_t + power * part_z);
-    }
-  }
-  double log_z() const { return std::log(z); }
-  double entropy() const { return z == 0 ? 0 : std::max(0.0, log_z() - t / z); }
-};
-using Part = std::array<double, 3>;  // max, z, t
-
-// What backward needs of a row, maxima taken over c != y: the posterior of the cross-entropy is
-// p_c = exp(sigma (x_c - ce_max) - ce_log_z), and that of the inter-class entropy likewise.
-template <class T>
-struct SavedRow {
-  T ce_max, ce_log_z, inter_max, inter_log_z, inter_entropy;
-};
-static_assert(sizeof(SavedRow<float>) == 5 * sizeof(float));
-
-// Everything of one row that is not a sum over classes: K numbers, in double.
-class Row {
- public:
-  // `rest` are the sums over c != y; s (K) the similarities to the own class, u (K) its usage or
-  // null.
-  template <class T>
-  Row(const ProxyLossSettings& o, std::int64_t C, std::int64_t K, const Softmax& ce_rest,
-      const Softmax& inter_rest, const T* s, const T* u)
-      : o_(o), K_(K), s_(s, s + K), jacobian_(K), q_(K), log_q_(K), log_u_(K) {
-    if (o.normalises_entropy) {
-      if (C > 1) inter_scale_ = 1 / std::log(double(C));
-      if (K > 1) intra_scale_ = 1 / std::log(double(K));
-    }
-    for (std::int64_t k = 0; u && k < K; ++k)
-      log_u_[k] = std::log(std::max(double(u[k]), kSmallestUsage));
-    std::array<double, 2> work;
-    Selection<double>{o, K, 1}.run(s_.data(), &score_, jacobian_.data(), work.data());
-    add_cross_entropy(ce_rest);
-    add_inter(inter_rest);
-    add_own_class();
-  }
-
-  // ce, inter, intra, usage as they are weighted.
-  std::array<double, 4> terms() const {
-    return {ce_, inter_scale_ * inter_, intra_scale_ * intra_, intra_scale_ * used_};
-  }
-  double weight_inter() const { return o_.weight_inter * inter_scale_; }
-
-  template <class T>
-  SavedRow<T> saved() const {
-    return {T(ce_top_), T(ce_log_z_), T(inter_top_), T(inter_log_z_), T(inter_)};
-  }
-  template <class T>
-  void write(T* assignment, T* own_gradient) const {
-    const double intra = o_.weight_intra * intra_scale_, usage = o_.weight_usage * intra_scale_;
-    for (std::int64_t k = 0; k < K_; ++k) {
-      const double within = -intra * (log_q_[k] + intra_) + usage * (log_u_[k] - used_);
-      assignment[k] = T(q_[k]);
-      own_gradient[k] = T(score_gradient_ * jacobian_[k] + o_.sigma_a * q_[k] * within);
-    }
-  }
-
- private:
-  void add_cross_entropy(const Softmax& rest) {
-    const double positive = score_ - o_.margin, power = o_.sigma * (rest.top - positive);
-    // log(1 + rest / own), the larger of the two taken out.
-    const double own = power > 0 ? std::exp(-power) : 1, others = power > 0 ? 1 : std::exp(power);
-    ce_ = rest.z == 0 ? 0
-          : power > 0 ? power + std::log(others * rest.z + own)
-                      : std::log1p(others * rest.z);
-    ce_top_ = rest.top;
-    ce_log_z_ = ce_ - power;
-    score_gradient_ = o_.sigma * std::expm1(-ce_);  // sigma (p_y - 1)
-  }
-
-  void add_inter(const Softmax& rest) {
-    inter_top_ = rest.top;
-    if (o_.inter == InterClasses::complement) {
-      inter_ = rest.entropy();
-      inter_log_z_ = rest.z == 0 ? 0 : rest.log_z();
-      return;
-    }
-    const Softmax all(2, o_.sigma_h, [&](std::int64_t j) {
-      return j == 0 ? Part{rest.top, rest.z, rest.t} : Part{score_, 1, 0};
-    });
-    inter_ = all.entropy();
-    inter_log_z_ = all.log_z() + o_.sigma_h * (all.top - rest.top);
-    const double log_p = o_.sigma_h * (score_ - all.top) - all.log_z();
-    score_gradient_ += weight_inter() * o_.sigma_h * std::exp(log_p) * (log_p + inter_);
-  }
-
-  void add_own_class() {
-    const double top = *std::max_element(s_.begin(), s_.end());
-    double z = 0;
-    for (std::int64_t k = 0; k < K_; ++k) z += std::exp(o_.sigma_a * (s_[k] - top));
-    for (std::int64_t k = 0; k < K_; ++k) {
-      log_q_[k] = o_.sigma_a * (s_[k] - top) - std::log(z);
-      q_[k] = std::exp(log_q_[k]);
-      intra_ -= q_[k] * log_q_[k];
-      used_ += q_[k] * log_u_[k];
-    }
-    intra_ = std::max(0.0, intra_);
-  }
-
-  const ProxyLossSettings& o_;
-  std::int64_t K_;
-  std::vector<double> s_, jacobian_, q_, log_q_, log_u_;
-  double score_ = 0, score_gradient_ = 0;  // of the own class, and d loss / d score
-  double ce_ = 0, inter_ = 0, intra_ = 0, used_ = 0, inter_scale_ = 1, intra_scale_ = 1;
-  double ce_top_ = 0, ce_log_z_ = 0, inter_top_ = 0, inter_log_z_ = 0;
-};
 
 // One call of the forward or backward kernel at one element type. n is B up to whole panels; all
 // arrays over rows of the batch are n long, and what stands behind row B never reaches a result.
@@ -417,7 +190,7 @@ class Pass {
   void compare(std::int64_t tile, const T* packed, T* s) const {
     const std::int64_t count = proxies_in(tile);
     T* scale = per_length(tile);
-    for (std::int64_t first = 0; first < count; first += std::int64_t{kGroupRows}) {
+    for (std::int64_t first = 0; first < count; first += kGroupRows) {
       const std::int64_t rows = std::min<std::int64_t>(kGroupRows, count - first);
       const T* w = proxies(tile) + first * D_;
       for (std::int64_t j = 0; j < rows; ++j) {
@@ -549,7 +322,9 @@ class Pass {
     }
   }
 
-  SavedRow<T>* saved_rows() const { return reinterpret_cast<SavedRow<T>*>(state_.rows.data<T>()); }
+  SavedProxyRow<T>* saved_rows() const {
+    return reinterpret_cast<SavedProxyRow<T>*>(state_.rows.data<T>());
+  }
 
   void finish_rows(const std::vector<T>& parts, const Tensor& usage) {
     std::vector<std::array<double, 4>> terms(B_);
@@ -565,14 +340,14 @@ class Pass {
       const auto part = [&](std::int64_t tile, Sum sum) {
         return double(parts[(tile * kSums + sum) * n_ + i]);
       };
-      const Softmax ce(tiling_.tiles, settings_.sigma, [&](std::int64_t tile) {
-        return Part{part(tile, kCeMax), part(tile, kCeZ), 0};
+      const SoftmaxSums ce(tiling_.tiles, settings_.sigma, [&](std::int64_t tile) {
+        return SoftmaxPart{part(tile, kCeMax), part(tile, kCeZ), 0};
       });
-      const Softmax inter(tiling_.tiles, settings_.sigma_h, [&](std::int64_t tile) {
-        return Part{part(tile, kInterMax), part(tile, kInterZ), part(tile, kInterT)};
+      const SoftmaxSums inter(tiling_.tiles, settings_.sigma_h, [&](std::int64_t tile) {
+        return SoftmaxPart{part(tile, kInterMax), part(tile, kInterZ), part(tile, kInterT)};
       });
-      const T* u = usage.is_defined() ? usage.data<T>() + label_[i] * K_ : nullptr;
-      const Row row(settings_, tiling_.C, K_, ce, inter, own, u);
+      const T* u = usage.is_defined() ? usage.data<T>() + std::int64_t{label_[i]} * K_ : nullptr;
+      const ProxyRow row(settings_, tiling_.C, K_, ce, inter, own, u);
       row.write(assignment, own);
       saved_rows()[i] = row.template saved<T>();
       terms[i] = row.terms();
@@ -598,7 +373,7 @@ class Pass {
     const T inter = T(settings_.weight_inter / (is_divided ? std::log(double(tiling_.C)) : 1));
     for (std::int64_t i = 0; i < B_; ++i) {
       if (label_[i] == kIgnoredLabel) continue;
-      const SavedRow<T>& row = saved_rows()[i];
+      const SavedProxyRow<T>& row = saved_rows()[i];
       out[kCeTop * n_ + i] = row.ce_max;
       out[kCe * n_ + i] = scale * T(settings_.sigma) * std::exp(-row.ce_log_z);
       out[kInterTop * n_ + i] = row.inter_max;
@@ -713,7 +488,7 @@ class Pass {
   void write_dw(std::int64_t tile, const T* packed, const T* column_stretch, Tensor& dw) const {
     const T* scale = per_length(tile);
     T* out = dw.data<T>() + first_proxy(tile) * D_;
-    for (std::int64_t j = 0; j < proxies_in(tile); j += std::int64_t{kGroupRows}) {
+    for (std::int64_t j = 0; j < proxies_in(tile); j += kGroupRows) {
       const std::int64_t rows = std::min<std::int64_t>(kGroupRows, proxies_in(tile) - j);
       const bool has_next = tile + 1 < tiling_.tiles && j + rows <= proxies_in(tile + 1);
       for (std::int64_t first = 0; first < D_; first += kPanelColumns<T>) {
@@ -761,7 +536,7 @@ class Pass {
   ProxyLoss& state_;
   std::int64_t B_, D_, K_, n_;
   Tiling tiling_;
-  Selection<T> selection_;
+  ProxySelection<T> selection_;
   const T* w_;
   T *per_length_, *s_;
   std::vector<std::int32_t> label_;  // n
@@ -797,7 +572,8 @@ void update_proxy_usage(Cpu, const Tensor& assignment, const Tensor& labels, dou
     for (std::int64_t i = 0; i < B; ++i) {
       if (label[i] == kIgnoredLabel) continue;
       ++count[label[i]];
-      for (std::int64_t k = 0; k < K; ++k) sum[label[i] * K + k] += assignment.data<T>()[i * K + k];
+      for (std::int64_t k = 0; k < K; ++k)
+        sum[std::int64_t{label[i]} * K + k] += assignment.data<T>()[i * K + k];
     }
     T* u = usage.data<T>();
     for (std::int64_t j = 0; j < usage.numel(); ++j)
