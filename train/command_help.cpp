@@ -17,6 +17,7 @@ struct Topic {
   std::string_view text;
 };
 
+// A backslash at the end joins a line to the next.
 constexpr Topic kTopics[] = {
     {"config", R"(Every setting of a run has a dotted name, as optim.lr. It can be given
 
@@ -25,36 +26,51 @@ constexpr Topic kTopics[] = {
   as a flag           --optim.lr 3e-4           or short, as --help lists it: --lr 3e-4
   in the environment  PROXENT_OPTIM_LR=3e-4     or short: PROXENT_LR
 
-The later wins: defaults < preset < files (-c, several) < environment < flags. A name that does not exist is an error, never ignored.
+The later wins: defaults < preset < files (-c, several) < environment < flags. A name that does \
+not exist is an error, never ignored.
 A file may also say preset = "cub-cpu" at its top.
 
-proxent train --print-config prints the result, with where each value came from, as TOML that -c reads back. Each run keeps its own in RUN/config.toml.)"},
+proxent train --print-config prints the result, with where each value came from, as TOML that \
+-c reads back. Each run keeps its own in RUN/config.toml.)"},
     {"metrics",
-     R"(All compare embeddings by cosine. Every picture of the test split (or every query, where the data set names queries) searches the others (or the gallery); itself is left out by its index, not by its rank.
+     R"(All compare embeddings by cosine. Every picture of the test split (or every query, \
+      where the data set names queries) searches the others (or the gallery); itself is left \
+      out by its index, not by its rank.
 
   r@K   Recall@K: share of queries with a picture of their class among the K nearest
-  rp    R-precision: with R pictures of the query's class in the gallery, the share of them among the R nearest
-  map@r mean over ranks i = 1..R of precision@i where rank i is right, else 0; averaged over queries. Rewards right pictures coming first, so it tells more than r@1
+  rp    R-precision: with R pictures of the query's class in the gallery, the share of them \
+      among the R nearest
+  map@r mean over ranks i = 1..R of precision@i where rank i is right, else 0; averaged over \
+      queries. Rewards right pictures coming first, so it tells more than r@1
 
-Equal similarities are ordered by index. Queries without any match are left out, counted and printed.)"},
+Equal similarities are ordered by index. Queries without any match are left out, counted and \
+printed.)"},
     {"protocol", R"(Which weights a run reports, and who chose them.
 
-  val    a share of the training classes (--val-classes) is held out and chooses the epoch by r@1; the test split is evaluated once, at the end, with the chosen weights: "val-selected"
+  val    a share of the training classes (--val-classes) is held out and chooses the epoch by \
+      r@1; the test split is evaluated once, at the end, with the chosen weights: "val-selected"
   last   no choice: the weights after the last step: "last-epoch"
-  paper  the test split is evaluated each time and chooses the epoch, as most papers of the field do. That flatters the result, so it is labelled "test-selected" wherever it is printed
+  paper  the test split is evaluated each time and chooses the epoch, as most papers of the \
+      field do. That flatters the result, so it is labelled "test-selected" wherever it is \
+      printed
   none   train only)"},
     {"loss",
-     R"(Each class has K proxies, vectors in the embedding space (--proxies). With cosine similarities s between a picture's embedding and all proxies:
+     R"(Each class has K proxies, vectors in the embedding space (--proxies). With cosine \
+      similarities s between a picture's embedding and all proxies:
 
-  S_c      score of class c from its proxies: --select lse (log-sum-exp), max (the nearest) or soft (weighted mean)
+  S_c      score of class c from its proxies: --select lse (log-sum-exp), max (the nearest) or \
+      soft (weighted mean)
   L_ce     cross-entropy of softmax(sigma S)
   H_inter  entropy of softmax(sigma_h S) over classes. Large: classes stay comparable
-  H_intra  entropy of softmax(sigma_a s_y) over the K proxies of the true class y. Small: each picture commits to one proxy, so that proxies come to mean different things
+  H_intra  entropy of softmax(sigma_a s_y) over the K proxies of the true class y. Small: each \
+      picture commits to one proxy, so that proxies come to mean different things
 
   L = mean(L_ce - weight_inter H_inter + weight_intra H_intra)
 
-weight_usage adds a term that keeps a class's proxies in even use. With --proxies 1 and both weights 0 this is ProxyNCA++; with --select soft it is SoftTriple without its regulariser.
-After Yu et al., Multi-Proxy Learning from an Entropy Optimization Perspective, IJCAI 2022; an implementation of the published idea.)"},
+weight_usage adds a term that keeps a class's proxies in even use. With --proxies 1 and both \
+weights 0 this is ProxyNCA++; with --select soft it is SoftTriple without its regulariser.
+After Yu et al., Multi-Proxy Learning from an Entropy Optimization Perspective, IJCAI 2022; an \
+implementation of the published idea.)"},
     {"durations", R"(Settings such as --eval-every take a number with its unit:
 
   500it    optimizer steps
@@ -62,15 +78,30 @@ After Yu et al., Multi-Proxy Learning from an Entropy Optimization Perspective, 
   30s 10min 3h50m 1d   time
   0        never)"},
     {"resume",
-     R"(A run that was stopped by SIGINT, SIGTERM or --time-limit saved a checkpoint and exited with code 75. It goes on where it stopped with
+     R"(A run that was stopped by SIGINT, SIGTERM or --time-limit saved a checkpoint and exited \
+      with code 75. It goes on where it stopped with
 
   proxent train --resume runs/2026-11-23_cub
 
-or, for scripts that start the same line again and again, with --out DIR --resume auto, which starts a new run if DIR holds none. SIGUSR1 and SIGHUP save a checkpoint without stopping.)"},
+or, for scripts that start the same line again and again, with --out DIR --resume auto, which \
+starts a new run if DIR holds none. SIGUSR1 and SIGHUP save a checkpoint without stopping.)"},
 };
 
+std::string joined(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text.substr(i, 2) == "\\\n")
+      i = std::min(text.find_first_not_of(' ', i + 2), text.size()) - 1;
+    else
+      out += text[i];
+  }
+  return out;
+}
+
 // Indented lines are examples and formulas: they are wrapped under their own text.
-std::string wrapped(std::string_view text, int width) {
+std::string wrapped(const std::string& marked, int width) {
+  const std::string whole = joined(marked);
+  const std::string_view text = whole;
   std::string out;
   for (std::size_t begin = 0; begin <= text.size();) {
     const auto end = std::min(text.find('\n', begin), text.size());
@@ -148,7 +179,7 @@ int help_command(const Arguments& arguments) {
   if (name == "losses" || name == "metric") name = name == "losses" ? "loss" : "metrics";
   std::string page;
   for (const Topic& topic : kTopics)
-    if (topic.name == name) page += wrapped(topic.text, width);
+    if (topic.name == name) page += wrapped(std::string(topic.text), width);
   if (name == "presets") page += presets_help();
   if (name == "exit-codes") page += exit_code_help();
   Config config;

@@ -43,14 +43,7 @@ std::string value_name(const Setting& row) {
 // The default as a person types it: no quotes, no brackets, nothing for empty and off.
 std::string default_name(const Setting& row) {
   if (row.initial == "false" || row.initial == "\"\"" || row.initial == "[]") return "";
-  std::string text;
-  for (const char c : row.initial)
-    if (c != '"' && c != '[' && c != ']' && c != ' ') text += c;
-  if (text.ends_with(".0")) text.resize(text.size() - 2);
-  for (const std::string& number : split(text, ','))  // 4/3 need not show all its digits
-    if (number.size() > 12 && number.find_first_not_of("0123456789.-") == std::string::npos)
-      text.replace(text.find(number), number.size(), rounded(std::stod(number), 4));
-  return text;
+  return unquoted(row.initial);
 }
 
 constexpr int kHelpColumn = 28;  // where descriptions begin

@@ -180,7 +180,7 @@ void add_run(Settings& s, RunConfig& c) {
   s.add("on_nan", &c.on_nan, "a loss that is not a number", {.choices = {"stop"}});
   s.add("limit_train", &c.limit_train, "use only so many training pictures; 0: all",
         {.range = at_least(0)});
-  s.add("limit_test", &c.limit_test, "use only so many test pictures; 0: all",
+  s.add("limit_test", &c.limit_test, "use only so many pictures for each evaluation; 0: all",
         {.range = at_least(0)});
 }
 
@@ -313,6 +313,17 @@ void check_config(const Config& config) {
   }
   check<UsageError>(!recall_ks(config).empty() || run.protocol == "none",
                     "run.metrics: at least one r@K is needed; r@1 chooses the epoch");
+}
+
+SettingTexts::SettingTexts(const Config& config) {
+  add_config(settings_, config_);
+  config_ = config;
+}
+
+std::string SettingTexts::operator()(std::string_view key) const {
+  const Setting* row = settings_.find_key(key);
+  check(row, "no setting is called '", key, "'");
+  return unquoted(row->value_text()) + (row->is_default() ? "" : "*");
 }
 
 void finish_config(Config& config) {

@@ -37,6 +37,15 @@ std::string wait_text(const StepRecord& record) {
   return record.wait_share() >= 0.25 ? yellow(text) : text;
 }
 
+// Three digits; small ones as "9.8e-5", which is how rates are spoken of.
+std::string rate_text(double rate) {
+  if (rate >= 0.01 || rate == 0) return rounded(rate, 3);
+  const std::string text = fmt::format("{:.2e}", rate);  // "9.80e-05"
+  const auto e = text.find('e');
+  return shortest(std::stod(text.substr(0, e))) + "e" +
+         std::to_string(std::stoi(text.substr(e + 1)));
+}
+
 // "13.9G", as narrow as it can be.
 std::string memory_text(std::int64_t bytes) {
   const double mib = static_cast<double>(bytes) / (1 << 20);
@@ -81,7 +90,7 @@ std::string step_line(const StepRecord& record) {
       step_text(record),
       "loss " + bold(loss_text(record.loss)) + dim(terms_text(record)),
       "|g| " + rounded(record.gradient_norm, 3),
-      "lr " + rounded(record.lr, 3),
+      "lr " + rate_text(record.lr),
       speed_text(record.images_per_second),
       wait_text(record),
       memory_text(record.memory_bytes),
@@ -98,7 +107,7 @@ std::string bar_line(const StepRecord& record, int width) {
   std::vector<Part> parts = {
       {epoch_text(record), 1},
       {"loss " + bold(loss_text(record.loss)), 0},
-      {"lr " + rounded(record.lr, 3), 5},
+      {"lr " + rate_text(record.lr), 5},
       {"|g| " + rounded(record.gradient_norm, 3), 4},
       {speed_text(record.images_per_second), 2},
       {wait_text(record), 3},

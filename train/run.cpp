@@ -9,8 +9,8 @@
 #include "train/diagnostics.h"
 #include "train/exit_code.h"
 #include "train/retrieval_grid.h"
+#include "train/run_header.h"
 #include "train/signals.h"
-#include "train/table.h"
 #include "train/trainer.h"
 #include "train/version.h"
 
@@ -79,33 +79,15 @@ Json data_record(const Task& task) {
 
 void show_header(Log& log, const Config& config, const Task& task, const Trainer& trainer,
                  const RunFolder& folder) {
-  Table run("run");
-  run.row({"folder", folder.path()})
-      .row({"model", fmt::format("{}, stem {}, pool {}, {} {}, batch norm {}", config.model.arch,
-                                 config.model.stem, config.model.pool, config.model.head,
-                                 config.model.embed_dim, config.model.bn_mode)})
-      .row({"loss",
-            fmt::format("{}, {} proxies per class, select {}, weights inter {} intra {} usage {}",
-                        config.loss.name, config.loss.proxies, config.loss.select,
-                        config.loss.weight_inter, config.loss.weight_intra,
-                        config.loss.weight_usage)})
-      .row({"optimizer", fmt::format("{} lr {} wd {}, {}", config.optim.name, config.optim.lr,
-                                     config.optim.wd, config.optim.sched)})
-      .row({"batch", fmt::format("{} {}", config.batch.size, config.batch.sampler)})
-      .row({"steps", std::to_string(trainer.total_steps())})
-      .row({"protocol", fmt::format("{} (numbers are {})", config.run.protocol, task.selection)})
-      .row({"seed", std::to_string(config.run.seed)});
-  Table data("data");
-  data.row({"set", task.description}).row({"train", task.train.describe()});
-  if (!task.validation.is_empty()) data.row({"val", task.validation.describe()});
-  if (!task.test.is_empty()) data.row({"test", task.test.describe()});
-  data.row({"train transform", task.train_transform.describe()})
-      .row({"eval transform", task.eval_transform.describe()});
-  Table groups("parameters");
-  const auto rows = trainer.parameter_groups();
-  groups.head(rows.front());
-  for (std::size_t i = 1; i < rows.size(); ++i) groups.row(rows[i]);
-  for (const Table& table : {run, data, groups}) log.info(table.text(log.width()));
+  log.info(run_header(config, task,
+                      {.folder = folder.path(),
+                       .steps = trainer.total_steps(),
+                       .steps_per_epoch = trainer.steps_per_epoch(),
+                       .threads = omp_get_max_threads(),
+                       .parameter_groups = trainer.parameter_groups()},
+                      log.width()));
+  for (const std::string& line : advice(config, task, trainer.total_steps()))
+    log.info(yellow("advice: ") + line);
   if (trainer.load_report()) log.info(trainer.load_report()->text());
   for (const std::string& block : trainer.identity_blocks())
     log.info("  " + block + " starts as its shortcut: its branch is new, its last gamma 0");

@@ -217,12 +217,11 @@ void RunFolder::add_metrics(std::int64_t step, double epoch, std::string_view sp
 }
 
 std::string utc_now() {
-  namespace chrono = std::chrono;
-  const auto now = chrono::system_clock::now();
-  const auto milliseconds =
-      chrono::duration_cast<chrono::milliseconds>(now.time_since_epoch()) % 1000;
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z",
-                     fmt::gmtime(chrono::system_clock::to_time_t(now)), milliseconds.count());
+  using Clock = std::chrono::system_clock;
+  const auto now = Clock::now();
+  const auto since = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
+  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(Clock::to_time_t(now)),
+                     since.count() % 1000);
 }
 
 std::string shell_line(const std::vector<std::string>& arguments) {

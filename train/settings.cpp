@@ -193,6 +193,20 @@ std::string quoted(std::string_view text) {
   return out + "\"";
 }
 
+std::string unquoted(std::string_view toml) {
+  std::string text;
+  for (const char c : toml)
+    if (c != '"' && c != '[' && c != ']' && c != ' ') text += c;
+  if (text.ends_with(".0")) text.resize(text.size() - 2);
+  for (const std::string& part : split(text, ',')) {
+    double number = 0;
+    const char* end = part.data() + part.size();
+    const bool is_number = std::from_chars(part.data(), end, number).ptr == end;
+    if (is_number && part.size() > 12) text.replace(text.find(part), part.size(), rounded(number));
+  }
+  return text;
+}
+
 std::string Setting::value_text() const {
   const auto number = [](auto value) { return std::to_string(value); };
   return std::visit(

@@ -105,6 +105,8 @@ class Settings {
 
 // A TOML basic string with quotes.
 std::string quoted(std::string_view text);
+// TOML as people say it: no quotes, no brackets, 4 digits of 4/3.
+std::string unquoted(std::string_view toml);
 // What the setting accepts: "a number above 0", "rrc, random, center or none".
 std::string expectation(const Setting& setting);
 

@@ -98,6 +98,7 @@ Task open_task(const Config& config) {
     task.validation = std::move(splits.validation);
   }
   task.train = std::move(splits.train);
+  task.validation = limited(task.validation, config.run.limit_test);
   task.train = limited(task.train, config.run.limit_train);
   check<DataError>(!task.train.is_empty(), "data: nothing to train on in ", task.description);
   check<DataError>(task.train.classes() >= 2,

@@ -62,6 +62,7 @@ class Trainer {
 
   const Progress& progress() const { return progress_; }
   std::int64_t total_steps() const { return total_steps_; }
+  std::int64_t steps_per_epoch() const { return sampler_.batches_per_epoch(); }
   EmbedOptions embed_options();  // of evaluations; tells the progress line
   // The K of every Recall@K that evaluations report: those asked for, and 1, which chooses.
   const std::vector<std::int64_t>& recall_at() const { return recall_at_; }
