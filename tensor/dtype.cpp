@@ -10,6 +10,8 @@ std::ostream& operator<<(std::ostream& out, DType dtype) {
       return out << "f64";
     case DType::bf16:
       return out << "bf16";
+    case DType::f16:
+      return out << "f16";
     case DType::i32:
       return out << "i32";
     case DType::u8:

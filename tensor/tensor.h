@@ -54,7 +54,7 @@ class Tensor {
   // The flat elements first .. first+shape.numel() under a new shape; shares memory.
   Tensor view(std::int64_t first, Shape shape) const;
   Tensor clone() const;
-  // Converted elements, rounded as C++ does (bf16: nearest even); itself if the dtype is the same.
+  // Converted elements, rounded as C++ does (halves: to even); itself if the dtype is the same.
   Tensor to(DType dtype) const;
   // Sets every element. Counts as an in-place edit.
   void fill(double value);

@@ -91,7 +91,7 @@ TEST_SUITE("safetensors") {
     CHECK(file.tensors.at("n").to_vector<std::int64_t>() == std::vector<std::int64_t>{7});
     CHECK(file.tensors.at("a.weight").shape() == Shape{2, 2});
     CHECK(file.tensors.at("a.weight").to_vector<float>() == std::vector<float>{1, 2, 3, 4});
-    CHECK(file.tensors.at("h").dtype() == DType::f32);
+    CHECK(file.tensors.at("h").dtype() == DType::f16);
     CHECK(file.tensors.at("h").to_vector<float>() == std::vector<float>{0, 0, 0});
   }
 
@@ -105,13 +105,8 @@ TEST_SUITE("safetensors") {
 
     const TempFolder folder;
     const SafetensorsFile read = read_safetensors(folder.write("f", fixture()));
-    TensorMap tensors = read.tensors;
-    tensors["h"] = Tensor::zeros({3}, DType::bf16);
-    write_safetensors(folder.path() / "g", tensors, read.metadata);
-    std::string expected = fixture();
-    expected.replace(expected.find("\"F16\""), 5, "\"BF16\"");
-    expected.erase(271, 1);  // one letter more, one space of padding less
-    CHECK(bytes_of_file(folder.path() / "g") == expected);
+    write_safetensors(folder.path() / "g", read.tensors, read.metadata);
+    CHECK(bytes_of_file(folder.path() / "g") == fixture());
   }
 
   TEST_CASE("every dtype, scalars and empty tensors survive a round trip") {
@@ -120,6 +115,7 @@ TEST_SUITE("safetensors") {
         {"f32", Tensor::from<float>({2, 1, 2}, {1.5f, -0.0f, 3e38f, 1e-45f})},
         {"f64", Tensor::from<double>({}, {0.1})},
         {"bf16", Tensor::full({2}, DType::bf16, -1.5)},
+        {"f16", Tensor::full({3}, DType::f16, 0.1)},
         {"i32", Tensor::from<std::int32_t>({2}, {-1, 1 << 30})},
         {"i64", Tensor::from<std::int64_t>({}, {std::numeric_limits<std::int64_t>::min()})},
         {"u8", Tensor::from<std::uint8_t>({3}, {0, 128, 255})},

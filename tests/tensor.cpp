@@ -60,8 +60,10 @@ TEST_SUITE("tensor") {
 
   TEST_CASE("conversions between all dtypes keep small numbers") {
     const std::vector<double> values = {0, 1, 2, 100};
-    for (DType from : {DType::f32, DType::f64, DType::bf16, DType::i32, DType::u8, DType::i64})
-      for (DType to : {DType::f32, DType::f64, DType::bf16, DType::i32, DType::u8, DType::i64})
+    for (DType from :
+         {DType::f32, DType::f64, DType::bf16, DType::f16, DType::i32, DType::u8, DType::i64})
+      for (DType to :
+           {DType::f32, DType::f64, DType::bf16, DType::f16, DType::i32, DType::u8, DType::i64})
         CHECK(Tensor::from<double>({4}, values).to(from).to(to).to_vector<double>() == values);
     CHECK(Tensor::full({2}, DType::u8, 255).to_vector<int>() == std::vector<int>{255, 255});
     const Tensor same({2}, DType::f32);
@@ -79,6 +81,37 @@ TEST_SUITE("tensor") {
     CHECK(rounded(std::numeric_limits<float>::max()) == INFINITY);
     CHECK(rounded(-INFINITY) == -INFINITY);
     CHECK(std::isnan(rounded(NAN)));
-    CHECK(std::isnan(rounded(std::bit_cast<float>(0x7f800001u))));  // payload in the lost bits only
+    CHECK(std::isnan(rounded(std::bit_cast<float>(0x7f800001u))));  // payload in lost bits only
+  }
+
+  TEST_CASE("f16 rounds to nearest, ties to even, over its whole range") {
+    const auto rounded = [](float value) { return static_cast<float>(f16(value)); };
+    // Every half is a fixed point; so is half way to its neighbour rounded to the even one, and a
+    // little more or less to the nearer one.
+    for (std::uint32_t bits = 0; bits < 0x7c00u; ++bits) {
+      const auto half = [](std::uint32_t bits) {
+        f16 h;
+        h.bits = static_cast<std::uint16_t>(bits);
+        return h;
+      };
+      const float low = static_cast<float>(half(bits));
+      const float high = bits == 0x7bff ? 65536.0f : static_cast<float>(half(bits + 1));
+      const float middle = low + (high - low) / 2;  // exact
+      const std::uint32_t sign = bits % 2 ? 0x8000u : 0;
+      const float side = sign ? -1.0f : 1.0f;
+      const bool is_right = f16(side * low).bits == (sign | bits) &&
+                            f16(side * middle).bits == (sign | (bits + bits % 2)) &&
+                            f16(side * std::nextafter(middle, 0.0f)).bits == (sign | bits) &&
+                            f16(side * std::nextafter(middle, 1e6f)).bits == (sign | (bits + 1));
+      INFO(bits);
+      if (!is_right) CHECK(is_right);
+    }
+    CHECK(rounded(65519.996f) == 65504);
+    CHECK(rounded(65520) == INFINITY);
+    CHECK(rounded(-1e30f) == -INFINITY);
+    CHECK(rounded(-INFINITY) == -INFINITY);
+    CHECK(std::signbit(rounded(-0.0f)));
+    CHECK(std::isnan(rounded(NAN)));
+    CHECK(std::isnan(rounded(std::bit_cast<float>(0x7f800001u))));  // payload in lost bits only
   }
 }

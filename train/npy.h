@@ -25,7 +25,8 @@ NpyHeader read_npy_header(const std::filesystem::path& path);
 Tensor read_npy(const std::filesystem::path& path);
 
 // Version 1.0, as np.save writes it: f32 f64 i32 i64 u8, data at a multiple of 64 bytes. Replaces
-// the file at once or not at all. Throws DataError when the disk refuses, Error for bf16.
+// the file at once or not at all. Throws DataError when the disk refuses, Error for
+// bf16 and f16.
 void write_npy(const std::filesystem::path& path, const Tensor& array);
 
 }  // namespace proxent

@@ -45,6 +45,8 @@ std::string_view file_dtype(DType dtype) {
       return "F64";
     case DType::bf16:
       return "BF16";
+    case DType::f16:
+      return "F16";
     case DType::i32:
       return "I32";
     case DType::u8:
@@ -238,18 +240,6 @@ SafetensorsHeader parse_header(const InputFile& file, const SafetensorsReadOptio
   return header;
 }
 
-// IEEE half precision to float; exact.
-float float_of_half(std::uint16_t half) {
-  const std::uint32_t sign = std::uint32_t{half} >> 15 << 31, exponent = half >> 10 & 31;
-  const std::uint32_t fraction = half & 1023;
-  if (exponent == 0) {  // zero and subnormals: fraction * 2^-24
-    const float magnitude = static_cast<float>(fraction) * 0x1p-24f;
-    return sign ? -magnitude : magnitude;
-  }
-  const std::uint32_t wide = exponent == 31 ? 255 : exponent + 112;
-  return std::bit_cast<float>(sign | wide << 23 | fraction << 13);
-}
-
 // Reads elements of a type that no Tensor has and converts each.
 template <class From, class To, class Convert>
 void read_converted(const InputFile& file, std::int64_t at, Tensor& tensor, Convert convert) {
@@ -269,9 +259,7 @@ Tensor read_tensor(const InputFile& file, const SafetensorsHeader& header,
   Tensor tensor(Shape(std::span(entry.shape)), *dtype);
   const std::int64_t at = header.data_start + entry.begin;
   const auto to_i32 = [](auto value) { return std::int32_t{value}; };
-  if (entry.dtype == "F16")
-    read_converted<std::uint16_t, float>(file, at, tensor, float_of_half);
-  else if (entry.dtype == "I8")
+  if (entry.dtype == "I8")
     read_converted<std::int8_t, std::int32_t>(file, at, tensor, to_i32);
   else if (entry.dtype == "I16")
     read_converted<std::int16_t, std::int32_t>(file, at, tensor, to_i32);
@@ -301,7 +289,7 @@ std::optional<DType> dtype_of_safetensors(std::string_view dtype) {
       {"F32", DType::f32},
       {"F64", DType::f64},
       {"BF16", DType::bf16},
-      {"F16", DType::f32},
+      {"F16", DType::f16},
       {"I64", DType::i64},
       {"I32", DType::i32},
       {"U8", DType::u8},

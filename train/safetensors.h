@@ -48,8 +48,8 @@ struct SafetensorsReadOptions {
 // trailing bytes.
 SafetensorsHeader read_safetensors_header(const std::filesystem::path& path,
                                           const SafetensorsReadOptions& options = {});
-// Everything. F32 F64 BF16 I32 I64 U8 come as they are; F16 becomes f32, BOOL u8, I8 I16 U16 i32,
-// U32 i64. Also DataError: any other dtype, more than four dimensions.
+// Everything. F32 F64 BF16 F16 I32 I64 U8 come as they are; BOOL becomes u8, I8 I16 U16 i32, U32
+// i64. Also DataError: any other dtype, more than four dimensions.
 SafetensorsFile read_safetensors(const std::filesystem::path& path,
                                  const SafetensorsReadOptions& options = {});
 

@@ -62,12 +62,12 @@ Tensor to_memory_layout(const Tensor& x) {
 }
 
 bool is_number_kind_equal(DType a, DType b) {
-  const auto is_fraction = [](DType dtype) { return is_float(dtype) || dtype == DType::bf16; };
+  const auto is_fraction = [](DType dtype) { return is_float(dtype) || is_half(dtype); };
   return is_fraction(a) == is_fraction(b);
 }
 
 std::int64_t count_non_finite(const Tensor& x) {
-  if (!is_float(x.dtype()) && x.dtype() != DType::bf16) return 0;
+  if (!is_float(x.dtype()) && !is_half(x.dtype())) return 0;
   const std::vector<double> values = x.to_vector<double>();
   return std::count_if(values.begin(), values.end(), [](double v) { return !std::isfinite(v); });
 }

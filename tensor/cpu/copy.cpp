@@ -9,16 +9,15 @@ namespace proxent::kernel {
 namespace {
 constexpr std::int64_t kGrain = 1 << 17;  // elements or bytes that make a thread worth waking
 
-// bf16 converts through float alone; every other pair converts directly.
+// bf16 and f16 convert through float alone; every other pair converts directly.
 template <class To, class From>
 To convert_one(From value) {
   if constexpr (std::is_same_v<From, To>)
     return value;
-  else if constexpr (std::is_same_v<To, bf16>)
-    return bf16(static_cast<float>(value));
+  else if constexpr (kIsHalf<To>)
+    return To(static_cast<float>(value));
   else
-    return static_cast<To>(
-        static_cast<std::conditional_t<std::is_same_v<From, bf16>, float, From>>(value));
+    return static_cast<To>(static_cast<std::conditional_t<kIsHalf<From>, float, From>>(value));
 }
 }  // namespace
 
