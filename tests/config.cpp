@@ -97,7 +97,7 @@ TEST_SUITE("config") {
       freeze = ["conv1", "layer1"]
       [run]
       eval-every = "2ep"
-      metrics = ["r@1", "10", "rp"]
+      metrics = ["r@2", "10", "rp"]
     )",
                                            "my.toml");
     CHECK(config.data.image_size == 64);
@@ -106,8 +106,8 @@ TEST_SUITE("config") {
     CHECK_FALSE(config.loss.sigma_a.has_value());
     CHECK(config.model.freeze == std::vector<std::string>{"conv1", "layer1"});
     CHECK(config.run.eval_every == Duration{2, Duration::Unit::epochs});
-    CHECK(config.run.metrics == std::vector<std::string>{"r@1", "r@10", "rp"});
-    CHECK(recall_ks(config) == std::vector<std::int64_t>{1, 10});
+    CHECK(config.run.metrics == std::vector<std::string>{"r@2", "r@10", "rp"});
+    CHECK(recall_ks(config) == std::vector<std::int64_t>{1, 2, 10});
   }
 
   TEST_CASE("what is wrong is told with its place") {
@@ -156,8 +156,6 @@ TEST_SUITE("config") {
           "optim.nesterov needs --optim sgd with a momentum above 0");
     CHECK(refusal("data.rrc_scale = [0.5, 0.1]") ==
           "data.rrc_scale: 0.5 is above 0.1; give the least first");
-    CHECK(refusal("run.metrics = ['rp']") ==
-          "run.metrics: at least one r@K is needed; r@1 chooses the epoch");
     CHECK(refusal("run.metrics = ['r@0']") ==
           "run.metrics: expected r@K with K from 1 to 1000000, got 'r@0'");
     CHECK(refusal("run.metrics = ['mapr', 'r@1']") ==

@@ -60,7 +60,7 @@ Config small_config(const TempFolder& folder) {
   config.batch.size = 4;
   config.model.stem = "small";
   config.model.embed_dim = 6;
-  config.run.protocol = "last";
+  config.run.protocol = "val";
   config.run.metrics = {"r@1", "r@2", "map@r", "rp"};
   return config;
 }
@@ -166,11 +166,11 @@ TEST_SUITE("evaluation_commands") {
     config.run.protocol = "paper";
     write_run(folder, config, false);
     const fs::path run_path = folder.path() / "run";
-    CHECK(find_saved_model(run_path).selection == "last-epoch");
+    CHECK(find_saved_model(run_path).selection == Selection::last_epoch);
     CHECK(find_saved_model(run_path / "ckpt").info.arch == "resnet18");
     fs::copy_file(run_path / "ckpt/last.safetensors", run_path / "ckpt/best.safetensors");
-    CHECK(find_saved_model(run_path).selection == "test-selected");
-    CHECK(find_saved_model(run_path / "ckpt/last.safetensors").selection == "last-epoch");
+    CHECK(find_saved_model(run_path).selection == Selection::test_selected);
+    CHECK(find_saved_model(run_path / "ckpt/last.safetensors").selection == Selection::last_epoch);
   }
 
   TEST_CASE("pixels are judged without a network") {

@@ -57,8 +57,8 @@ void add_flags(CommandLine& line, EvalFlags& flags) {
 struct Subject {
   Embeddings embeddings;
   RetrievalOptions options;
-  Dataset dataset;        // empty for a file of embeddings
-  std::string selection;  // of the weights; empty where there are none
+  Dataset dataset;                     // empty for a file of embeddings
+  std::optional<Selection> selection;  // of the weights, where there are any
 };
 
 Subject embedded_pictures(const EvalFlags& flags, const Config& config,
@@ -110,7 +110,7 @@ Json record_of(const EvalFlags& flags, const Subject& subject, const RetrievalRe
   record["source"] = flags.is_pixels ? "pixels" : flags.source;
   record["data"] = subject.dataset.is_empty() ? Json() : Json(subject.dataset.describe());
   record["split"] = subject.dataset.is_empty() ? Json() : Json(flags.split);
-  record["selection"] = subject.selection.empty() ? Json() : Json(subject.selection);
+  record["selection"] = subject.selection ? Json(name_of(*subject.selection)) : Json();
   record["distance"] = flags.distance;
   record["left_out"] = std::ssize(subject.embeddings.bad_images);
   record["features"] = subject.embeddings.values.dim(1);
@@ -149,9 +149,7 @@ int evaluate_and_report(const EvalFlags& flags, const Config& config,
       flags.is_pixels ? EmbeddingDiagnostics{kNone, kNone, kNone, kNone}
                       : diagnose_embeddings(embeddings.values, embeddings.labels);
 
-  std::string text = metrics_text(result);
-  if (!subject.selection.empty()) text += " | " + subject.selection;
-  text += "\n" + counts_text(result) + "\n";
+  std::string text = metrics_text(result, subject.selection) + "\n" + counts_text(result) + "\n";
   if (!flags.is_pixels) text += diagnostics_text(subject, diagnostics) + "\n";
   if (flags.is_json) text = record_of(flags, subject, result, diagnostics).text() + "\n";
   print_out(text);

@@ -150,7 +150,7 @@ Config config_from_toml(std::string_view text, std::string_view source);
 std::string to_toml(const Config& config);
 // What no single key can know: throws UsageError when two settings contradict each other.
 void check_config(const Config& config);
-// The K of every r@K in run.metrics, ascending.
+// The K of every r@K in run.metrics, ascending, and 1, which chooses the epoch.
 std::vector<std::int64_t> recall_ks(const Config& config);
 
 }  // namespace proxent

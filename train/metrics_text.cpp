@@ -16,6 +16,12 @@ std::string_view name_of(Selection selection) {
   return "test-selected";
 }
 
+Selection selection_of(std::string_view protocol) {
+  if (protocol == "val") return Selection::val_selected;
+  if (protocol == "paper") return Selection::test_selected;
+  return Selection::last_epoch;
+}
+
 std::string metrics_text(const RetrievalResult& result, std::optional<Selection> selection) {
   std::string text;
   if (result.queries == 0) {

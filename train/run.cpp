@@ -145,7 +145,7 @@ void report_test(const Config& config, const Task& task, Trainer& trainer, RunFo
   const EmbeddingDiagnostics diagnostics =
       diagnose_embeddings(test.embeddings.values, test.embeddings.labels);
   Json& record = folder.record();
-  record["selection"] = task.selection;
+  record["selection"] = name_of(task.selection);
   record["test"] = to_json(test.result);
   record["test"]["effective_rank"] = diagnostics.effective_rank;
   record["test"]["intra"] = diagnostics.intra;
@@ -155,7 +155,7 @@ void report_test(const Config& config, const Task& task, Trainer& trainer, RunFo
     record["untrained"] = to_json(baselines->untrained);
   }
   folder.save_record();
-  log.result(fmt::format("test │ {} | {}", metrics_text(test.result), task.selection));
+  log.result("test │ " + metrics_text(test.result, task.selection));
   log.info(counts_text(test.result));
   if (test.result.queries > 0) {
     const std::string picture = folder.file("retrieval.png");

@@ -45,7 +45,8 @@ Table run_table(const Config& config, const Task& task, const RunFacts& facts) {
                          (config.batch.sampler == "random" ? "" : ", m " + text("batch.m"))})
       .row({"length", fmt::format("{} steps, {} to an epoch", human_count(facts.steps),
                                   human_count(facts.steps_per_epoch))})
-      .row({"protocol", text("run.protocol") + ": numbers are " + task.selection})
+      .row({"protocol",
+            text("run.protocol") + ": numbers are " + std::string(name_of(task.selection))})
       .row({"seed", fmt::format("{}; cpu, {} threads", text("run.seed"), facts.threads)});
   return table;
 }

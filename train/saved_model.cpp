@@ -1,7 +1,5 @@
 #include "train/saved_model.h"
 
-#include "train/metrics_text.h"
-
 namespace proxent {
 namespace fs = std::filesystem;
 namespace {
@@ -16,19 +14,16 @@ fs::path weights_file(const fs::path& given) {
                   "ckpt/last.safetensors");
 }
 
-// By the name that the run gave the file and the protocol of its configuration.
-Selection selection_of(const fs::path& weights, const Config& config) {
-  if (weights.stem() != "best") return Selection::last_epoch;
-  return config.run.protocol == "paper" ? Selection::test_selected : Selection::val_selected;
-}
-
 }  // namespace
 
 SavedModel find_saved_model(const fs::path& given) {
   SavedModel saved{.weights = weights_file(given)};
   const std::string name = saved.weights.string();
   saved.info = checkpoint_info(read_safetensors_header(saved.weights).metadata, name);
-  saved.selection = name_of(selection_of(saved.weights, config_from_toml(saved.info.config, name)));
+  const Config config = config_from_toml(saved.info.config, name);
+  // The run named the file: best was chosen as its protocol says, last was not chosen at all.
+  const bool is_best = saved.weights.stem() == "best";
+  saved.selection = is_best ? selection_of(config.run.protocol) : Selection::last_epoch;
   return saved;
 }
 

@@ -8,6 +8,7 @@
 #include "train/checkpoint.h"
 #include "train/config.h"
 #include "train/embed.h"
+#include "train/metrics_text.h"
 #include "train/model.h"
 
 namespace proxent {
@@ -15,8 +16,7 @@ namespace proxent {
 struct SavedModel {
   std::filesystem::path weights;
   CheckpointInfo info;  // its configuration among it
-  // How these weights were chosen: "val-selected", "test-selected" or "last-epoch".
-  std::string selection;
+  Selection selection;  // how these weights were chosen
 };
 
 // Looks at a .safetensors file of a run, or finds it in a run's folder or its ckpt/: the best

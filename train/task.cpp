@@ -16,12 +16,6 @@ Dataset limited(const Dataset& dataset, std::int64_t limit) {
   return dataset.subset(indices);
 }
 
-std::string selection_of(const std::string& protocol) {
-  if (protocol == "val") return "val-selected";
-  if (protocol == "paper") return "test-selected";
-  return "last-epoch";
-}
-
 // Protocol val: some of the training classes choose the epoch, unless the data names its own.
 void hold_out_validation(const Config& config, DatasetSplits& splits) {
   if (!splits.validation.is_empty()) return;

@@ -7,6 +7,7 @@
 
 #include "data/loader.h"
 #include "train/config.h"
+#include "train/metrics_text.h"
 
 namespace proxent {
 
@@ -18,9 +19,8 @@ struct Task {
   Transform train_transform, eval_transform;
   std::string description;  // of the data set and how it was divided
 
-  // How the reported epoch was chosen, printed beside every number: "val-selected", "last-epoch" or
-  // "test-selected".
-  std::string selection;
+  // How the reported epoch was chosen; printed beside every number.
+  Selection selection = Selection::last_epoch;
 };
 
 // Opens and divides the data. Throws DataError or UsageError (an empty training set, fewer than two

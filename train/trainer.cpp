@@ -72,8 +72,6 @@ Trainer::Trainer(const Config& config, const Task& task, RunFolder& folder, Log&
   schedule_ = schedule_of(config.optim, total_steps_, steps_per_epoch);
   warmup_head_steps_ = config.model.warmup_head.steps(steps_per_epoch);
   recall_at_ = recall_ks(config);
-  if (std::find(recall_at_.begin(), recall_at_.end(), 1) == recall_at_.end())
-    recall_at_.insert(recall_at_.begin(), 1);
   load_initial_weights();
   freeze(*model_, config.model.freeze);
   std::vector<Named<Parameter>> parameters = model_->parameters();
@@ -216,7 +214,7 @@ void Trainer::evaluate_and_choose() {
                           .chosen_by = metric_that_chooses(),
                           .best = *progress_.best,
                           .is_best = is_best,
-                          .label = is_paper ? std::string(name_of(Selection::test_selected)) : "",
+                          .label = is_paper ? std::string(name_of(task_.selection)) : "",
                           .seconds = std::chrono::duration<double>(Clock::now() - start).count()};
   view_.eval(record);
   folder_.add_eval(to_json(record));

@@ -64,7 +64,7 @@ class Trainer {
   std::int64_t total_steps() const { return total_steps_; }
   std::int64_t steps_per_epoch() const { return sampler_.batches_per_epoch(); }
   EmbedOptions embed_options();  // of evaluations; tells the progress line
-  // The K of every Recall@K that evaluations report: those asked for, and 1, which chooses.
+  // The K of every Recall@K that evaluations report.
   const std::vector<std::int64_t>& recall_at() const { return recall_at_; }
   // Blocks whose branch the loaded weights lack.
   const std::vector<std::string>& identity_blocks() const { return identity_blocks_; }

@@ -12,6 +12,7 @@
 #include <mutex>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <optional>
+#include <tuple>
 
 #include "tensor/onednn/weight_layout.h"
 
@@ -134,6 +135,24 @@ bool is_fast(const Descriptor& descriptor) {
   return std::strncmp(descriptor.impl_info_str(), "ref", 3) != 0;
 }
 
+// oneDNN 3 dropped the descriptor that oneDNN 2 puts around a primitive's parameters. `hints` is
+// empty, or the forward convolution's descriptor.
+template <class Primitive, class... Hints, class... Parameters>
+typename Primitive::primitive_desc describe_primitive(std::tuple<Hints...> hints,
+                                                      const Parameters&... parameters) {
+  return std::apply(
+      [&](const auto&... hint) {
+#if DNNL_VERSION_MAJOR >= 3
+        return
+            typename Primitive::primitive_desc(cpu_engine(), parameters..., hint..., attributes());
+#else
+        return typename Primitive::primitive_desc({parameters...}, attributes(), cpu_engine(),
+                                                  hint...);
+#endif
+      },
+      hints);
+}
+
 // A plan with images in `layout`; null if oneDNN has no fast code for it.
 PlanPointer try_plan(Direction direction, const Sizes& z, Tag layout) {
   const auto x = describe(z.x, layout), y = describe(z.y, layout), w = describe(z.w, Tag::any);
@@ -141,9 +160,9 @@ PlanPointer try_plan(Direction direction, const Sizes& z, Tag layout) {
              our_w = describe(z.w, Tag::ohwi);
   constexpr auto algorithm = dnnl::algorithm::convolution_direct;
   using Forward = dnnl::convolution_forward;
-  const Forward::primitive_desc forward(
-      {dnnl::prop_kind::forward_training, algorithm, x, w, y, z.stride, z.padding, z.padding},
-      attributes(), cpu_engine());
+  const auto forward =
+      describe_primitive<Forward>(std::tuple(), dnnl::prop_kind::forward_training, algorithm, x, w,
+                                  y, z.stride, z.padding, z.padding);
   if (direction == Direction::forward) {
     if (!is_fast(forward)) return nullptr;
     return PlanPointer(new Plan{Forward(forward),
@@ -154,8 +173,8 @@ PlanPointer try_plan(Direction direction, const Sizes& z, Tag layout) {
   }
   if (direction == Direction::dx) {
     using Backward = dnnl::convolution_backward_data;
-    const Backward::primitive_desc d({algorithm, x, w, y, z.stride, z.padding, z.padding},
-                                     attributes(), cpu_engine(), forward);
+    const auto d = describe_primitive<Backward>(std::tuple(forward), algorithm, x, w, y, z.stride,
+                                                z.padding, z.padding);
     if (!is_fast(d)) return nullptr;
     return PlanPointer(new Plan{Backward(d),
                                 {DNNL_ARG_DIFF_DST, our_y, d.diff_dst_desc(), false},
@@ -164,8 +183,8 @@ PlanPointer try_plan(Direction direction, const Sizes& z, Tag layout) {
                                 d.scratchpad_desc()});
   }
   using Backward = dnnl::convolution_backward_weights;
-  const Backward::primitive_desc d({algorithm, x, w, y, z.stride, z.padding, z.padding},
-                                   attributes(), cpu_engine(), forward);
+  const auto d = describe_primitive<Backward>(std::tuple(forward), algorithm, x, w, y, z.stride,
+                                              z.padding, z.padding);
   if (!is_fast(d)) return nullptr;
   return PlanPointer(
       new Plan{Backward(d),

@@ -36,28 +36,51 @@ void transpose_tile(const float* from, std::int64_t from_step, float* to, std::i
   for (int i = 0; i < kLanes; ++i) row(to + i * to_step) = rows[i];
 }
 
+// What a blocked layout of four axes consists of; nothing if it is of another kind.
+struct Blocked {
+  std::vector<std::int64_t> padded_dims, strides, inner_sizes, inner_axes;
+};
+std::optional<Blocked> blocked_layout(const dnnl::memory::desc& desc) {
+#if DNNL_VERSION_MAJOR >= 3
+  if (desc.get_format_kind() != dnnl::memory::format_kind::blocked) return {};
+  if (desc.get_ndims() != 4 || desc.get_submemory_offset() != 0) return {};
+  return Blocked{desc.get_padded_dims(), desc.get_strides(), desc.get_inner_blks(),
+                 desc.get_inner_idxs()};
+#else
+  const auto& plain = desc.data;
+  if (plain.format_kind != dnnl_blocked || plain.ndims != 4 || plain.offset0 != 0) return {};
+  const auto& blocks = plain.format_desc.blocking;
+  const auto vector_of = [](const dnnl_dim_t* values, int count) {
+    return std::vector<std::int64_t>(values, values + count);
+  };
+  return Blocked{vector_of(plain.padded_dims, 4), vector_of(blocks.strides, 4),
+                 vector_of(blocks.inner_blks, blocks.inner_nblks),
+                 vector_of(blocks.inner_idxs, blocks.inner_nblks)};
+#endif
+}
+
 }  // namespace
 
-std::optional<WeightLayout> WeightLayout::of(const dnnl::memory::desc& blocked, const Shape& w) {
-  const auto& desc = blocked.data;
+std::optional<WeightLayout> WeightLayout::of(const dnnl::memory::desc& desc, const Shape& w) {
+  const std::optional<Blocked> blocked = blocked_layout(desc);
+  if (!blocked || blocked->inner_sizes.empty()) return {};
   WeightLayout layout;
   layout.k_ = w[0], layout.r_ = w[1], layout.s_ = w[2], layout.c_ = w[3];
-  if (desc.format_kind != dnnl_blocked || desc.ndims != 4 || desc.offset0 != 0) return {};
   if (layout.k_ % kTile != 0 || layout.c_ % kTile != 0) return {};
-  layout.blocks_ = desc.format_desc.blocking;
-  layout.padded_k_ = desc.padded_dims[0];
-  if (desc.padded_dims[1] != layout.c_ || layout.padded_k_ % kTile != 0) return {};
-  if (layout.blocks_.inner_nblks < 1) return {};
+  layout.padded_k_ = blocked->padded_dims[0];
+  if (blocked->padded_dims[1] != layout.c_ || layout.padded_k_ % kTile != 0) return {};
+  layout.strides_ = blocked->strides;
+  layout.inner_sizes_ = blocked->inner_sizes;
+  layout.inner_axes_ = blocked->inner_axes;
   std::array<std::int64_t, 2> sizes{1, 1};  // of a block, in output and input channels
-  for (int i = 0; i < layout.blocks_.inner_nblks; ++i) {
-    if (layout.blocks_.inner_idxs[i] > 1) return {};
-    sizes[static_cast<std::size_t>(layout.blocks_.inner_idxs[i])] *= layout.blocks_.inner_blks[i];
+  for (std::size_t i = 0; i < layout.inner_sizes_.size(); ++i) {
+    if (layout.inner_axes_[i] > 1) return {};
+    sizes[static_cast<std::size_t>(layout.inner_axes_[i])] *= layout.inner_sizes_[i];
   }
   for (const std::int64_t size : sizes)
     if (size != 1 && size % kTile != 0) return {};
-  const int last = layout.blocks_.inner_nblks - 1;
-  if (layout.blocks_.inner_blks[last] % kTile != 0) return {};
-  layout.is_transposed_ = layout.blocks_.inner_idxs[last] == 0;
+  if (layout.inner_sizes_.back() % kTile != 0) return {};
+  layout.is_transposed_ = layout.inner_axes_.back() == 0;
   layout.row_step_ = layout.is_transposed_ ? layout.offset(0, 0, 0, 1) : layout.offset(1, 0, 0, 0);
   return layout;
 }
@@ -66,13 +89,13 @@ std::int64_t WeightLayout::offset(std::int64_t k, std::int64_t r, std::int64_t s
                                   std::int64_t c) const {
   std::array<std::int64_t, 4> place{k, c, r, s};  // oneDNN's order
   std::int64_t at = 0, step = 1;
-  for (int i = blocks_.inner_nblks - 1; i >= 0; --i) {
-    std::int64_t& index = place[static_cast<std::size_t>(blocks_.inner_idxs[i])];
-    at += index % blocks_.inner_blks[i] * step;
-    index /= blocks_.inner_blks[i];
-    step *= blocks_.inner_blks[i];
+  for (std::size_t i = inner_sizes_.size(); i-- > 0;) {
+    std::int64_t& index = place[static_cast<std::size_t>(inner_axes_[i])];
+    at += index % inner_sizes_[i] * step;
+    index /= inner_sizes_[i];
+    step *= inner_sizes_[i];
   }
-  for (std::size_t d = 0; d < place.size(); ++d) at += place[d] * blocks_.strides[d];
+  for (std::size_t d = 0; d < place.size(); ++d) at += place[d] * strides_[d];
   return at;
 }
 

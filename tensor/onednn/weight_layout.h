@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <optional>
+#include <vector>
 
 #include "tensor/shape.h"
 
@@ -29,7 +30,9 @@ class WeightLayout {
   template <class Visit>
   void for_each_tile(const Visit& visit) const;
 
-  dnnl_blocking_desc_t blocks_;
+  // Of oneDNN's blocked layout, in its order of axes K, C, R, S: the step from block to block, and
+  // the blocks inside from the outermost in, each a size along an axis.
+  std::vector<std::int64_t> strides_, inner_sizes_, inner_axes_;
   std::int64_t k_, r_, s_, c_;  // of w
   std::int64_t padded_k_;
   bool is_transposed_;     // output channels are innermost, not input channels
