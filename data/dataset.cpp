@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <set>
 #include <thread>
 
 #include "data/formats.h"
@@ -94,14 +95,14 @@ Dataset Dataset::subset(const std::vector<std::int64_t>& indices) const {
 }
 
 std::string Dataset::describe() const {
-  std::string text =
-      std::to_string(size()) + " pictures of " + std::to_string(classes()) + " classes";
+  const std::string text =
+      counted(size(), "picture", "pictures") + " of " + counted(classes(), "class", "classes");
   if (!has_query_split()) return text;
-  const auto count = [&](auto is) {
-    return std::to_string(std::count_if(samples.begin(), samples.end(), is));
-  };
-  return text + " (" + count([](const Sample& s) { return s.is_query; }) + " queries, gallery of " +
-         count([](const Sample& s) { return s.is_gallery; }) + ")";
+  const auto count = [&](auto is) { return std::count_if(samples.begin(), samples.end(), is); };
+  return text + " (" +
+         counted(count([](const Sample& s) { return s.is_query; }), "query", "queries") +
+         ", gallery of " + std::to_string(count([](const Sample& s) { return s.is_gallery; })) +
+         ")";
 }
 
 void detail::assign_labels(Dataset& dataset, const std::vector<std::string>& texts) {
@@ -280,6 +281,14 @@ DatasetSplits open_dataset(const DatasetOptions& options) {
   return splits;
 }
 
+std::vector<std::string> shared_classes(const Dataset& a, const Dataset& b) {
+  const std::set<std::string> known(a.class_names.begin(), a.class_names.end());
+  std::vector<std::string> shared;
+  std::copy_if(b.class_names.begin(), b.class_names.end(), std::back_inserter(shared),
+               [&](const std::string& name) { return known.contains(name); });
+  return shared;
+}
+
 std::pair<Dataset, Dataset> split_off_classes(const Dataset& train, double share,
                                               std::uint64_t seed) {
   check<UsageError>(share > 0 && share < 1,
@@ -293,8 +302,9 @@ std::pair<Dataset, Dataset> split_off_classes(const Dataset& train, double share
   Philox random(seed, stream_of("validation classes"));
   for (std::int64_t i = train.classes() - 1; i > 0; --i)
     std::swap(labels[i], labels[random.below(i + 1)]);
+  const std::int64_t least = train.classes() >= 4 ? 2 : 1;
   const auto taken = std::clamp<std::int64_t>(
-      std::llround(share * static_cast<double>(train.classes())), 1, train.classes() - 1);
+      std::llround(share * static_cast<double>(train.classes())), least, train.classes() - least);
   std::vector<std::int32_t> out(labels.begin(), labels.begin() + taken);
   std::vector<std::int32_t> in(labels.begin() + taken, labels.end());
   std::sort(out.begin(), out.end());

@@ -91,9 +91,13 @@ struct DatasetOptions {
 // list names and that do not exist are all counted and the first 20 named.
 DatasetSplits open_dataset(const DatasetOptions& options);
 
-// Takes `share` of the classes (rounded, at least one, and one at least stays) out of a training
-// set: first what stays, then the taken ones, both relabelled. Which classes depends on the seed
-// alone. UsageError unless 0 < share < 1 and there are two classes.
+// The names of the classes that both parts have, in b's order.
+std::vector<std::string> shared_classes(const Dataset& a, const Dataset& b);
+
+// Takes `share` of the classes (rounded) out of a training set: first what stays, then the taken
+// ones, both relabelled. Of four classes or more at least two are taken, because retrieval among
+// one class cannot fail, and at least two stay; of fewer at least one. Which classes depends on the
+// seed alone. UsageError unless 0 < share < 1 and there are two classes.
 std::pair<Dataset, Dataset> split_off_classes(const Dataset& train, double share,
                                               std::uint64_t seed);
 

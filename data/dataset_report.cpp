@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <map>
-#include <set>
 #include <sstream>
 #include <thread>
 
@@ -145,12 +144,9 @@ DatasetReport check_datasets(const DatasetSplits& splits, int threads) {
   find_lone_classes(splits.train, "train", report);
   find_lone_classes(splits.validation, "validation", report);
   find_lone_classes(splits.test, "test", report);
-  const std::set<std::string> trained(splits.train.class_names.begin(),
-                                      splits.train.class_names.end());
   for (const Dataset* part : {&splits.validation, &splits.test})
-    std::copy_if(part->class_names.begin(), part->class_names.end(),
-                 std::back_inserter(report.shared_classes),
-                 [&](const std::string& name) { return trained.contains(name); });
+    for (std::string& name : shared_classes(splits.train, *part))
+      report.shared_classes.push_back(std::move(name));
   report.queries_without_match =
       count_without_match(splits.validation) + count_without_match(splits.test);
   return report;

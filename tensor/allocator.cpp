@@ -32,11 +32,13 @@ constexpr unsigned char kCanary = 0xc5;
 // are far apart, and spend a twentieth of a step on looking up small pages.
 void* system_allocate(std::int64_t bytes) {
   constexpr std::int64_t kHugePage = 2 * kMiB;
-  const auto with_canary = static_cast<std::size_t>(bytes + kCanaryBytes);
-  if (bytes < kHugePage) return std::aligned_alloc(kAlignment, with_canary);
-  void* data = std::aligned_alloc(kHugePage, with_canary);
+  const bool is_huge = bytes >= kHugePage;
+  void* data = nullptr;
+  const int error = posix_memalign(&data, is_huge ? kHugePage : kAlignment,
+                                   static_cast<std::size_t>(bytes + kCanaryBytes));
+  if (error != 0) return nullptr;
 #ifdef __linux__
-  if (data) madvise(data, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);  // a hint: may fail
+  if (is_huge) madvise(data, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);  // a hint: may fail
 #endif
   return data;
 }

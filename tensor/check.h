@@ -2,6 +2,7 @@
 // every error, allocation and (later) profiler range is labelled with.
 #pragma once
 
+#include <cstdint>
 #include <source_location>
 #include <sstream>
 #include <stdexcept>
@@ -83,6 +84,11 @@ template <class E = Error, class... Parts>
 void check(detail::Condition condition, const Parts&... parts) {
   if (!condition.is_met) [[unlikely]]
     throw E(detail::concat(parts...), detail::origin(condition.where));
+}
+
+// "1 class", "2 classes": a count for a message.
+inline std::string counted(std::int64_t count, std::string_view one, std::string_view many) {
+  return detail::concat(count, " ", count == 1 ? one : many);
 }
 
 template <class E = Error, class... Parts>

@@ -68,8 +68,8 @@ TEST_SUITE("dataset") {
     CHECK(splits.train.samples[1].label == 1);
     CHECK(splits.test.load(0) == Image(2, 3, 9));
     CHECK(splits.description ==
-          "class folders train/ and test/; train: 5 pictures of 3 classes; test: 1 pictures of 1 "
-          "classes");
+          "class folders train/ and test/; train: 5 pictures of 3 classes; test: 1 picture of 1 "
+          "class");
   }
 
   TEST_CASE("a link to a folder above is no endless tree") {
@@ -190,7 +190,7 @@ TEST_SUITE("dataset") {
     CHECK(splits.train.load(1).width == 2);
     CHECK(splits.train.load(1).height == 1);
     CHECK(splits.test.samples[0].category == "two\nlines");
-    CHECK(splits.test.describe() == "2 pictures of 1 classes (1 queries, gallery of 1)");
+    CHECK(splits.test.describe() == "2 pictures of 1 class (1 query, gallery of 1)");
     CHECK(open_dataset({.path = file}).test.size() == 2);
   }
 
@@ -300,8 +300,8 @@ TEST_SUITE("dataset") {
     for (std::uint64_t seed = 0; seed < 20; ++seed)
       choices.insert(split_off_classes(train, 0.3, seed).second.class_names);
     CHECK(choices.size() > 10);
-    CHECK(split_off_classes(train, 0.001, 7).second.classes() == 1);
-    CHECK(split_off_classes(train, 0.999, 7).first.classes() == 1);
+    CHECK(split_off_classes(train, 0.001, 7).second.classes() == 2);
+    CHECK(split_off_classes(train, 0.999, 7).first.classes() == 2);
     CHECK_THROWS_AS(split_off_classes(train, 0, 7), UsageError);
     CHECK_THROWS_AS(split_off_classes(train, 1, 7), UsageError);
     CHECK_THROWS_AS(split_off_classes(Dataset(), 0.5, 7), UsageError);

@@ -44,6 +44,8 @@ void add_data(Settings& s, DataConfig& c) {
   s.add("on_bad_image", &c.on_bad_image,
         "a picture that cannot be read stops the run, or is skipped, counted and listed",
         {.choices = {"stop", "skip"}});
+  s.add("allow_shared_classes", &c.allow_shared_classes,
+        "train and test on the same classes; otherwise a class in both stops the run");
   s.add("exif", &c.exif, "turn pictures as their EXIF orientation says (Pillow does not)");
   s.add("max_pixels", &c.max_pixels, "refuse pictures with more pixels than this",
         {.range = at_least(1)});

@@ -37,12 +37,13 @@ std::string metrics_text(const RetrievalResult& result, std::optional<Selection>
 }
 
 std::string counts_text(const RetrievalResult& result) {
-  std::string text = fmt::format("{} queries, gallery {}", result.queries, result.gallery);
+  std::string text =
+      counted(result.queries, "query", "queries") + fmt::format(", gallery {}", result.gallery);
   if (result.queries_without_match > 0)
-    text += fmt::format(", {} queries without a match skipped", result.queries_without_match);
+    text += ", " + counted(result.queries_without_match, "query", "queries") +
+            " without a match skipped";
   for (const RecallAtK& at : result.recall_at)
-    if (at.ties > 0)
-      text += fmt::format(", {} {} at R@{}", at.ties, at.ties == 1 ? "tie" : "ties", at.k);
+    if (at.ties > 0) text += ", " + counted(at.ties, "tie", "ties") + fmt::format(" at R@{}", at.k);
   return text;
 }
 

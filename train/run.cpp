@@ -169,7 +169,8 @@ void report_test(const Config& config, const Task& task, Trainer& trainer, RunFo
 void report_bad_images(const Trainer& trainer, Log& log) {
   const std::vector<BadImage> bad = trainer.bad_images();
   if (bad.empty()) return;
-  log.warning(fmt::format("{} pictures could not be read and were replaced:", bad.size()));
+  log.warning(counted(std::ssize(bad), "picture", "pictures") +
+              " could not be read and replaced by others:");
   for (const BadImage& image : bad) log.info("  " + image.reason);
 }
 

@@ -107,6 +107,9 @@ std::vector<std::string> advice(const Config& config, const Task& task, std::int
   say(loss.proxies * 2 > task.train.size() / classes,
       fmt::format("{} proxies for about {} pictures per class: most will find none", loss.proxies,
                   task.train.size() / classes));
+  say(task.validation.classes() == 1,
+      "validation has one class, so every neighbour is right and R@1 chooses nothing: use "
+      "--protocol last or more classes");
   const double span = optim.ema > 0 ? 1 / (1 - optim.ema) : 0;
   say(span > static_cast<double>(steps) / 3,
       fmt::format("--ema {} averages over {:.0f} of the {} steps: the first weights still weigh in",

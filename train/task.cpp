@@ -23,6 +23,24 @@ void hold_out_validation(const Config& config, DatasetSplits& splits) {
       splits.train, config.run.val_classes, static_cast<std::uint64_t>(config.run.seed));
 }
 
+// Retrieval is judged on classes that training never saw, unless the user says otherwise.
+void check_unseen(const Config& config, const DatasetSplits& splits) {
+  if (config.data.allow_shared_classes) return;
+  for (const Dataset* part : {&splits.validation, &splits.test}) {
+    const std::vector<std::string> shared = shared_classes(splits.train, *part);
+    constexpr std::size_t kShown = 5;
+    std::string names;
+    for (std::size_t i = 0; i < std::min(kShown, shared.size()); ++i)
+      names += (i > 0 ? ", " : "") + shared[i];
+    check<DataError>(shared.empty(),
+                     "data: ", counted(std::ssize(shared), "class is", "classes are"),
+                     " both in training and in ", part == &splits.test ? "test" : "validation",
+                     " (", names, shared.size() > kShown ? ", ..." : "",
+                     "), so the numbers would not be of unseen classes. Divide the classes, or "
+                     "give --allow-shared-classes if that is meant");
+  }
+}
+
 Transform shared_transform(const DataConfig& config) {
   Transform transform;
   transform.image_size = config.image_size;
@@ -83,6 +101,7 @@ LoaderOptions loader_options_of(const Config& config, const Transform& transform
 
 Task open_task(const Config& config) {
   DatasetSplits splits = open_dataset(dataset_options_of(config.data));
+  check_unseen(config, splits);
   Task task;
   task.description = splits.description;
   task.selection = selection_of(config.run.protocol);

@@ -1,0 +1,76 @@
+// How a data set becomes a run's training, validation and test parts, and what is refused.
+#include "train/task.h"
+
+#include <doctest/doctest.h>
+
+#include "tests/temp_folder.h"
+
+namespace proxent {
+namespace {
+
+// train.txt and test.txt naming empty files: a task opens no picture.
+Config listed(const TempFolder& folder, std::string_view train, std::string_view test) {
+  for (const char* name : {"a.png", "b.png", "c.png", "d.png", "e.png"}) folder.write(name, "");
+  folder.write("train.txt", train);
+  folder.write("test.txt", test);
+  Config config;
+  config.data.path = folder.path().string();
+  config.batch.size = 2;
+  config.run.protocol = "last";
+  return config;
+}
+
+std::string refusal(const Config& config) {
+  try {
+    open_task(config);
+  } catch (const Error& error) {
+    return error.message();
+  }
+  return "none";
+}
+
+}  // namespace
+}  // namespace proxent
+
+TEST_SUITE("task") {
+  using namespace proxent;
+
+  TEST_CASE("a class in training and in test is refused by name, unless it is meant") {
+    TempFolder folder;
+    Config config = listed(folder, "a.png owl\nb.png jay\nc.png tit\n", "d.png jay\ne.png tit\n");
+    CHECK(refusal(config) ==
+          "data: 2 classes are both in training and in test (jay, tit), so the numbers would not "
+          "be of unseen classes. Divide the classes, or give --allow-shared-classes if that is "
+          "meant");
+    config.data.allow_shared_classes = true;
+    CHECK(open_task(config).test.classes() == 2);
+  }
+
+  TEST_CASE("a batch larger than the training set is refused with one that fits") {
+    TempFolder folder;
+    Config config = listed(folder, "a.png owl\nb.png jay\nc.png tit\n", "d.png elk\n");
+    config.batch.size = 4;
+    CHECK(refusal(config) ==
+          "batch.size: 4 is larger than the training set, 3 pictures of 3 classes. Choose --batch "
+          "3 or less");
+  }
+
+  TEST_CASE("one class alone cannot be trained on") {
+    TempFolder folder;
+    CHECK(refusal(listed(folder, "a.png owl\nb.png owl\n", "d.png elk\n")) ==
+          "data: a loss over proxies needs at least two classes, got 2 pictures of 1 class");
+  }
+
+  TEST_CASE("the protocol says how the numbers were chosen") {
+    TempFolder folder;
+    Config config = listed(folder, "a.png w\nb.png x\nc.png y\nd.png z\n", "e.png elk\n");
+    CHECK(open_task(config).selection == Selection::last_epoch);
+    CHECK(open_task(config).validation.is_empty());
+    config.run.protocol = "val";
+    const Task task = open_task(config);
+    CHECK(task.selection == Selection::val_selected);
+    CHECK(task.validation.classes() == 2);  // 0.2 of 4, but at least 2
+    CHECK(task.train.classes() == 2);
+    CHECK(shared_classes(task.train, task.validation).empty());
+  }
+}
