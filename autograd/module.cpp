@@ -5,6 +5,8 @@ namespace {
 std::string joined(const std::string& prefix, const std::string& name) {
   return prefix.empty() || name.empty() ? prefix + name : prefix + "." + name;
 }
+
+thread_local ModuleObserver* observer = nullptr;
 }  // namespace
 
 bool is_below(std::string_view path, std::string_view module) {
@@ -36,6 +38,13 @@ Buffer::Buffer(Module* owner, std::string name, Tensor initial)
 
 Module::Module(Module* parent, std::string name) : name_(std::move(name)) {
   if (parent) parent->children_.push_back(this);
+}
+
+Variable Module::operator()(const Variable& x) {
+  Scope scope(name_);
+  Variable y = forward(x);
+  if (observer) observer->see_(*this, x, y);
+  return y;
 }
 
 Variable Module::forward(const Variable&) {
@@ -74,5 +83,10 @@ std::vector<Named<Module>> Module::modules() {
 void Module::set_training(bool is_training) {
   walk("", [&](const std::string&, Module& module) { module.is_training_ = is_training; });
 }
+
+ModuleObserver::ModuleObserver(See see) : see_(std::move(see)), outer_(observer) {
+  observer = this;
+}
+ModuleObserver::~ModuleObserver() { observer = outer_; }
 
 }  // namespace proxent

@@ -3,6 +3,7 @@
 // trail.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -74,10 +75,7 @@ class Module {
   Module& operator=(const Module&) = delete;
 
   // forward(x) inside this module's Scope.
-  Variable operator()(const Variable& x) {
-    Scope scope(name_);
-    return forward(x);
-  }
+  Variable operator()(const Variable& x);
 
   const std::string& name() const { return name_; }
   // All below this module, depth first in order of declaration, with paths relative to it.
@@ -108,6 +106,23 @@ class Module {
   std::vector<Module*> children_;
   std::vector<Parameter*> parameters_;
   std::vector<Buffer*> buffers_;
+};
+
+// While it lives, it sees every module(x) of this thread once it has returned: inner modules before
+// those that they are in. An inner observer hides an outer one.
+class ModuleObserver {
+ public:
+  using See = std::function<void(const Module&, const Variable& x, const Variable& y)>;
+
+  explicit ModuleObserver(See see);
+  ~ModuleObserver();
+  ModuleObserver(const ModuleObserver&) = delete;
+  ModuleObserver& operator=(const ModuleObserver&) = delete;
+
+ private:
+  friend class Module;
+  See see_;
+  ModuleObserver* outer_;
 };
 
 }  // namespace proxent

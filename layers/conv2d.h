@@ -14,6 +14,7 @@ class Conv2d : public Module {
 
   Parameter weight;  // KRSC: (out, size, size, in)
 
+  const Conv2dOptions& options() const { return options_; }
   void initialize(Philox random) override;
 
  protected:

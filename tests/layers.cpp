@@ -54,6 +54,29 @@ TEST_SUITE("layers") {
     CHECK_THROWS_AS(ResNet(nullptr, "", {.depth = 20}), UsageError);
   }
 
+  TEST_CASE("an observer sees every call with its shapes, until it goes") {
+    ResNet net(nullptr, "resnet", {.depth = 18, .stem = Stem::small});
+    net.set_training(false);
+    const Variable x(Tensor::zeros({1, 8, 8, 3}, DType::f32));
+    std::vector<std::string> seen;
+    int convolutions = 0, hidden = 0;
+    {
+      ModuleObserver outer([&](const Module& module, const Variable& x, const Variable& y) {
+        seen.push_back(detail::concat(module.name(), x.shape(), y.shape()));
+        convolutions += dynamic_cast<const Conv2d*>(&module) != nullptr;
+      });
+      net(x);
+      ModuleObserver inner([&](auto&&...) { ++hidden; });
+      net(x);
+    }
+    net(x);
+    CHECK(hidden == static_cast<int>(seen.size()));
+    CHECK(seen.front() == "conv1(1, 8, 8, 3)(1, 8, 8, 64)");
+    CHECK(seen.back() == "resnet(1, 8, 8, 3)(1, 1, 1, 512)");
+    CHECK(std::count(seen.begin(), seen.end(), "downsample(1, 8, 8, 64)(1, 4, 4, 128)") == 1);
+    CHECK(convolutions == 1 + 16 + 3);
+  }
+
   TEST_CASE("names are torchvision's, and the bottleneck strides in its 3x3") {
     ResNet net(nullptr, "resnet", {.depth = 50});
     const auto names = paths(net);
