@@ -2,15 +2,13 @@
 #include "train/command_line.h"
 
 #include <doctest/doctest.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <cstdio>
 #include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "tensor/allocator.h"
+#include "tests/run_binary.h"
 #include "tests/temp_folder.h"
 #include "train/command.h"
 #include "train/exit_code.h"
@@ -20,26 +18,8 @@ using namespace proxent;
 
 namespace {
 
-struct Outcome {
-  int code = -1;
-  std::string out;  // stdout, and stderr where the command line says 2>&1
-};
-
-// Runs "proxent <arguments>" by the shell; `before` sets variables.
-Outcome run(const std::string& arguments, const std::string& before = "") {
-  const std::string command = before + " " PROXENT_BINARY " " + arguments;
-  std::FILE* pipe = popen(command.c_str(), "r");
-  REQUIRE(pipe);
-  Outcome outcome;
-  std::array<char, 4096> buffer;
-  for (std::size_t n; (n = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
-    outcome.out.append(buffer.data(), n);
-  outcome.code = WEXITSTATUS(pclose(pipe));
-  return outcome;
-}
-
 std::string error_of(const std::string& arguments, const std::string& before = "") {
-  const Outcome outcome = run(arguments + " 2>&1 >/dev/null", before);
+  const Outcome outcome = run_binary(arguments + " 2>&1 >/dev/null", before);
   CHECK_MESSAGE(outcome.code == kUsageError, arguments);
   return outcome.out;
 }
@@ -52,16 +32,16 @@ bool contains(const std::string& text, std::string_view part) {
 
 TEST_SUITE("command line") {
   TEST_CASE("help teaches and succeeds") {
-    const Outcome overview = run("--help");
+    const Outcome overview = run_binary("--help");
     CHECK(overview.code == kDone);
     for (const Command& command : commands()) {
       CHECK(contains(overview.out, command.name));
-      const Outcome help = run(std::string(command.name) + " --help");
+      const Outcome help = run_binary(std::string(command.name) + " --help");
       CHECK_MESSAGE(help.code == kDone, command.name);
       CHECK_MESSAGE(contains(help.out, "proxent " + std::string(command.name)), command.name);
       CHECK_FALSE(contains(help.out, "\x1b"));  // no colour into a pipe
     }
-    const std::string train = run("train --help").out;
+    const std::string train = run_binary("train --help").out;
     CHECK(contains(train, "examples\n"));
     CHECK(contains(train, "exit codes\n"));
     CHECK(contains(train, "--lr X                learning rate of backbone and head [1e-4]\n"));
@@ -70,11 +50,11 @@ TEST_SUITE("command line") {
     std::size_t begin = 0;
     for (std::size_t end; (end = train.find('\n', begin)) != std::string::npos; begin = end + 1)
       CHECK(end - begin <= 110);
-    CHECK(run("help loss").code == kDone);
-    CHECK(run("help metrics").code == kDone);
-    CHECK(run("help").code == kDone);
+    CHECK(run_binary("help loss").code == kDone);
+    CHECK(run_binary("help metrics").code == kDone);
+    CHECK(run_binary("help").code == kDone);
     CHECK(contains(error_of("help los"), "Did you mean 'loss'?"));
-    CHECK(run("").code == kUsageError);
+    CHECK(run_binary("").code == kUsageError);
   }
 
   TEST_CASE("one error, with what to do, and exit code 2") {
@@ -110,9 +90,9 @@ TEST_SUITE("command line") {
     const std::string a = temp.path() / "a.toml", b = temp.path() / "b.toml";
     std::ofstream(a) << "[optim]\nlr = 1\nwd = 1\nmomentum = 0.5\n[loss]\nproxies = 3\n";
     std::ofstream(b) << "[optim]\nwd = 2\nmomentum = 0.25\n";
-    const Outcome printed =
-        run("train --print-config -c " + a + " -c " + b + " --momentum=0.125 -b7 --no-drop-last",
-            "PROXENT_OPTIM_MOMENTUM=0.75 PROXENT_SEED=9");
+    const Outcome printed = run_binary(
+        "train --print-config -c " + a + " -c " + b + " --momentum=0.125 -b7 --no-drop-last",
+        "PROXENT_OPTIM_MOMENTUM=0.75 PROXENT_SEED=9");
     CHECK(printed.code == kDone);
     const auto has = [&](const std::string& line) {
       CHECK_MESSAGE(contains(printed.out, line), line);
@@ -134,9 +114,9 @@ TEST_SUITE("command line") {
     const std::string flags =
         "train --dataset fashion-mnist --hflip 0.5 --sigma-h 3 --freeze conv1,layer1 --metrics "
         "r@1,2,rp --time-limit 90min --name \"it's \\\"x\\\"\" --print-config";
-    const std::string first = run(flags).out;
+    const std::string first = run_binary(flags).out;
     std::ofstream(full) << first;
-    std::ofstream(changed) << run(flags + "=changed").out;
+    std::ofstream(changed) << run_binary(flags + "=changed").out;
     const auto values = [](const std::string& text) {
       // Comments tell the sources, which differ.
       std::string kept;
@@ -149,8 +129,8 @@ TEST_SUITE("command line") {
     };
     CHECK(contains(first, "freeze = [\"conv1\", \"layer1\"]"));
     CHECK(contains(first, "time_limit = \"1h30min\""));
-    CHECK(values(run("train --print-config -c " + full).out) == values(first));
-    CHECK(values(run("train --print-config -c " + changed).out) == values(first));
+    CHECK(values(run_binary("train --print-config -c " + full).out) == values(first));
+    CHECK(values(run_binary("train --print-config -c " + changed).out) == values(first));
     CHECK_NOTHROW(config_from_toml(first, "printed"));
   }
 
@@ -158,32 +138,32 @@ TEST_SUITE("command line") {
     const TempFolder temp;
     const std::string file = temp.path() / "p.toml";
     std::ofstream(file) << "preset = \"smoke\"\n[run]\nseed = 3\n";
-    const std::string by_file = run("train --print-config=changed -c " + file).out;
+    const std::string by_file = run_binary("train --print-config=changed -c " + file).out;
     CHECK(contains(by_file, "preset smoke"));
     CHECK(contains(by_file, "seed = 3"));
-    CHECK_FALSE(contains(run("train --preset none --print-config -c " + file).out, "smoke"));
-    CHECK(contains(run("train --preset none --print-config").out, "image_size = 224\n"));
+    CHECK_FALSE(contains(run_binary("train --preset none --print-config -c " + file).out, "smoke"));
+    CHECK(contains(run_binary("train --preset none --print-config").out, "image_size = 224\n"));
   }
 
   TEST_CASE("version and doctor as JSON") {
-    const auto version = nlohmann::json::parse(run("version --json").out);
+    const auto version = nlohmann::json::parse(run_binary("version --json").out);
     CHECK(version.contains("commit"));
     CHECK(version["jpeg_decoder"].is_string());
-    const auto doctor = nlohmann::json::parse(run("doctor --json").out);
+    const auto doctor = nlohmann::json::parse(run_binary("doctor --json").out);
     CHECK(doctor["findings"].size() >= 8);
-    CHECK(run("doctor").code == kDone);
+    CHECK(run_binary("doctor").code == kDone);
   }
 
   TEST_CASE("boxes are ASCII where the locale is not UTF-8") {
-    CHECK(contains(run("doctor", "LC_ALL=C").out, "+ proxent doctor"));
-    CHECK(contains(run("doctor", "LC_ALL=C.UTF-8").out, "┌ proxent doctor"));
+    CHECK(contains(run_binary("doctor", "LC_ALL=C").out, "+ proxent doctor"));
+    CHECK(contains(run_binary("doctor", "LC_ALL=C.UTF-8").out, "┌ proxent doctor"));
   }
 
   TEST_CASE("gradcheck runs rows of the table") {
-    const Outcome table = run("gradcheck relu", "LC_ALL=C");
+    const Outcome table = run_binary("gradcheck relu", "LC_ALL=C");
     CHECK(table.code == kDone);
     CHECK(contains(table.out, "leaky_relu"));
-    const auto json = nlohmann::json::parse(run("gradcheck tanh sigmoid --json").out);
+    const auto json = nlohmann::json::parse(run_binary("gradcheck tanh sigmoid --json").out);
     CHECK(json["ops"].size() == 2);
     CHECK(json["failed"] == 0);
   }

@@ -1,11 +1,9 @@
-// The commands eval, embed and bench knn through the binary, and the files between them.
+// The commands eval and embed through the binary, and the files between them.
 #include <doctest/doctest.h>
 
-#include <array>
-#include <cstdio>
-#include <nlohmann/json.hpp>
 
 #include "data/dataset.h"
+#include "tests/run_binary.h"
 #include "tests/temp_folder.h"
 #include "train/checkpoint.h"
 #include "train/config.h"
@@ -17,27 +15,6 @@
 namespace proxent {
 namespace {
 namespace fs = std::filesystem;
-
-struct Output {
-  int code = -1;
-  std::string text;  // of stdout, and of stderr where `command` sends it there
-};
-Output run(const std::string& command) {
-  Output output;
-  std::FILE* pipe = popen((PROXENT_BINARY " " + command).c_str(), "r");
-  REQUIRE(pipe != nullptr);
-  std::array<char, 4096> buffer;
-  while (const std::size_t n = std::fread(buffer.data(), 1, buffer.size(), pipe))
-    output.text.append(buffer.data(), n);
-  output.code = WEXITSTATUS(pclose(pipe));
-  return output;
-}
-nlohmann::json run_json(const std::string& command) {
-  const Output output = run(command + " --json 2>/dev/null");
-  CAPTURE(output.text);
-  REQUIRE(output.code == 0);
-  return nlohmann::json::parse(output.text);
-}
 
 // Four classes of three pictures, split in halves by the class tree's rule: c and d are unseen.
 void write_pictures(const TempFolder& folder) {
@@ -151,11 +128,11 @@ TEST_SUITE("evaluation_commands") {
       CHECK(from_files[key] == direct[key]);
     CHECK(from_files["selection"].is_null());
 
-    const Output text =
-        run("eval " + run_path + " --grid " + folder.path().string() + "/g.png 2>/dev/null");
+    const Outcome text =
+        run_binary("eval " + run_path + " --grid " + folder.path().string() + "/g.png 2>/dev/null");
     CHECK(text.code == 0);
-    CHECK(text.text.starts_with("R@1 "));
-    CHECK(text.text.find(" | val-selected\n6 queries, gallery 6\n6 features: effective rank ") !=
+    CHECK(text.out.starts_with("R@1 "));
+    CHECK(text.out.find(" | val-selected\n6 queries, gallery 6\n6 features: effective rank ") !=
           std::string::npos);
     CHECK(load_image(folder.path() / "g.png").width > 500);
   }
@@ -189,11 +166,11 @@ TEST_SUITE("evaluation_commands") {
   TEST_CASE("wrong calls end with a reason and the documented code") {
     const TempFolder folder;
     const auto fails = [](const std::string& command, int code, const std::string& reason) {
-      const Output output = run(command + " 2>&1");
+      const Outcome output = run_binary(command + " 2>&1");
       CAPTURE(command);
-      CAPTURE(output.text);
+      CAPTURE(output.out);
       CHECK(output.code == code);
-      CHECK(output.text.find(reason) != std::string::npos);
+      CHECK(output.out.find(reason) != std::string::npos);
     };
     const std::string here = folder.path().string();
     fails("eval", 2, "name a run folder");
@@ -207,18 +184,9 @@ TEST_SUITE("evaluation_commands") {
     write_safetensors(folder.path() / "foreign.safetensors",
                       {{"fc.weight", Tensor::zeros({2, 2}, DType::f32)}});
     fails("eval " + here + "/foreign.safetensors", 3, "foreign.safetensors");
-    fails("bench knn --rows 0", 2, "rows");
-    const Output explained = run("eval --explain");
+    const Outcome explained = run_binary("eval --explain");
     CHECK(explained.code == 0);
-    CHECK(explained.text.find("MAP@R") != std::string::npos);
-  }
-
-  TEST_CASE("bench knn reports what it did") {
-    const auto found = run_json("bench knn --rows 300 --dim 8 --classes 30 --recall-at 1,5");
-    CHECK(found["rows"] == 300);
-    CHECK(found["seconds"].get<double>() > 0);
-    CHECK(found["peak_bytes"].get<std::int64_t>() > 300 * 8 * 4);
-    CHECK(found["r@5"] >= found["r@1"]);
+    CHECK(explained.out.find("MAP@R") != std::string::npos);
   }
 }
 }  // namespace proxent
