@@ -20,7 +20,7 @@ Parameter::Parameter(Module* owner, std::string name, Role role, Tensor initial)
 
 void Parameter::set_trained(bool is_trained) {
   if (is_trained == wants_gradient()) return;
-  cell_ = is_trained ? std::make_shared<GradientCell>(shape(), dtype()) : nullptr;
+  cell_ = is_trained ? std::make_shared<GradientCell>(value_) : nullptr;
   if (cell_) cell_->set_home(gradient_home_);
 }
 

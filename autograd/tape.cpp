@@ -2,15 +2,20 @@
 
 #include <utility>
 
+#include "tensor/pointwise.h"
+#include "tensor/reduce.h"
+
 namespace proxent {
 namespace {
 
 thread_local Tape* recording = nullptr;
 
+// v - v is 0 for finite v and NaN otherwise, and NaN survives the sum.
 bool is_finite(const Tensor& x) {
+  if (x.device() != Device::cpu) return sum_to(sub(x, x), {}).item() == 0;
   return visit_float(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    T sum = 0;  // v - v is 0 for finite v and NaN otherwise, and NaN survives the sum
+    T sum = 0;
     for (std::int64_t i = 0; i < x.numel(); ++i) sum += x.data<T>()[i] - x.data<T>()[i];
     return sum == 0;
   });

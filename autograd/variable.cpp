@@ -8,6 +8,8 @@ namespace proxent {
 void GradientCell::accumulate(std::string_view op, Tensor g) {
   check(g.is_defined() && g.dtype() == dtype_, op, ": gradient should be ", shape_, " ", dtype_,
         ", got ", g);
+  check(g.device() == device_, op, ": gradient should be on ", device_, ", got one on ",
+        g.device());
   g = sum_to(g, shape_);
   if (!gradient_.is_defined()) {
     if (home_.is_defined()) {
@@ -16,7 +18,7 @@ void GradientCell::accumulate(std::string_view op, Tensor g) {
     }
     gradient_ = std::move(g);
   } else if (home_.is_defined() || gradient_.storage().use_count() == 1) {
-    launch("add", g.device(), [&](auto device) { kernel::add(device, gradient_, g, gradient_); });
+    add_into(gradient_, g);
   } else {
     gradient_ = add(gradient_, g);
   }
@@ -24,7 +26,7 @@ void GradientCell::accumulate(std::string_view op, Tensor g) {
 
 Variable Variable::leaf(Tensor value) {
   Variable variable(std::move(value));
-  variable.cell_ = std::make_shared<GradientCell>(variable.shape(), variable.dtype());
+  variable.cell_ = std::make_shared<GradientCell>(variable.value());
   return variable;
 }
 

@@ -11,11 +11,12 @@ namespace proxent {
 // Where the gradient of one variable is gathered during backward.
 class GradientCell {
  public:
-  GradientCell(Shape shape, DType dtype) : shape_(shape), dtype_(dtype) {}
+  explicit GradientCell(const Tensor& value)
+      : shape_(value.shape()), dtype_(value.dtype()), device_(value.device()) {}
 
   // Adds g, which is summed over broadcast axes first. The first arrival is kept as it is, without
-  // a copy (unless the cell has a home), later ones are added. Throws if g's shape or dtype cannot
-  // be right; `op` names who sent it.
+  // a copy (unless the cell has a home), later ones are added. Throws if g's shape, dtype or device
+  // cannot be right; `op` names who sent it.
   void accumulate(std::string_view op, Tensor g);
 
   const Tensor& gradient() const { return gradient_; }
@@ -27,6 +28,7 @@ class GradientCell {
  private:
   Shape shape_;
   DType dtype_;
+  Device device_;
   Tensor gradient_, home_;
 };
 

@@ -1,23 +1,24 @@
 #include "tensor/allocator.h"
 
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
 #include <algorithm>
 #include <array>
 #include <cstdlib>
-#include <cstring>
 #include <list>
 #include <map>
 #include <mutex>
 #include <unordered_map>
 
+#include "tensor/launch.h"
+#include "tensor/memory.h"
+
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 namespace proxent {
 namespace {
 
 constexpr std::int64_t kMiB = 1 << 20;
-constexpr std::int64_t kAlignment = 64;
 constexpr int kHoldersShown = 5;
 
 std::int64_t size_class(std::int64_t bytes) {
@@ -28,30 +29,37 @@ std::int64_t size_class(std::int64_t bytes) {
 constexpr std::int64_t kCanaryBytes = 64;
 constexpr unsigned char kCanary = 0xc5;
 
-// Blocks of 2 MiB and more lie on huge pages where the system has them: convolutions read rows that
-// are far apart, and spend a twentieth of a step on looking up small pages.
-void* system_allocate(std::int64_t bytes) {
-  constexpr std::int64_t kHugePage = 2 * kMiB;
-  const bool is_huge = bytes >= kHugePage;
-  void* data = nullptr;
-  const int error = posix_memalign(&data, is_huge ? kHugePage : kAlignment,
-                                   static_cast<std::size_t>(bytes + kCanaryBytes));
-  if (error != 0) return nullptr;
-#ifdef __linux__
-  if (is_huge) madvise(data, static_cast<std::size_t>(bytes), MADV_HUGEPAGE);  // a hint: may fail
+// True where the sanitizer may be told which bytes of a block belong to a tensor.
+constexpr bool is_host_memory([[maybe_unused]] Device device) {
+#ifdef PROXENT_CUDA_EMULATED
+  return true;
+#else
+  return device == Device::cpu;
 #endif
-  return data;
+}
+// With AddressSanitizer, only the first `bytes` of the block may be touched from here on.
+void allow_access([[maybe_unused]] Device device, [[maybe_unused]] const void* data,
+                  [[maybe_unused]] std::int64_t bytes, [[maybe_unused]] std::int64_t block_bytes) {
+#ifdef __SANITIZE_ADDRESS__
+  if (!is_host_memory(device)) return;
+  const auto* first = static_cast<const char*>(data);
+  __asan_unpoison_memory_region(first, static_cast<std::size_t>(bytes));
+  __asan_poison_memory_region(first + bytes, static_cast<std::size_t>(block_bytes - bytes));
+#endif
 }
 
 struct Block {
   void* data;
   std::int64_t bytes;
-  std::string scope;
-  bool is_guarded;
+  std::int64_t asked = 0;  // the first of them are a tensor's
+  std::string scope = {};
+  bool is_guarded = false;
 };
 
 class Pool {
  public:
+  explicit Pool(Device device) : device_(device) {}
+
   void* allocate(std::int64_t asked) {
     const std::int64_t bytes = size_class(asked);
     std::lock_guard lock(mutex_);
@@ -60,14 +68,15 @@ class Pool {
       if (limit_ > 0)
         while (in_use_ + cached_ + bytes > limit_ && !free_.empty()) release_oldest();
       const bool allowed = limit_ == 0 || in_use_ + bytes <= limit_;
-      block = {allowed ? system_allocate(bytes) : nullptr, bytes, {}, false};
+      block = {allowed ? take_fresh(bytes) : nullptr, bytes};
       if (!block.data && allowed) {
         while (!free_.empty()) release_oldest();
-        block.data = system_allocate(bytes);
+        block.data = take_fresh(bytes);
       }
       if (!block.data) throw_out_of_memory(asked);
       ++system_requests_;
     }
+    block.asked = asked;
     block.scope = Scope::trail();
     in_use_ += block.bytes;
     peak_ = std::max(peak_, in_use_);
@@ -83,6 +92,7 @@ class Pool {
     Block block = std::move(found->second);
     used_.erase(found);
     verify(block);
+    allow_access(device_, block.data, 0, block.bytes + kCanaryBytes);
     in_use_ -= block.bytes;
     cached_ += block.bytes;
     free_.push_back(std::move(block));
@@ -111,6 +121,12 @@ class Pool {
   }
 
  private:
+  // Behind every block lie kCanaryBytes that belong to nobody.
+  void* take_fresh(std::int64_t bytes) const {
+    return on_device(
+        device_, [&](auto device) { return detail::system_allocate(device, bytes + kCanaryBytes); });
+  }
+
   // The smallest cached block that fits, unless it wastes more than a quarter.
   Block take_cached(std::int64_t bytes) {
     auto fit = by_size_.lower_bound(bytes);
@@ -129,7 +145,9 @@ class Pool {
     by_size_.erase(
         std::find_if(first, last, [&](auto& entry) { return entry.second == position; }));
     cached_ -= position->bytes;
-    std::free(position->data);
+    allow_access(device_, position->data, position->bytes + kCanaryBytes,
+                 position->bytes + kCanaryBytes);
+    on_device(device_, [&](auto device) { detail::system_free(device, position->data); });
     free_.erase(position);
   }
 
@@ -144,22 +162,38 @@ class Pool {
   }
 
   [[noreturn]] void throw_out_of_memory(std::int64_t asked) const {
-    fail<OutOfMemory>("out of memory: asked for ", asked, " bytes\n", report_locked().text());
+    fail<OutOfMemory>("out of memory", device_ == Device::cpu ? "" : " on the GPU", ": asked for ",
+                      asked, " bytes\n", report_locked().text());
   }
 
+  // Everything behind the tensor's own bytes is the canary's, the rest of the size class too.
   void prepare(Block& block) {
     block.is_guarded = is_guard_on_;
-    if (!is_guard_on_) return;
-    std::memset(block.data, 0xff, static_cast<std::size_t>(block.bytes));
-    std::memset(static_cast<char*>(block.data) + block.bytes, kCanary, kCanaryBytes);
+    const std::int64_t behind = block.bytes + kCanaryBytes - block.asked;
+    if (is_guard_on_) {
+      allow_access(device_, block.data, block.bytes + kCanaryBytes, block.bytes + kCanaryBytes);
+      on_device(device_, [&](auto device) {
+        detail::fill_bytes(device, block.data, 0xff, block.asked);
+        detail::fill_bytes(device, static_cast<char*>(block.data) + block.asked, kCanary, behind);
+      });
+    }
+    allow_access(device_, block.data, block.asked, block.bytes + kCanaryBytes);
   }
-  static void verify(const Block& block) noexcept {
+  void verify(const Block& block) const {
     if (!block.is_guarded) return;
-    const auto* behind = static_cast<const unsigned char*>(block.data) + block.bytes;
-    for (std::int64_t i = 0; i < kCanaryBytes; ++i)
-      if (behind[i] != kCanary) std::abort();  // a kernel wrote out of bounds: nothing is safe now
+    allow_access(device_, block.data, block.bytes + kCanaryBytes, block.bytes + kCanaryBytes);
+    std::vector<unsigned char> behind(
+        static_cast<std::size_t>(block.bytes + kCanaryBytes - block.asked));
+    on_device(device_, [&](auto device) {
+      detail::copy_out(device, behind.data(), static_cast<char*>(block.data) + block.asked,
+                       std::ssize(behind));
+    });
+    // A kernel wrote out of bounds: nothing is safe now.
+    if (std::any_of(behind.begin(), behind.end(), [](auto byte) { return byte != kCanary; }))
+      std::abort();
   }
 
+  const Device device_;
   std::mutex mutex_;  // loader threads allocate too
   std::unordered_map<void*, Block> used_;
   std::list<Block> free_;  // oldest first
@@ -170,7 +204,7 @@ class Pool {
 
 // Never destroyed: tensors with static lifetime may outlive any order of destruction.
 Pool& pool(Device device) {
-  static auto& pools = *new std::array<Pool, 2>;
+  static auto& pools = *new std::array<Pool, 2>{Pool(Device::cpu), Pool(Device::cuda)};
   return pools[static_cast<std::size_t>(device)];
 }
 

@@ -33,8 +33,8 @@ MemoryReport memory_report(Device device);
 void reset_memory_peak(Device device);
 // in_use + cached may not exceed `bytes`; 0 lifts the limit.
 void set_memory_limit(Device device, std::int64_t bytes);
-// For tests: while on, fresh blocks read as NaN, and a write behind a block aborts when it is
-// freed.
+// For tests: while on, fresh tensors read as NaN, and a write behind one aborts when it is freed.
+// With AddressSanitizer any touch of what is not a tensor's own stops at once, guard or not.
 void set_memory_guard(Device device, bool is_on);
 // Returns every cached block to the system.
 void release_cached_memory(Device device);

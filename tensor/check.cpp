@@ -7,8 +7,26 @@ namespace {
 thread_local Scope* innermost = nullptr;
 }
 
-Scope::Scope(std::string_view name) : name_(name), parent_(innermost) { innermost = this; }
-Scope::~Scope() { innermost = parent_; }
+#ifdef PROXENT_CUDA
+namespace detail {  // tensor/cuda/profiler.cpp
+void open_profiler_range(std::string_view name);
+void close_profiler_range();
+}  // namespace detail
+#else
+namespace detail {
+inline void open_profiler_range(std::string_view) {}
+inline void close_profiler_range() {}
+}  // namespace detail
+#endif
+
+Scope::Scope(std::string_view name) : name_(name), parent_(innermost) {
+  innermost = this;
+  if (!name_.empty()) detail::open_profiler_range(name_);
+}
+Scope::~Scope() {
+  innermost = parent_;
+  if (!name_.empty()) detail::close_profiler_range();
+}
 
 std::string Scope::trail() {
   std::vector<std::string_view> names;

@@ -1,5 +1,5 @@
 // Errors and where they happened: check(), fail(), and Scope, the trail of module and op names that
-// every error, allocation and (later) profiler range is labelled with.
+// every error, allocation and profiler range is labelled with.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +35,8 @@ struct NonFiniteError : Error {
   using Error::Error;
 };
 
-// A named range of the running program; scopes nest per thread. `name` must outlive the Scope.
+// A named range of the running program; scopes nest per thread. `name` must outlive the Scope. In
+// builds with CUDA it is an NVTX range too.
 class Scope {
  public:
   explicit Scope(std::string_view name);

@@ -1,4 +1,6 @@
-// The one door to a device: KERNEL declares what every device must define, launch() calls it.
+// The one door to a device: KERNEL declares what every device must define, launch() calls it. Only
+// tensor/ knows of it: what it compiles to depends on PROXENT_CUDA, which only that library is built
+// with.
 #pragma once
 
 #include <string_view>
@@ -16,16 +18,30 @@
 
 namespace proxent {
 
-// Runs call(Cpu{}) or call(Cuda{}) inside a Scope of that name. The Cuda branch exists only where
-// a build defines PROXENT_CUDA.
+namespace detail {
+// Throws CudaError if a launch was refused or an earlier kernel failed (tensor/cuda/runtime.cpp).
+void finish_cuda_call(std::string_view op);
+}  // namespace detail
+
+// call(Cpu{}) or call(Cuda{}). The Cuda branch exists only where a build defines PROXENT_CUDA.
 template <class Call>
-void launch(std::string_view name, Device device, Call&& call) {
-  Scope scope(name);
+decltype(auto) on_device(Device device, Call&& call) {
 #ifdef PROXENT_CUDA
   if (device == Device::cuda) return std::forward<Call>(call)(Cuda{});
 #endif
-  check(device == Device::cpu, name, ": this build has no CUDA; the tensor is on ", device);
-  std::forward<Call>(call)(Cpu{});
+  check(device == Device::cpu, "this build has no CUDA, a tensor should be on ", device);
+  return std::forward<Call>(call)(Cpu{});
+}
+
+// The same for a kernel, inside a Scope of that name. On the GPU the kernel is only queued: what
+// goes wrong in it is found by a later call, unless set_gpu_synchronous(true).
+template <class Call>
+void launch(std::string_view name, Device device, Call&& call) {
+  Scope scope(name);
+  on_device(device, std::forward<Call>(call));
+#ifdef PROXENT_CUDA
+  if (device == Device::cuda) detail::finish_cuda_call(name);
+#endif
 }
 
 }  // namespace proxent

@@ -16,6 +16,20 @@ Shape broadcast_shape(std::string_view op, const Shape& a, const Shape& b) {
   return Shape(std::span<const std::int64_t>(sizes.data(), rank));
 }
 
+void add_into(Tensor& sum, const Tensor& term) {
+  check_same("add_into", sum, term);
+  launch("add", sum.device(), [&](auto device) { kernel::add(device, sum, term, sum); });
+  sum.mark_edited();
+}
+
+void clamp_in_place(Tensor& x, double low, double high) {
+  launch("clamp", x.device(), [&](auto device) {
+    kernel::at_least(device, x, low, x);
+    kernel::at_most(device, x, high, x);
+  });
+  x.mark_edited();
+}
+
 namespace {
 void check_binary(std::string_view op, const Tensor& a, const Tensor& b) {
   check(a.dtype() == b.dtype() && a.device() == b.device(), op, ": a is ", a, " on ", a.device(),

@@ -30,6 +30,11 @@ namespace kernel {
 #include "tensor/pointwise.def"
 }  // namespace kernel
 
+// sum += term, in sum's memory; both have the same shape, dtype and device.
+void add_into(Tensor& sum, const Tensor& term);
+// Every element of x to low .. high, in x's memory.
+void clamp_in_place(Tensor& x, double low, double high);
+
 #define UNARY(name, keeps, y, slope) \
   Tensor name(const Tensor& x);      \
   Tensor name##_backward(const Tensor& dy, const Tensor& kept);

@@ -1,8 +1,22 @@
 #include "tensor/tensor.h"
 
 #include "tensor/copy.h"
+#include "tensor/memory.h"
 
 namespace proxent {
+namespace {
+// The bytes of `from` to `to`, one of which is on the CPU and the other on `device`.
+void copy_across(const Tensor& from, Tensor& to) {
+  const bool is_upload = from.device() == Device::cpu;
+  launch(is_upload ? "upload" : "download", is_upload ? to.device() : from.device(),
+         [&](auto device) {
+           if (is_upload)
+             detail::copy_in(device, to.raw(), from.raw(), from.bytes());
+           else
+             detail::copy_out(device, to.raw(), from.raw(), from.bytes());
+         });
+}
+}  // namespace
 
 Tensor::Tensor(Shape shape, DType dtype, Device device)
     : storage_(std::make_shared<Storage>(device, shape.numel() * size_of(dtype))),
@@ -50,20 +64,31 @@ Tensor Tensor::to(DType dtype) const {
   return converted;
 }
 
+Tensor Tensor::to(Device device) const {
+  if (device == this->device()) return *this;
+  Tensor moved(shape_, dtype_, device);
+  copy_across(*this, moved);
+  return moved;
+}
+
 void Tensor::fill(double value) {
   launch("fill", device(), [&](auto d) { kernel::fill(d, value, *this); });
   mark_edited();
 }
 
 void Tensor::copy_from(const Tensor& from) {
-  check_same("copy_from", *this, from);
-  launch("copy", device(), [&](auto d) { kernel::copy(d, from, *this); });
+  check(shape_ == from.shape_ && dtype_ == from.dtype_, "copy_from: tensors differ, ", *this,
+        " and ", from);
+  if (device() == from.device())
+    launch("copy", device(), [&](auto d) { kernel::copy(d, from, *this); });
+  else
+    copy_across(from, *this);
   mark_edited();
 }
 
 double Tensor::item() const {
   check(numel() == 1, "item: expected one element, got ", *this);
-  return to(DType::f64).data<double>()[0];
+  return to(Device::cpu).to(DType::f64).data<double>()[0];
 }
 
 std::ostream& operator<<(std::ostream& out, const Tensor& tensor) {

@@ -21,7 +21,7 @@ class Tensor {
   static Tensor zeros(Shape shape, DType dtype, Device device = Device::cpu) {
     return full(shape, dtype, 0.0, device);
   }
-  // A CPU tensor with the given elements, as many as the shape has.
+  // A CPU tensor with the given elements, as many as the shape has; to(Device) takes it elsewhere.
   template <class T>
   static Tensor from(Shape shape, const std::vector<T>& elements);
 
@@ -34,7 +34,8 @@ class Tensor {
   std::int64_t bytes() const { return numel() * size_of(dtype_); }
   const std::shared_ptr<Storage>& storage() const { return storage_; }
 
-  // The elements; T must be the dtype's type.
+  // The elements, in the device's memory: only kernels of that device may read through the pointer.
+  // T must be the dtype's type.
   template <class T>
   T* data() {
     return const_cast<T*>(std::as_const(*this).data<T>());
@@ -56,11 +57,14 @@ class Tensor {
   Tensor clone() const;
   // Converted elements, rounded as C++ does (halves: to even); itself if the dtype is the same.
   Tensor to(DType dtype) const;
+  // A copy on that device; itself if it is there already. Waits only for copies to the host.
+  Tensor to(Device device) const;
   // Sets every element. Counts as an in-place edit.
   void fill(double value);
-  // Copies the elements of `from` (same shape and dtype) here. Counts as an in-place edit.
+  // Copies the elements of `from` (same shape and dtype, any device) here. Counts as an in-place
+  // edit.
   void copy_from(const Tensor& from);
-  // The only element, as a double.
+  // The only element, as a double, on the host.
   double item() const;
   // All elements, converted, on the host.
   template <class T>
@@ -92,7 +96,7 @@ Tensor Tensor::from(Shape shape, const std::vector<T>& elements) {
 
 template <class T>
 std::vector<T> Tensor::to_vector() const {
-  const Tensor same = to(kDType<T>);
+  const Tensor same = to(Device::cpu).to(kDType<T>);
   return std::vector<T>(same.data<T>(), same.data<T>() + same.numel());
 }
 

@@ -11,6 +11,8 @@
 #include <set>
 
 #include "autograd/ops.h"
+#include "tensor/cuda/pending.h"
+#include "tensor/gpu.h"
 #include "tests/op_table.h"
 #include "train/safetensors.h"
 
@@ -65,15 +67,16 @@ void check_equal(const std::string& what, const Tensor& got, const Tensor& expec
   }
 }
 
-void check_case(const std::string& name, const OpRow& row) {
+void check_case(const std::string& name, const OpRow& row, Device device) {
   const TensorMap& all = goldens().tensors;
   std::vector<Variable> leaves;
   while (all.contains(name + "/x" + std::to_string(leaves.size())))
-    leaves.push_back(Variable::leaf(all.at(name + "/x" + std::to_string(leaves.size()))));
+    leaves.push_back(
+        Variable::leaf(all.at(name + "/x" + std::to_string(leaves.size())).to(device)));
   Tape tape;
   const Variable y = row.call(leaves);
   check_equal(name + " y", y.value(), all.at(name + "/y"), row.terms);
-  tape.backward(y, all.at(name + "/dy"));
+  tape.backward(y, all.at(name + "/dy").to(device));
   for (std::size_t i = 0; i < leaves.size(); ++i)
     check_equal(detail::concat(name, " dx", i), leaves[i].gradient(),
                 all.at(name + "/dx" + std::to_string(i)), row.terms);
@@ -117,8 +120,22 @@ TEST_SUITE("goldens") {
       const OpRow* row = find_row(row_of(name));
       INFO(name, ": make_golden.py has a case that the table of ops does not know");
       REQUIRE(row != nullptr);
-      check_case(name, *row);
+      check_case(name, *row, Device::cpu);
     }
+  }
+
+  TEST_CASE("values and gradients are PyTorch's on the GPU, or its emulation, too") {
+    if (const std::string problem = gpu_report().problem; !problem.empty()) {
+      MESSAGE("skipped: ", problem);
+      return;
+    }
+    int skipped = 0;
+    for (const std::string& name : golden_cases()) try {
+        check_case(name, *find_row(row_of(name)), Device::cuda);
+      } catch (const PendingKernel&) {
+        ++skipped;
+      }
+    if (skipped > 0) MESSAGE("skipped ", skipped, " cases: their kernels are not written yet");
   }
 
   TEST_CASE("every row has a golden, or none for a reason") {

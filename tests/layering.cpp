@@ -21,7 +21,7 @@ struct Source {
   std::string text;
   std::string folder() const { return path.substr(0, path.find('/')); }
   bool is_under(const std::string& prefix) const { return path.starts_with(prefix); }
-  bool is_header() const { return path.ends_with(".h"); }
+  bool is_header() const { return path.ends_with(".h") || path.ends_with(".cuh"); }
 };
 
 const std::vector<Source>& sources() {
@@ -30,7 +30,8 @@ const std::vector<Source>& sources() {
     for (const char* folder : {"tensor", "autograd", "layers", "losses", "data", "train", "tests"})
       for (const auto& entry : fs::recursive_directory_iterator(kRoot / folder)) {
         const std::string extension = entry.path().extension();
-        if (extension != ".h" && extension != ".cpp" && extension != ".def") continue;
+        if (!std::set<std::string>{".h", ".cpp", ".cu", ".cuh", ".def"}.contains(extension))
+          continue;
         std::ifstream file(entry.path());
         found.push_back({fs::relative(entry.path(), kRoot).generic_string(),
                          {std::istreambuf_iterator<char>(file), {}}});
@@ -84,7 +85,7 @@ TEST_SUITE("layering") {
     };
     const std::vector<Library> libraries = {
         {"oneapi/|dnnl", {"tensor/onednn/"}},
-        {"cuda|cudnn|cublas|nccl|nvtx", {"tensor/cuda/"}},
+        {"cuda|cudnn|cublas|nccl|nvtx", {"tensor/cuda/", "tests/cuda_emulator"}},
         {"stb_|jpeglib|turbojpeg|zlib", {"data/"}},
         {"fmt/|nlohmann/|toml\\+\\+|CLI/", {"train/", "tests/"}},
         {"doctest", {"tests/"}},
@@ -108,6 +109,15 @@ TEST_SUITE("layering") {
         INFO(source.path, " includes ", include);
         CHECK(source.is_under("tensor/"));
       }
+  }
+
+  TEST_CASE("only tensor/ goes through the door to a device") {
+    for (const Source& source : sources()) {
+      if (source.is_under("tensor/") || source.is_under("tests/")) continue;
+      INFO(source.path);
+      CHECK(matches(source, R"(\W(launch|on_device)\()").empty());
+      CHECK(source.text.find("PROXENT_CUDA") == std::string::npos);
+    }
   }
 
   TEST_CASE("library code neither prints nor exits, and opens no namespace") {

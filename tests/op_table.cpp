@@ -6,14 +6,16 @@
 
 namespace proxent {
 namespace {
-Tensor index(const std::vector<std::int32_t>& values) {
-  return Tensor::from<std::int32_t>({static_cast<std::int64_t>(values.size())}, values);
+// An index or labels, where the op's inputs are.
+Tensor index(const std::vector<std::int32_t>& values, const OpInputs& x) {
+  return Tensor::from<std::int32_t>({static_cast<std::int64_t>(values.size())}, values)
+      .to(x[0].device());
 }
 // x, gamma, beta and perhaps a residual, with running statistics (mean 0.1, variance 0.8) of its
 // own.
 Variable batch_norm_row(const OpInputs& x, const BatchNormOptions& options) {
-  Tensor mean = Tensor::full(x[1].shape(), x[1].dtype(), 0.1);
-  Tensor variance = Tensor::full(x[1].shape(), x[1].dtype(), 0.8);
+  Tensor mean = Tensor::full(x[1].shape(), x[1].dtype(), 0.1, x[1].device());
+  Tensor variance = Tensor::full(x[1].shape(), x[1].dtype(), 0.8, x[1].device());
   return batch_norm(x[0], x[1], x[2], mean, variance, options, x.size() > 3 ? x[3] : Variable());
 }
 
@@ -24,8 +26,8 @@ OpRow loss_row(const std::string& name, LossForm form, const MultiProxyEntropyOp
   const auto call = [form, options](const OpInputs& x) {
     std::vector<double> usage;
     for (int j = 0; j < 21; ++j) usage.push_back(0.02 + 0.04 * j);
-    return form(x[0], x[1], index({0, 6, kIgnoredLabel, 3, 6}), options,
-                Tensor::from({7, 3}, usage).to(x[0].dtype()))
+    return form(x[0], x[1], index({0, 6, kIgnoredLabel, 3, 6}, x), options,
+                Tensor::from({7, 3}, usage).to(x[0].dtype()).to(x[0].device()))
         .loss;
   };
   // float32: a gradient sums 21 products of a softmax at scale 3 to 5 with the error of another.
@@ -131,12 +133,12 @@ const std::vector<OpRow>& op_table() {
     {"log_sum_exp",  {{2, 3, 7}}, -3, 3,  [](const OpInputs& x) { return log_sum_exp(x[0]); }, 1e-6, 7},
     {"layer_norm",   {{4, 7}, {7}, {7}}, -1, 1, [](const OpInputs& x) { return layer_norm(x[0], x[1], x[2]); }, 1e-6, 7},
     {"layer_norm_plain", {{4, 7}}, -1, 1, [](const OpInputs& x) { return layer_norm(x[0], {}, {}, {.eps = 1e-3}); }, 1e-6, 7},
-    {"cross_entropy", {{4, 7}}, -3, 3,    [](const OpInputs& x) { return cross_entropy(x[0], index({3, 0, 6, 3})); }, 1e-6, 7},
-    {"cross_entropy_ignored", {{4, 7}}, -3, 3, [](const OpInputs& x) { return cross_entropy(x[0], index({3, -100, 6, -100})); }, 1e-6, 7},
+    {"cross_entropy", {{4, 7}}, -3, 3,    [](const OpInputs& x) { return cross_entropy(x[0], index({3, 0, 6, 3}, x)); }, 1e-6, 7},
+    {"cross_entropy_ignored", {{4, 7}}, -3, 3, [](const OpInputs& x) { return cross_entropy(x[0], index({3, -100, 6, -100}, x)); }, 1e-6, 7},
 
     // Picking by index.
-    {"gather_rows",  {{4, 2, 3}}, -1, 1,  [](const OpInputs& x) { return gather_rows(x[0], index({2, 0, 2, 3, 2})); }, 1e-6, 3},
-    {"pick",         {{3, 5}}, -1, 1,     [](const OpInputs& x) { return pick(x[0], index({4, 0, 4})); }},
+    {"gather_rows",  {{4, 2, 3}}, -1, 1,  [](const OpInputs& x) { return gather_rows(x[0], index({2, 0, 2, 3, 2}, x)); }, 1e-6, 3},
+    {"pick",         {{3, 5}}, -1, 1,     [](const OpInputs& x) { return pick(x[0], index({4, 0, 4}, x)); }},
 
     // Convolution, pooling, batch norm.
     {"conv2d_1x1",       {{2, 4, 3, 5}, {3, 1, 1, 5}}, -1, 1, [](const OpInputs& x) { return conv2d(x[0], x[1]); }, 1e-6, 24},

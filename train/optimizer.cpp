@@ -96,13 +96,9 @@ StepReport Optimizer::step(double learning_rate) {
   if (!std::isfinite(report.gradient_norm)) fail_not_finite();
   double norm = report.gradient_norm;
   if (options_.clip_value > 0) {
-    for (Tensor& gradient : gradients) {
-      if (!gradient.is_defined()) continue;
-      launch("clip_value", gradient.device(), [&](auto device) {
-        kernel::at_least(device, gradient, -options_.clip_value, gradient);
-        kernel::at_most(device, gradient, options_.clip_value, gradient);
-      });
-    }
+    for (Tensor& gradient : gradients)
+      if (gradient.is_defined())
+        clamp_in_place(gradient, -options_.clip_value, options_.clip_value);
     if (options_.clip_norm > 0) norm = gradient_norm(gradients);
   }
   if (options_.clip_norm > 0)

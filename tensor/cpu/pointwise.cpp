@@ -2,7 +2,7 @@
 
 #include <cmath>
 
-#include "tensor/cpu/broadcast.h"
+#include "tensor/broadcast.h"
 #include "tensor/cpu/parallel.h"
 
 namespace proxent::kernel {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "tensor/cpu/broadcast.h"
+#include "tensor/broadcast.h"
 #include "tensor/cpu/parallel.h"
 #include "tensor/cpu/row.h"
 

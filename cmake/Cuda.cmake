@@ -1,0 +1,75 @@
+# GPU kernels: compiled by nvcc, or by the C++ compiler for the emulator in tests/cuda_emulator, or not
+# at all. Sets PROXENT_CUDA_MODE to ON, EMULATED or OFF; proxent_add_cuda(target) adds tensor/cuda.
+
+set(PROXENT_CUDA_MODE ${PROXENT_CUDA})
+if(PROXENT_CUDA STREQUAL "AUTO")
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    set(PROXENT_CUDA_MODE ON)
+  else()
+    set(PROXENT_CUDA_MODE OFF)
+    message(STATUS "CUDA: off, nvcc was not found (put it on PATH or set CMAKE_CUDA_COMPILER)")
+  endif()
+elseif(NOT PROXENT_CUDA MATCHES "^(ON|OFF|EMULATED)$")
+  message(FATAL_ERROR "PROXENT_CUDA is ${PROXENT_CUDA}: expected AUTO, ON, OFF or EMULATED")
+endif()
+
+if(PROXENT_CUDA_MODE STREQUAL "ON")
+  if(NOT CMAKE_CUDA_ARCHITECTURES)
+    set(CMAKE_CUDA_ARCHITECTURES 80 90)
+  endif()
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Shared)  # before the language, or libcudart is linked twice
+  enable_language(CUDA)
+  # CMake below 3.25.2 does not know how nvcc is asked for C++20.
+  if(CMAKE_CUDA_COMPILER_ID STREQUAL "NVIDIA" AND NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+    list(APPEND CMAKE_CUDA_COMPILE_FEATURES cuda_std_20)
+  endif()
+  find_package(CUDAToolkit REQUIRED)
+  list(JOIN CMAKE_CUDA_ARCHITECTURES " " built_for)
+  message(STATUS "CUDA: ${CMAKE_CUDA_COMPILER_VERSION}, for architectures ${built_for}")
+elseif(PROXENT_CUDA_MODE STREQUAL "EMULATED")
+  message(STATUS "CUDA: emulated on the processor, for tests")
+endif()
+
+# Files that call NVIDIA's libraries; an emulated build has tests/cuda_emulator/libraries.cpp instead.
+set(library_files "/(conv|matmul|cudnn.*|cublas.*)\\.cpp$")
+
+function(proxent_add_cuda target)
+  if(PROXENT_CUDA_MODE STREQUAL "OFF")
+    return()
+  endif()
+  file(GLOB kernels CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tensor/cuda/*.cu)
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tensor/cuda/*.cpp)
+  target_compile_definitions(${target} PRIVATE PROXENT_CUDA)
+  if(PROXENT_CUDA_MODE STREQUAL "ON")
+    target_sources(${target} PRIVATE ${kernels} ${sources})
+    target_compile_definitions(${target} PRIVATE PROXENT_CUDA_ARCHITECTURES="${built_for}")
+    target_compile_features(${target} PRIVATE cuda_std_20)
+    # Relaxed: constexpr functions of the standard library, such as std::numeric_limits', in kernels.
+    target_compile_options(${target} PRIVATE
+      $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -Werror=all-warnings>)
+    target_link_libraries(${target} PRIVATE CUDA::cudart CUDA::nvtx3)
+  else()
+    list(FILTER sources EXCLUDE REGEX ${library_files})
+    target_sources(${target} PRIVATE ${kernels} ${sources}
+      ${PROJECT_SOURCE_DIR}/tests/cuda_emulator/libraries.cpp)
+    set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX
+      COMPILE_OPTIONS "-x;c++;-Wno-unknown-pragmas")
+    target_compile_definitions(${target} PRIVATE PROXENT_CUDA_EMULATED PROXENT_CUDA_ARCHITECTURES="")
+    target_include_directories(${target} BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/cuda_emulator)
+    target_link_libraries(${target} PRIVATE proxent_cuda_emulator)
+  endif()
+endfunction()
+
+# The emulator itself: part of an emulated build, and tested in every build but a real one.
+function(proxent_add_cuda_emulator)
+  if(NOT PROXENT_CUDA_MODE STREQUAL "ON")
+    set(folder ${PROJECT_SOURCE_DIR}/tests/cuda_emulator)
+    add_library(proxent_cuda_emulator STATIC ${folder}/block.cpp ${folder}/fiber.cpp
+                ${folder}/host_functions.cpp)
+    target_link_libraries(proxent_cuda_emulator PUBLIC proxent_options)
+  endif()
+endfunction()

@@ -1,0 +1,40 @@
+#include "tensor/memory.h"
+
+#include "tensor/cuda/runtime.h"
+
+namespace proxent::detail {
+
+void* system_allocate(Cuda, std::int64_t bytes) {
+  cuda::compute_stream();  // makes the chosen GPU the current one, or says why there is none
+  void* data = nullptr;
+  const cudaError_t error = cudaMalloc(&data, static_cast<std::size_t>(bytes));
+  if (error == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // the pool deals with it: it must not be found by the next check
+    return nullptr;
+  }
+  CUDA_CHECK(error);
+  return data;
+}
+
+// cudaFree waits for the device, so no kernel can still be using the block.
+void system_free(Cuda, void* data) noexcept { cudaFree(data); }
+
+void fill_bytes(Cuda, void* data, unsigned char value, std::int64_t bytes) {
+  CUDA_CHECK(
+      cudaMemsetAsync(data, value, static_cast<std::size_t>(bytes), cuda::compute_stream()));
+}
+
+// From pageable memory CUDA copies to a staging area of its own before it returns.
+void copy_in(Cuda, void* to, const void* from, std::int64_t bytes) {
+  CUDA_CHECK(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice,
+                             cuda::compute_stream()));
+}
+
+void copy_out(Cuda, void* to, const void* from, std::int64_t bytes) {
+  const cudaStream_t stream = cuda::compute_stream();
+  CUDA_CHECK(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost,
+                             stream));
+  CUDA_CHECK(cudaStreamSynchronize(stream));
+}
+
+}  // namespace proxent::detail

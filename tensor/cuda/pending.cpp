@@ -1,0 +1,69 @@
+// Kernels that have not been written for CUDA yet: calling one throws. A topic's block goes when its
+// kernels come, and the file with the last of them; until then CUDA is built only when asked for.
+#include "tensor/batch_norm.h"
+#include "tensor/conv.h"
+#include "tensor/cuda/pending.h"
+#include "tensor/matmul.h"
+#include "tensor/optimizer_step.h"
+#include "tensor/pooling.h"
+#include "tensor/proxy_loss.h"
+#include "tensor/similarity.h"
+#include "tensor/topk.h"
+
+#define PENDING(name, ...) \
+  void name(Cuda, __VA_ARGS__) { fail<PendingKernel>(#name ": not written for CUDA yet"); }
+
+namespace proxent::kernel {
+
+// batch_norm
+PENDING(channel_statistics, const Tensor&, Tensor&, Tensor&)
+PENDING(inverse_deviation, const Tensor&, double, Tensor&)
+PENDING(update_running_statistics, const Tensor&, const Tensor&, std::int64_t, double, Tensor&,
+        Tensor&)
+PENDING(batch_norm, const BatchNormKept&, const Tensor&, Tensor&)
+PENDING(batch_norm_backward_sums, const Tensor&, const BatchNormKept&, Tensor&, Tensor&, Tensor&)
+PENDING(batch_norm_backward_input, const Tensor&, const BatchNormKept&, const Tensor&,
+        const Tensor&, Tensor&)
+
+// conv, matmul: cuDNN and cuBLASLt, which an emulated build replaces
+#ifndef PROXENT_CUDA_EMULATED
+PENDING(conv2d, const Tensor&, const Tensor&, const Conv2dOptions&, Tensor&)
+PENDING(conv2d_dx, const Tensor&, const Tensor&, const Conv2dOptions&, Tensor&)
+PENDING(conv2d_dw, const Tensor&, const Tensor&, const Conv2dOptions&, Tensor&)
+
+PENDING(matmul, const Tensor&, bool, const Tensor&, bool, Tensor&)
+#endif
+
+// optimizer_step
+PENDING(sgd_step, const SgdStep&, const Tensor&, Tensor&, Tensor&)
+PENDING(adam_step, const AdamStep&, const Tensor&, Tensor&, Tensor&, Tensor&)
+PENDING(sum_of_squares, const Tensor&, Tensor&)
+PENDING(move_towards, const Tensor&, double, Tensor&)
+
+// pooling
+PENDING(max_pool2d, const Tensor&, const Pool2dOptions&, Tensor&, Tensor&)
+PENDING(max_pool2d_backward, const Tensor&, const Tensor&, const Pool2dOptions&, Tensor&)
+PENDING(avg_pool2d, const Tensor&, const Pool2dOptions&, Tensor&)
+PENDING(avg_pool2d_backward, const Tensor&, const Pool2dOptions&, Tensor&)
+PENDING(global_avg_pool, const Tensor&, Tensor&)
+PENDING(global_avg_pool_backward, const Tensor&, Tensor&)
+PENDING(global_max_pool, const Tensor&, Tensor&, Tensor&)
+PENDING(global_max_pool_backward, const Tensor&, const Tensor&, Tensor&)
+PENDING(gem_pool, const Tensor&, const Tensor&, Tensor&)
+PENDING(gem_pool_dx, const Tensor&, const Tensor&, const Tensor&, const Tensor&, Tensor&)
+PENDING(gem_pool_dp, const Tensor&, const Tensor&, const Tensor&, const Tensor&, Tensor&)
+
+// proxy_loss
+PENDING(proxy_loss, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
+        const ProxyLossSettings&, ProxyLoss&)
+PENDING(proxy_loss_backward, const Tensor&, const Tensor&, const Tensor&, const ProxyLossSettings&,
+        ProxyLoss&, Tensor&, Tensor&)
+PENDING(update_proxy_usage, const Tensor&, const Tensor&, double, Tensor&)
+
+// similarity
+PENDING(similarities, const Tensor&, const Tensor&, Similarity, Tensor&)
+
+// topk
+PENDING(top_k_update, const Tensor&, std::int64_t, Tensor&, Tensor&)
+
+}  // namespace proxent::kernel

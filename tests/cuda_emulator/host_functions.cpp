@@ -1,0 +1,325 @@
+#include "tests/cuda_emulator/host_functions.h"
+
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/cuda_emulator/emulator.h"
+
+namespace cuda_emulator {
+namespace {
+using Task = std::function<cudaError_t()>;
+}
+
+struct Event {
+  std::chrono::steady_clock::time_point time{};
+};
+struct Graph {
+  std::vector<Task> tasks;
+};
+struct Stream {
+  bool is_capturing = false, is_invalidated = false;
+  cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
+  std::vector<Task> captured;
+};
+
+namespace {
+constexpr int kVersion = 13000;
+constexpr std::size_t kSharedBytes = 48 << 10, kSharedBytesOptin = 227 << 10;
+
+struct State {
+  cudaError_t last_error = cudaSuccess;
+  std::string fault;                            // the text of cudaErrorLaunchFailure
+  Stream legacy;                                // stream 0
+  int captures = 0;                             // that forbid what a global capture forbids
+  std::map<const void*, std::size_t> shared_limits;
+};
+State& state() {
+  static auto& only = *new State;
+  return only;
+}
+Stream& of(cudaStream_t stream) { return stream ? *stream : state().legacy; }
+
+cudaError_t noted(cudaError_t error) {
+  if (error != cudaSuccess) state().last_error = error;
+  return error;
+}
+
+// Now, or when the graph that is being captured runs.
+cudaError_t submit(cudaStream_t stream, Task task) {
+  Stream& s = of(stream);
+  if (!s.is_capturing) return noted(task());
+  s.captured.push_back(std::move(task));
+  return cudaSuccess;
+}
+
+// What would have to wait for the device, or is not ordered by a stream.
+cudaError_t forbid_in_capture(Stream* stream) {
+  if (stream && stream->is_capturing) {
+    stream->is_invalidated = true;
+    return noted(cudaErrorStreamCaptureUnsupported);
+  }
+  return !stream && state().captures > 0 ? noted(cudaErrorStreamCaptureUnsupported) : cudaSuccess;
+}
+
+bool fits(const dim3& extent, std::uint64_t x, std::uint64_t y, std::uint64_t z) {
+  return extent.x >= 1 && extent.y >= 1 && extent.z >= 1 && extent.x <= x && extent.y <= y &&
+         extent.z <= z;
+}
+}  // namespace
+
+cudaError_t set_shared_memory_limit(const void* kernel, cudaFuncAttribute attribute, int value) {
+  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
+  if (value < 0 || static_cast<std::size_t>(value) > kSharedBytesOptin)
+    return noted(cudaErrorInvalidValue);
+  state().shared_limits[kernel] = static_cast<std::size_t>(value);
+  return cudaSuccess;
+}
+
+cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
+                   std::function<void()> body) {
+  const dim3 grid = config.gridDim, block = config.blockDim;
+  const auto limit = state().shared_limits.find(kernel);
+  const std::size_t allowed =
+      limit == state().shared_limits.end() ? kSharedBytes : std::max(limit->second, kSharedBytes);
+  if (!fits(grid, 0x7fffffff, 65535, 65535) || !fits(block, 1024, 1024, 64) ||
+      std::uint64_t{block.x} * block.y * block.z > 1024)
+    return noted(cudaErrorInvalidConfiguration);
+  if (config.dynamicSmemBytes > allowed) return noted(cudaErrorInvalidValue);
+  const LaunchShape shape{
+      {grid.x, grid.y, grid.z}, {block.x, block.y, block.z}, config.dynamicSmemBytes};
+  return submit(config.stream, [shape, body = std::move(body)] {
+    const std::string fault = run_kernel(shape, body);
+    if (fault.empty()) return cudaSuccess;
+    state().fault = "unspecified launch failure: " + fault;
+    return cudaErrorLaunchFailure;
+  });
+}
+}  // namespace cuda_emulator
+
+using namespace cuda_emulator;  // these are the definitions of global functions
+
+const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
+    case cudaSuccess:
+      return "cudaSuccess";
+    case cudaErrorInvalidValue:
+      return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
+    case cudaErrorInvalidConfiguration:
+      return "cudaErrorInvalidConfiguration";
+    case cudaErrorInsufficientDriver:
+      return "cudaErrorInsufficientDriver";
+    case cudaErrorNoDevice:
+      return "cudaErrorNoDevice";
+    case cudaErrorInvalidDevice:
+      return "cudaErrorInvalidDevice";
+    case cudaErrorNoKernelImageForDevice:
+      return "cudaErrorNoKernelImageForDevice";
+    case cudaErrorNotReady:
+      return "cudaErrorNotReady";
+    case cudaErrorIllegalAddress:
+      return "cudaErrorIllegalAddress";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
+    case cudaErrorStreamCaptureInvalidated:
+      return "cudaErrorStreamCaptureInvalidated";
+  }
+  return "unknown error";
+}
+const char* cudaGetErrorString(cudaError_t error) {
+  return error == cudaErrorLaunchFailure ? state().fault.c_str() : cudaGetErrorName(error);
+}
+cudaError_t cudaGetLastError() { return std::exchange(state().last_error, cudaSuccess); }
+cudaError_t cudaPeekAtLastError() { return state().last_error; }
+
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = kVersion;
+  return cudaSuccess;
+}
+cudaError_t cudaRuntimeGetVersion(int* version) {
+  *version = kVersion;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDeviceCount(int* count) {
+  *count = 1;
+  return cudaSuccess;
+}
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+cudaError_t cudaSetDevice(int device) {
+  return device == 0 ? cudaSuccess : noted(cudaErrorInvalidDevice);
+}
+// An H100's limits, but few multiprocessors: grids sized by them stay small.
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
+  if (device != 0) return noted(cudaErrorInvalidDevice);
+  *properties = {};
+  std::snprintf(properties->name, sizeof properties->name, "CUDA emulator on the processor");
+  properties->totalGlobalMem = std::size_t{8} << 30;
+  properties->sharedMemPerBlock = kSharedBytes;
+  properties->sharedMemPerBlockOptin = kSharedBytesOptin;
+  properties->major = 9;
+  properties->multiProcessorCount = 4;
+  properties->maxThreadsPerBlock = 1024;
+  properties->warpSize = 32;
+  properties->l2CacheSize = 50 << 20;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  cudaDeviceProp properties;
+  if (const cudaError_t error = cudaGetDeviceProperties(&properties, device)) return error;
+  switch (attribute) {
+    case cudaDevAttrMaxThreadsPerBlock:
+      *value = properties.maxThreadsPerBlock;
+      return cudaSuccess;
+    case cudaDevAttrMultiProcessorCount:
+      *value = properties.multiProcessorCount;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = properties.major;
+      return cudaSuccess;
+    case cudaDevAttrComputeCapabilityMinor:
+      *value = properties.minor;
+      return cudaSuccess;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      *value = static_cast<int>(properties.sharedMemPerBlockOptin);
+      return cudaSuccess;
+    case cudaDevAttrL2CacheSize:
+      *value = properties.l2CacheSize;
+      return cudaSuccess;
+  }
+  return noted(cudaErrorInvalidValue);
+}
+cudaError_t cudaDeviceSynchronize() { return forbid_in_capture(nullptr); }
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+  *free = *total = std::size_t{8} << 30;
+  return cudaSuccess;
+}
+cudaError_t cudaProfilerStart() { return cudaSuccess; }
+cudaError_t cudaProfilerStop() { return cudaSuccess; }
+
+cudaError_t cudaMalloc(void** data, std::size_t bytes) {
+  if (const cudaError_t error = forbid_in_capture(nullptr)) return error;
+  constexpr std::size_t kAlignment = 256;
+  *data = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) & ~(kAlignment - 1));
+  return *data ? cudaSuccess : noted(cudaErrorMemoryAllocation);
+}
+cudaError_t cudaFree(void* data) {
+  if (const cudaError_t error = forbid_in_capture(nullptr)) return error;
+  std::free(data);
+  return cudaSuccess;
+}
+cudaError_t cudaHostAlloc(void** data, std::size_t bytes, unsigned) {
+  return cudaMalloc(data, bytes);
+}
+cudaError_t cudaFreeHost(void* data) { return cudaFree(data); }
+cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind) {
+  if (const cudaError_t error = forbid_in_capture(nullptr)) return error;
+  std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind,
+                            cudaStream_t stream) {
+  return submit(stream, [=] {
+    std::memcpy(to, from, bytes);
+    return cudaSuccess;
+  });
+}
+cudaError_t cudaMemset(void* data, int value, std::size_t bytes) {
+  if (const cudaError_t error = forbid_in_capture(nullptr)) return error;
+  std::memset(data, value, bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void* data, int value, std::size_t bytes, cudaStream_t stream) {
+  return submit(stream, [=] {
+    std::memset(data, value, bytes);
+    return cudaSuccess;
+  });
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = new Stream;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  delete stream;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return forbid_in_capture(&of(stream)); }
+cudaError_t cudaStreamQuery(cudaStream_t stream) { return forbid_in_capture(&of(stream)); }
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+cudaError_t cudaEventCreate(cudaEvent_t* event) {
+  *event = new Event;
+  return cudaSuccess;
+}
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return cudaEventCreate(event); }
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  delete event;
+  return cudaSuccess;
+}
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  return submit(stream, [event] {
+    event->time = std::chrono::steady_clock::now();
+    return cudaSuccess;
+  });
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return forbid_in_capture(nullptr); }
+cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t first, cudaEvent_t last) {
+  *milliseconds = std::chrono::duration<float, std::milli>(last->time - first->time).count();
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode mode) {
+  if (!stream || stream->is_capturing) return noted(cudaErrorStreamCaptureUnsupported);
+  stream->is_capturing = true;
+  stream->is_invalidated = false;
+  stream->mode = mode;
+  stream->captured.clear();
+  state().captures += mode != cudaStreamCaptureModeRelaxed;
+  return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+  *graph = nullptr;
+  if (!stream->is_capturing) return noted(cudaErrorInvalidValue);
+  stream->is_capturing = false;
+  state().captures -= stream->mode != cudaStreamCaptureModeRelaxed;
+  if (stream->is_invalidated) return noted(cudaErrorStreamCaptureInvalidated);
+  *graph = new Graph{std::exchange(stream->captured, {})};
+  return cudaSuccess;
+}
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+  const Stream& s = of(stream);
+  *status = !s.is_capturing   ? cudaStreamCaptureStatusNone
+            : s.is_invalidated ? cudaStreamCaptureStatusInvalidated
+                               : cudaStreamCaptureStatusActive;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
+                                 unsigned long long) {
+  *executable = new Graph(*graph);
+  return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t stream) {
+  return submit(stream, [executable] {
+    for (const Task& task : executable->tasks)
+      if (const cudaError_t error = task()) return error;
+    return cudaSuccess;
+  });
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
+  delete graph;
+  return cudaSuccess;
+}
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) { return cudaGraphDestroy(executable); }
