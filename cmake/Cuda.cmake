@@ -57,7 +57,7 @@ function(proxent_add_cuda target)
     target_sources(${target} PRIVATE ${kernels} ${sources}
       ${PROJECT_SOURCE_DIR}/tests/cuda_emulator/libraries.cpp)
     set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX
-      COMPILE_OPTIONS "-x;c++;-Wno-unknown-pragmas")
+      COMPILE_OPTIONS -Wno-unknown-pragmas)
     target_compile_definitions(${target} PRIVATE PROXENT_CUDA_EMULATED PROXENT_CUDA_ARCHITECTURES="")
     target_include_directories(${target} BEFORE PRIVATE ${PROJECT_SOURCE_DIR}/tests/cuda_emulator)
     target_link_libraries(${target} PRIVATE proxent_cuda_emulator)

@@ -88,7 +88,8 @@ CountedRows counted_rows(const Tensor& labels) {
     kept.push_back(all[i]);
   }
   const Shape shape{static_cast<std::int64_t>(kept.size())};
-  return {Tensor::from(shape, index), Tensor::from(shape, kept)};
+  return {Tensor::from(shape, index).to(labels.device()),
+          Tensor::from(shape, kept).to(labels.device())};
 }
 
 // (B, C) with `value` at each row's own class and 0 elsewhere.
@@ -142,7 +143,7 @@ Variable own_similarities(const Variable& s, const Tensor& labels) {
         " classes are more than an i32 index can number");
   std::vector<std::int32_t> rows = labels.to_vector<std::int32_t>();
   for (std::int64_t i = 0; i < B; ++i) rows[i] += static_cast<std::int32_t>(i * C);
-  return gather_rows(reshape(s, {B * C, K}), Tensor::from({B}, rows));
+  return gather_rows(reshape(s, {B * C, K}), Tensor::from({B}, rows).to(s.device()));
 }
 
 // 1 / log n where the entropies are normalised; 1 where log n is 0, as is the entropy.
@@ -168,10 +169,10 @@ MultiProxyEntropy multi_proxy_entropy_composed(const Variable& embeddings, const
   const CountedRows rows = counted_rows(labels);
   const std::int64_t B = rows.labels.numel();
   if (B == 0) {
-    const Tensor zero = Tensor::zeros({}, embeddings.dtype());
+    const Tensor zero = Tensor::zeros({}, embeddings.dtype(), embeddings.device());
     return {0 * (sum(embeddings) + sum(proxies)),
             {zero, zero, zero, zero},
-            Tensor::zeros({labels.numel(), K}, embeddings.dtype())};
+            Tensor::zeros({labels.numel(), K}, embeddings.dtype(), embeddings.device())};
   }
 
   const Variable z = normalize_rows(gather_rows(embeddings, rows.index));
@@ -186,7 +187,7 @@ MultiProxyEntropy multi_proxy_entropy_composed(const Variable& embeddings, const
   const Variable intra = entropy_scale(K, o) * mean(-sum_last(q * log_q));
   Variable loss = ce - o.weight_inter * inter + o.weight_intra * intra;
 
-  Variable used = Tensor::zeros({}, loss.dtype());
+  Variable used = Tensor::zeros({}, loss.dtype(), loss.device());
   if (usage.is_defined()) {
     const Variable log_u = log(at_least(gather_rows(usage, rows.labels), kSmallestUsage));
     used = entropy_scale(K, o) * mean(sum_last(q * log_u));

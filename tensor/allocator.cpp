@@ -123,8 +123,9 @@ class Pool {
  private:
   // Behind every block lie kCanaryBytes that belong to nobody.
   void* take_fresh(std::int64_t bytes) const {
-    return on_device(
-        device_, [&](auto device) { return detail::system_allocate(device, bytes + kCanaryBytes); });
+    return on_device(device_, [&](auto device) {
+      return detail::system_allocate(device, bytes + kCanaryBytes);
+    });
   }
 
   // The smallest cached block that fits, unless it wastes more than a quarter.

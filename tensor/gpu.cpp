@@ -8,7 +8,8 @@ bool has_code_for(const std::string& built_for, int major, int minor) {
   std::istringstream architectures(built_for);
   for (std::string one; architectures >> one;) {
     const bool has_ptx = one.find("-real") == std::string::npos;
-    const bool is_specific = one.find_first_of("af") != std::string::npos;  // 90a: not for newer ones
+    const bool is_specific =
+        one.find_first_of("af") != std::string::npos;  // 90a: not for newer ones
     const int built = std::atoi(one.c_str()), built_major = built / 10, built_minor = built % 10;
     if (built_major == major && built_minor <= minor) return true;
     if (built_major < major && has_ptx && !is_specific) return true;

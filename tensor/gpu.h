@@ -23,13 +23,13 @@ struct Gpu {
   std::int64_t memory_bytes = 0;
 };
 struct GpuReport {
-  bool is_built = false;        // this build has kernels for a GPU
-  bool is_emulated = false;     // ... which run on the processor: a build for tests
-  std::string built_for;        // their architectures, "80 90"
-  int runtime_version = 0;      // 13000 is CUDA 13.0
-  int driver_version = 0;       // the newest CUDA that the driver knows; 0 without a driver
+  bool is_built = false;     // this build has kernels for a GPU
+  bool is_emulated = false;  // ... which run on the processor: a build for tests
+  std::string built_for;     // their architectures, "80 90"
+  int runtime_version = 0;   // 13000 is CUDA 13.0
+  int driver_version = 0;    // the newest CUDA that the driver knows; 0 without a driver
   std::vector<Gpu> gpus;
-  std::string problem;          // why Device::cuda cannot be used; empty if it can
+  std::string problem;  // why Device::cuda cannot be used; empty if it can
 };
 // Looks, and never throws.
 GpuReport gpu_report();
@@ -49,9 +49,9 @@ GpuMemory gpu_memory();
 
 // Waits until the device has done all it was told. Nothing to do on the CPU. Throws CudaError.
 void synchronize(Device device);
-// On: every op on the GPU waits for its kernels, so that an error names the op that caused it. Slow,
-// and not possible inside a CUDA graph. Off at start, unless PROXENT_CUDA_SYNC=1 stands in the
-// environment.
+// On: every op on the GPU waits for its kernels, so that an error names the op that caused it.
+// Slow, and not possible inside a CUDA graph. Off at start, unless PROXENT_CUDA_SYNC=1 stands in
+// the environment.
 void set_gpu_synchronous(bool is_on);
 // Kernels launched since the program began; a CUDA graph's count where they were recorded.
 std::int64_t gpu_launches();

@@ -1,6 +1,6 @@
 // The one door to a device: KERNEL declares what every device must define, launch() calls it. Only
-// tensor/ knows of it: what it compiles to depends on PROXENT_CUDA, which only that library is built
-// with.
+// tensor/ knows of it: what it compiles to depends on PROXENT_CUDA, which only that library is
+// built with.
 #pragma once
 
 #include <string_view>

@@ -78,7 +78,7 @@ void Tensor::fill(double value) {
 
 void Tensor::copy_from(const Tensor& from) {
   check(shape_ == from.shape_ && dtype_ == from.dtype_, "copy_from: tensors differ, ", *this,
-        " and ", from);
+        " on ", device(), " and ", from, " on ", from.device());
   if (device() == from.device())
     launch("copy", device(), [&](auto d) { kernel::copy(d, from, *this); });
   else

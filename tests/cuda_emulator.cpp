@@ -310,17 +310,17 @@ TEST_SUITE("cuda emulator") {
   }
 
   TEST_CASE("bf16 and half round to nearest even, keep NaN and infinity") {
-    CHECK(float(__float2bfloat16_rn(1.00390625f)) == 1.0f);          // 1 + 2^-8: a tie, to even
-    CHECK(float(__float2bfloat16_rn(1.01171875f)) == 1.015625f);     // 1 + 3 * 2^-8: a tie, to even
+    CHECK(float(__float2bfloat16_rn(1.00390625f)) == 1.0f);       // 1 + 2^-8: a tie, to even
+    CHECK(float(__float2bfloat16_rn(1.01171875f)) == 1.015625f);  // 1 + 3 * 2^-8: a tie, to even
     CHECK(float(__float2bfloat16_rn(3.4e38f)) == INFINITY);
     CHECK(std::isnan(float(__float2bfloat16_rn(std::nanf("")))));
     CHECK(float(__float2half_rn(65504.0f)) == 65504.0f);
-    CHECK(float(__float2half_rn(65520.0f)) == INFINITY);             // halfway to 65536
+    CHECK(float(__float2half_rn(65520.0f)) == INFINITY);  // halfway to 65536
     CHECK(float(__float2half_rn(65519.0f)) == 65504.0f);
-    CHECK(float(__float2half_rn(1.00048828125f)) == 1.0f);           // 1 + 2^-11: a tie, to even
-    CHECK(float(__float2half_rn(-0x1p-24f)) == -0x1p-24f);           // the smallest subnormal
-    CHECK(float(__float2half_rn(0x1p-25f)) == 0.0f);                 // a tie, to even
-    CHECK(float(__float2half_rn(0x1.8p-24f)) == 0x1p-23f);           // a tie, to even
+    CHECK(float(__float2half_rn(1.00048828125f)) == 1.0f);  // 1 + 2^-11: a tie, to even
+    CHECK(float(__float2half_rn(-0x1p-24f)) == -0x1p-24f);  // the smallest subnormal
+    CHECK(float(__float2half_rn(0x1p-25f)) == 0.0f);        // a tie, to even
+    CHECK(float(__float2half_rn(0x1.8p-24f)) == 0x1p-23f);  // a tie, to even
     CHECK(std::isnan(float(__float2half_rn(std::nanf("")))));
     for (unsigned bits = 0; bits < 0x10000; ++bits) {
       const auto b = __ushort_as_bfloat16(static_cast<unsigned short>(bits));

@@ -75,8 +75,8 @@ bool is_bitwise_equal(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
 }
 
-// The results of several runs. Under the emulator each run gives the threads another order: a kernel
-// that lacks a barrier does not give the same bits in all.
+// The results of several runs. Under the emulator each run gives the threads another order: a
+// kernel that lacks a barrier does not give the same bits in all.
 std::vector<std::vector<Tensor>> runs(const OpRow& row, Device device) {
 #ifdef PROXENT_CUDA_EMULATED
   if (device == Device::cuda) {

@@ -1,5 +1,5 @@
-// Sums and maxima over the threads of a warp or a block. Every thread gets the result, and the order
-// of the operations depends on the block's size alone: two runs agree in every bit.
+// Sums and maxima over the threads of a warp or a block. Every thread gets the result, and the
+// order of the operations depends on the block's size alone: two runs agree in every bit.
 //
 // Blocks are one-dimensional, of 32 to 1024 threads, a multiple of 32; all of them must call.
 #pragma once

@@ -59,10 +59,9 @@ void fill(Cuda, double value, Tensor& x) {
     const T one = convert_one<T>(value);
     Bits bits;
     std::memcpy(&bits, &one, sizeof bits);
-    cuda::launch_kernel(fill_kernel<Bits>,
-                        cuda::blocks_for(x.numel(), kThreads * cuda::kPackSize<Bits>), kThreads, 0,
-                        reinterpret_cast<Bits*>(x.raw()), x.numel(), cuda::are_aligned({x.raw()}),
-                        bits);
+    cuda::launch_kernel(
+        fill_kernel<Bits>, cuda::blocks_for(x.numel(), kThreads * cuda::kPackSize<Bits>), kThreads,
+        0, reinterpret_cast<Bits*>(x.raw()), x.numel(), cuda::are_aligned({x.raw()}), bits);
   });
 }
 
@@ -72,9 +71,8 @@ void convert(Cuda, const Tensor& x, Tensor& y) {
       using From = decltype(from);
       using To = decltype(to);
       constexpr std::int64_t kCount = 16 / std::max(sizeof(From), sizeof(To));
-      cuda::launch_kernel(convert_kernel<From, To>,
-                          cuda::blocks_for(x.numel(), kThreads * kCount), kThreads, 0,
-                          cuda::elements<From>(x), cuda::elements<To>(y), x.numel(),
+      cuda::launch_kernel(convert_kernel<From, To>, cuda::blocks_for(x.numel(), kThreads * kCount),
+                          kThreads, 0, cuda::elements<From>(x), cuda::elements<To>(y), x.numel(),
                           cuda::are_aligned({x.raw(), y.raw()}));
     });
   });

@@ -10,8 +10,8 @@ namespace {
 using cuda::block_sum;
 using cuda::elements;
 
-// loss = mean of log_sum - logits[label] over the rows that count, count = how many do. One block: a
-// batch has some hundred rows, of which it reads one logit each. Summed in double, which costs
+// loss = mean of log_sum - logits[label] over the rows that count, count = how many do. One block:
+// a batch has some hundred rows, of which it reads one logit each. Summed in double, which costs
 // nothing for so few.
 template <class T>
 __global__ void mean_loss_kernel(const T* logits, const std::int32_t* labels,

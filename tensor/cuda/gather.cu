@@ -65,8 +65,8 @@ void gather_rows(Cuda, const Tensor& x, const Tensor& index, Tensor& y) {
 
 void gather_rows_backward(Cuda, const Tensor& dy, const Tensor& index, Tensor& dx) {
   if (dx.bytes() > 0)
-    CUDA_CHECK(cudaMemsetAsync(dx.raw(), 0, static_cast<std::size_t>(dx.bytes()),
-                               cuda::compute_stream()));
+    CUDA_CHECK(
+        cudaMemsetAsync(dx.raw(), 0, static_cast<std::size_t>(dx.bytes()), cuda::compute_stream()));
   cuda::visit_gpu_float(dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
     cuda::launch_kernel(gather_rows_backward_kernel<T>, cuda::blocks_for(dy.dim(0), 1), kThreads, 0,

@@ -106,10 +106,9 @@ void layer_norm_backward(Cuda, const Tensor& dy, const Tensor& gamma, const Tens
 void layer_norm_backward_gamma(Cuda, const Tensor& dy, const Tensor& unit, Tensor& dgamma) {
   visit_float(dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    cuda::launch_kernel(layer_norm_backward_gamma_kernel<T>,
-                        cuda::blocks_for(dy.dim(1), kColumns), dim3(kColumns, kLines), 0,
-                        elements<T>(dy), elements<T>(unit), elements<T>(dgamma), dy.dim(0),
-                        static_cast<int>(dy.dim(1)));
+    cuda::launch_kernel(layer_norm_backward_gamma_kernel<T>, cuda::blocks_for(dy.dim(1), kColumns),
+                        dim3(kColumns, kLines), 0, elements<T>(dy), elements<T>(unit),
+                        elements<T>(dgamma), dy.dim(0), static_cast<int>(dy.dim(1)));
   });
 }
 

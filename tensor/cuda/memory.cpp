@@ -20,8 +20,7 @@ void* system_allocate(Cuda, std::int64_t bytes) {
 void system_free(Cuda, void* data) noexcept { cudaFree(data); }
 
 void fill_bytes(Cuda, void* data, unsigned char value, std::int64_t bytes) {
-  CUDA_CHECK(
-      cudaMemsetAsync(data, value, static_cast<std::size_t>(bytes), cuda::compute_stream()));
+  CUDA_CHECK(cudaMemsetAsync(data, value, static_cast<std::size_t>(bytes), cuda::compute_stream()));
 }
 
 // From pageable memory CUDA copies to a staging area of its own before it returns.
@@ -32,8 +31,8 @@ void copy_in(Cuda, void* to, const void* from, std::int64_t bytes) {
 
 void copy_out(Cuda, void* to, const void* from, std::int64_t bytes) {
   const cudaStream_t stream = cuda::compute_stream();
-  CUDA_CHECK(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost,
-                             stream));
+  CUDA_CHECK(
+      cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyDeviceToHost, stream));
   CUDA_CHECK(cudaStreamSynchronize(stream));
 }
 

@@ -1,8 +1,9 @@
-// Kernels that have not been written for CUDA yet: calling one throws. A topic's block goes when its
-// kernels come, and the file with the last of them; until then CUDA is built only when asked for.
+// Kernels that have not been written for CUDA yet: calling one throws. A topic's block goes when
+// its kernels come, and the file with the last of them; until then CUDA is built only when asked
+// for.
+#include "tensor/cuda/pending.h"
 #include "tensor/batch_norm.h"
 #include "tensor/conv.h"
-#include "tensor/cuda/pending.h"
 #include "tensor/matmul.h"
 #include "tensor/optimizer_step.h"
 #include "tensor/pooling.h"

@@ -104,70 +104,70 @@ void map(F f, Tensor& out, const In&... in) {
       map<T>(name##_gradient<Compute<T>>{}, dx, dy, kept);                       \
     });                                                                          \
   }
-#define UNARY_P(name, keeps, y_, slope)                                                            \
-  namespace {                                                                                      \
-  template <class T>                                                                               \
-  struct name##_value {                                                                            \
-    T p;                                                                                           \
-    __device__ T operator()(T x) const { return y_; }                                              \
-  };                                                                                               \
-  template <class T>                                                                               \
-  struct name##_gradient {                                                                         \
-    T p;                                                                                           \
-    __device__ T operator()(T dy, T kept) const {                                                  \
-      [[maybe_unused]] const T x = kept, y = kept;                                                 \
-      return dy * (slope);                                                                         \
-    }                                                                                              \
-  };                                                                                               \
-  }                                                                                                \
-  void name(Cuda, const Tensor& in, double p, Tensor& out) {                                       \
-    cuda::visit_gpu_float(in.dtype(), [&](auto zero) {                                             \
-      using T = decltype(zero);                                                                    \
-      map<T>(name##_value<Compute<T>>{static_cast<Compute<T>>(p)}, out, in);                       \
-    });                                                                                            \
-  }                                                                                                \
-  void name##_backward(Cuda, const Tensor& dy, const Tensor& kept, double p, Tensor& dx) {         \
-    cuda::visit_gpu_float(dy.dtype(), [&](auto zero) {                                             \
-      using T = decltype(zero);                                                                    \
-      map<T>(name##_gradient<Compute<T>>{static_cast<Compute<T>>(p)}, dx, dy, kept);               \
-    });                                                                                            \
+#define UNARY_P(name, keeps, y_, slope)                                                    \
+  namespace {                                                                              \
+  template <class T>                                                                       \
+  struct name##_value {                                                                    \
+    T p;                                                                                   \
+    __device__ T operator()(T x) const { return y_; }                                      \
+  };                                                                                       \
+  template <class T>                                                                       \
+  struct name##_gradient {                                                                 \
+    T p;                                                                                   \
+    __device__ T operator()(T dy, T kept) const {                                          \
+      [[maybe_unused]] const T x = kept, y = kept;                                         \
+      return dy * (slope);                                                                 \
+    }                                                                                      \
+  };                                                                                       \
+  }                                                                                        \
+  void name(Cuda, const Tensor& in, double p, Tensor& out) {                               \
+    cuda::visit_gpu_float(in.dtype(), [&](auto zero) {                                     \
+      using T = decltype(zero);                                                            \
+      map<T>(name##_value<Compute<T>>{static_cast<Compute<T>>(p)}, out, in);               \
+    });                                                                                    \
+  }                                                                                        \
+  void name##_backward(Cuda, const Tensor& dy, const Tensor& kept, double p, Tensor& dx) { \
+    cuda::visit_gpu_float(dy.dtype(), [&](auto zero) {                                     \
+      using T = decltype(zero);                                                            \
+      map<T>(name##_gradient<Compute<T>>{static_cast<Compute<T>>(p)}, dx, dy, kept);       \
+    });                                                                                    \
   }
-#define BINARY(name, y_, a_slope, a_keeps, b_slope, b_keeps)                                        \
-  namespace {                                                                                       \
-  template <class T>                                                                                \
-  struct name##_value {                                                                             \
-    __device__ T operator()(T a, T b) const { return y_; }                                          \
-  };                                                                                                \
-  template <class T>                                                                                \
-  struct name##_gradient_a {                                                                        \
-    __device__ T operator()(T dy, [[maybe_unused]] T a, [[maybe_unused]] T b) const {               \
-      return dy * (a_slope);                                                                        \
-    }                                                                                               \
-  };                                                                                                \
-  template <class T>                                                                                \
-  struct name##_gradient_b {                                                                        \
-    __device__ T operator()(T dy, [[maybe_unused]] T a, [[maybe_unused]] T b) const {               \
-      return dy * (b_slope);                                                                        \
-    }                                                                                               \
-  };                                                                                                \
-  }                                                                                                 \
-  void name(Cuda, const Tensor& a, const Tensor& b, Tensor& out) {                                  \
-    cuda::visit_gpu_float(a.dtype(), [&](auto zero) {                                               \
-      using T = decltype(zero);                                                                     \
-      map<T>(name##_value<Compute<T>>{}, out, a, b);                                                \
-    });                                                                                             \
-  }                                                                                                 \
-  void name##_backward_a(Cuda, const Tensor& dy, const Tensor& a, const Tensor& b, Tensor& da) {    \
-    cuda::visit_gpu_float(dy.dtype(), [&](auto zero) {                                              \
-      using T = decltype(zero);                                                                     \
-      map<T>(name##_gradient_a<Compute<T>>{}, da, dy, a, b);                                        \
-    });                                                                                             \
-  }                                                                                                 \
-  void name##_backward_b(Cuda, const Tensor& dy, const Tensor& a, const Tensor& b, Tensor& db) {    \
-    cuda::visit_gpu_float(dy.dtype(), [&](auto zero) {                                              \
-      using T = decltype(zero);                                                                     \
-      map<T>(name##_gradient_b<Compute<T>>{}, db, dy, a, b);                                        \
-    });                                                                                             \
+#define BINARY(name, y_, a_slope, a_keeps, b_slope, b_keeps)                                     \
+  namespace {                                                                                    \
+  template <class T>                                                                             \
+  struct name##_value {                                                                          \
+    __device__ T operator()(T a, T b) const { return y_; }                                       \
+  };                                                                                             \
+  template <class T>                                                                             \
+  struct name##_gradient_a {                                                                     \
+    __device__ T operator()(T dy, [[maybe_unused]] T a, [[maybe_unused]] T b) const {            \
+      return dy * (a_slope);                                                                     \
+    }                                                                                            \
+  };                                                                                             \
+  template <class T>                                                                             \
+  struct name##_gradient_b {                                                                     \
+    __device__ T operator()(T dy, [[maybe_unused]] T a, [[maybe_unused]] T b) const {            \
+      return dy * (b_slope);                                                                     \
+    }                                                                                            \
+  };                                                                                             \
+  }                                                                                              \
+  void name(Cuda, const Tensor& a, const Tensor& b, Tensor& out) {                               \
+    cuda::visit_gpu_float(a.dtype(), [&](auto zero) {                                            \
+      using T = decltype(zero);                                                                  \
+      map<T>(name##_value<Compute<T>>{}, out, a, b);                                             \
+    });                                                                                          \
+  }                                                                                              \
+  void name##_backward_a(Cuda, const Tensor& dy, const Tensor& a, const Tensor& b, Tensor& da) { \
+    cuda::visit_gpu_float(dy.dtype(), [&](auto zero) {                                           \
+      using T = decltype(zero);                                                                  \
+      map<T>(name##_gradient_a<Compute<T>>{}, da, dy, a, b);                                     \
+    });                                                                                          \
+  }                                                                                              \
+  void name##_backward_b(Cuda, const Tensor& dy, const Tensor& a, const Tensor& b, Tensor& db) { \
+    cuda::visit_gpu_float(dy.dtype(), [&](auto zero) {                                           \
+      using T = decltype(zero);                                                                  \
+      map<T>(name##_gradient_b<Compute<T>>{}, db, dy, a, b);                                     \
+    });                                                                                          \
   }
 #include "tensor/pointwise.def"
 

@@ -38,9 +38,9 @@ std::string problem_of(cudaError_t counted, const GpuReport& report) {
                           " or newer; update the driver");
   if (counted == cudaErrorNoDevice || counted == cudaSuccess) {
     const char* visible = std::getenv("CUDA_VISIBLE_DEVICES");
-    return detail::concat("the driver sees no GPU",
-                          visible ? detail::concat("; CUDA_VISIBLE_DEVICES is \"", visible, "\"")
-                                  : "");
+    return detail::concat(
+        "the driver sees no GPU",
+        visible ? detail::concat("; CUDA_VISIBLE_DEVICES is \"", visible, "\"") : "");
   }
   return detail::concat(cudaGetErrorName(counted), ": ", cudaGetErrorString(counted));
 }
@@ -62,11 +62,10 @@ struct Runtime {
   explicit Runtime(int index) : device(index) {
     const GpuReport report = gpu_report();
     check<CudaError>(report.problem.empty(), "cuda: ", report.problem);
-    check<CudaError>(index >= 0 && index < std::ssize(report.gpus), "cuda:", index,
-                     ": this machine has ", report.gpus.size(), " GPU",
-                     report.gpus.size() == 1 ? "" : "s", ", cuda:0",
-                     report.gpus.size() == 1 ? ""
-                                             : detail::concat(" to cuda:", report.gpus.size() - 1));
+    check<CudaError>(
+        index >= 0 && index < std::ssize(report.gpus), "cuda:", index, ": this machine has ",
+        report.gpus.size(), " GPU", report.gpus.size() == 1 ? "" : "s", ", cuda:0",
+        report.gpus.size() == 1 ? "" : detail::concat(" to cuda:", report.gpus.size() - 1));
     const std::string problem = problem_of_architecture(report, index);
     check<CudaError>(problem.empty(), "cuda: ", problem);
     multiprocessors = report.gpus[static_cast<std::size_t>(index)].multiprocessors;
@@ -151,9 +150,9 @@ GpuReport gpu_report() {
 }
 
 void select_gpu(int index) {
-  check<CudaError>(!cuda::is_started || cuda::runtime().device == index, "select_gpu: cuda:",
-                   cuda::is_started ? cuda::runtime().device : 0, " is in use already, asked for ",
-                   index);
+  check<CudaError>(!cuda::is_started || cuda::runtime().device == index,
+                   "select_gpu: cuda:", cuda::is_started ? cuda::runtime().device : 0,
+                   " is in use already, asked for ", index);
   cuda::chosen = index;
   cuda::runtime();
 }

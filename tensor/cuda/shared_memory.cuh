@@ -5,7 +5,8 @@
 
 namespace proxent::cuda {
 
-// The block's dynamic shared memory, aligned to 16. There is one: all calls return the same address.
+// The block's dynamic shared memory, aligned to 16. There is one: all calls return the same
+// address.
 template <class T>
 __device__ inline T* dynamic_shared_memory() {
 #ifdef __CUDACC__

@@ -1,6 +1,6 @@
-// Softmax, its logarithm, and log-sum-exp along rows. One block per row throughout: rows are classes
-// or proxies, 100 to 10,000 of them, so a row fills a block and rows fill the GPU. A row is read
-// two or three times, from memory once and then from the cache, and written once.
+// Softmax, its logarithm, and log-sum-exp along rows. One block per row throughout: rows are
+// classes or proxies, 100 to 10,000 of them, so a row fills a block and rows fill the GPU. A row is
+// read two or three times, from memory once and then from the cache, and written once.
 #include "tensor/softmax.h"
 
 #include <limits>

@@ -73,8 +73,8 @@ class SharedMemory {
 #endif
     std::free(data_);
     bytes_ = bytes;
-    data_ = static_cast<std::byte*>(
-        std::aligned_alloc(kAlignment, (bytes + kCanaryBytes + kAlignment - 1) & ~(kAlignment - 1)));
+    data_ = static_cast<std::byte*>(std::aligned_alloc(
+        kAlignment, (bytes + kCanaryBytes + kAlignment - 1) & ~(kAlignment - 1)));
     std::fill_n(data_ + bytes_, kCanaryBytes, kCanary);
 #ifdef __SANITIZE_ADDRESS__
     __asan_poison_memory_region(data_ + bytes_, kCanaryBytes);
@@ -405,8 +405,7 @@ std::string Machine::run(const LaunchShape& shape, const std::function<void()>& 
   threads_.assign(count, {});
   turns_.resize(count);
   for (unsigned i = 0; i < count; ++i)
-    threads_[i].index = {i % blockDim.x, i / blockDim.x % blockDim.y,
-                         i / blockDim.x / blockDim.y};
+    threads_[i].index = {i % blockDim.x, i / blockDim.x % blockDim.y, i / blockDim.x / blockDim.y};
   body_ = &body;
   fault_.clear();
   shared_.resize(shape.shared_bytes);

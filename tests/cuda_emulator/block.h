@@ -20,7 +20,18 @@ struct Votes {
 };
 Votes meet_block(bool predicate, const Site& site);
 
-enum class WarpCall : std::uint8_t { sync, shuffle, ballot, add, min, max, bit_and, bit_or, bit_xor, match };
+enum class WarpCall : std::uint8_t {
+  sync,
+  shuffle,
+  ballot,
+  add,
+  min,
+  max,
+  bit_and,
+  bit_or,
+  bit_xor,
+  match
+};
 const char* name_of(WarpCall call);
 
 // All lanes of mask meet; returns the bits that belong to this lane: of shuffle the value of lane
@@ -38,8 +49,8 @@ T meet_warp(WarpCall call, unsigned mask, T value, unsigned source, const Site& 
   return value;
 }
 
-unsigned lane();                           // of the running thread, 0 .. 31
-std::byte* dynamic_shared_memory();        // of the running block
+unsigned lane();                                   // of the running thread, 0 .. 31
+std::byte* dynamic_shared_memory();                // of the running block
 [[noreturn]] void fault(const std::string& what);  // ends the launch
 
 }  // namespace cuda_emulator

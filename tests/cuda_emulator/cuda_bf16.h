@@ -13,8 +13,8 @@ struct __nv_bfloat16 {
   __nv_bfloat16(float value) {  // to nearest, ties to even; NaN becomes 0x7fff as on the device
     const auto word = std::bit_cast<std::uint32_t>(value);
     const bool is_nan = (word & 0x7fffffffu) > 0x7f800000u;
-    bits = static_cast<std::uint16_t>(is_nan ? 0x7fffu
-                                             : (word + 0x7fffu + ((word >> 16) & 1u)) >> 16);
+    bits =
+        static_cast<std::uint16_t>(is_nan ? 0x7fffu : (word + 0x7fffu + ((word >> 16) & 1u)) >> 16);
   }
   explicit __nv_bfloat16(double value) : __nv_bfloat16(static_cast<float>(value)) {}
   explicit __nv_bfloat16(int value) : __nv_bfloat16(static_cast<float>(value)) {}

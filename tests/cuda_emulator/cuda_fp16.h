@@ -35,7 +35,8 @@ struct __half {
     if (magnitude >= 0x47800000u) return sign | 0x7c00u;  // 65536 and more
     if (magnitude < 0x38800000u) {  // subnormal: adding 0.5 leaves value * 2^24 in the low bits
       const float shifted = std::bit_cast<float>(magnitude) + 0.5f;
-      return static_cast<std::uint16_t>(sign | (std::bit_cast<std::uint32_t>(shifted) - 0x3f000000u));
+      return static_cast<std::uint16_t>(sign |
+                                        (std::bit_cast<std::uint32_t>(shifted) - 0x3f000000u));
     }
     const std::uint32_t rounded = magnitude + 0xfffu + (magnitude >> 13 & 1u);
     return static_cast<std::uint16_t>(sign | ((rounded >> 13) - (112u << 10)));

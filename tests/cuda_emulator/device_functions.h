@@ -1,7 +1,8 @@
 // What device code calls: barriers, warp functions, atomics, bit and rounding tricks.
 #pragma once
 
-#include <algorithm>
+#include <math.h>  // the float overloads in the global namespace, as nvcc has them
+
 #include <bit>
 #include <chrono>
 #include <cmath>
@@ -66,8 +67,8 @@ T __shfl_up_sync(unsigned mask, T value, unsigned delta, int width = 32,
                  cuda_emulator::Site site = cuda_emulator::Site::current()) {
   const int lane = static_cast<int>(cuda_emulator::lane()), source = lane - static_cast<int>(delta);
   const bool is_earlier_group = source < (lane & ~(width - 1));
-  return cuda_emulator::shuffle(
-      mask, value, static_cast<unsigned>(is_earlier_group ? lane : source), site);
+  return cuda_emulator::shuffle(mask, value,
+                                static_cast<unsigned>(is_earlier_group ? lane : source), site);
 }
 template <class T>
 T __shfl_down_sync(unsigned mask, T value, unsigned delta, int width = 32,
@@ -99,8 +100,8 @@ unsigned __match_any_sync(unsigned mask, T value,
                           cuda_emulator::Site site = cuda_emulator::Site::current()) {
   std::uint64_t bits = 0;
   std::memcpy(&bits, &value, sizeof(T));
-  return static_cast<unsigned>(cuda_emulator::meet_warp(cuda_emulator::WarpCall::match, mask, bits,
-                                                        0, false, site));
+  return static_cast<unsigned>(
+      cuda_emulator::meet_warp(cuda_emulator::WarpCall::match, mask, bits, 0, false, site));
 }
 // Only the running lane is sure to be active: code that hopes for more is wrong.
 inline unsigned __activemask() { return 1u << cuda_emulator::lane(); }
@@ -132,21 +133,21 @@ T update(T* address, F f) {
 }
 }  // namespace cuda_emulator
 
-#define CUDA_EMULATOR_ATOMIC(name, T, result)                             \
-  inline T atomic##name(T* address, T value) {                            \
+#define CUDA_EMULATOR_ATOMIC(name, T, result)                                  \
+  inline T atomic##name(T* address, T value) {                                 \
     return cuda_emulator::update(address, [&](T old) -> T { return result; }); \
   }
-#define CUDA_EMULATOR_ATOMICS(T)                                 \
-  CUDA_EMULATOR_ATOMIC(Add, T, old + value)                      \
-  CUDA_EMULATOR_ATOMIC(Exch, T, (static_cast<void>(old), value)) \
-  CUDA_EMULATOR_ATOMIC(Min, T, value < old ? value : old)        \
-  CUDA_EMULATOR_ATOMIC(Max, T, value > old ? value : old)        \
-  CUDA_EMULATOR_ATOMIC(And, T, old & value)                      \
-  CUDA_EMULATOR_ATOMIC(Or, T, old | value)                       \
-  CUDA_EMULATOR_ATOMIC(Xor, T, old ^ value)                      \
-  inline T atomicCAS(T* address, T compare, T value) {           \
-    return cuda_emulator::update(                                \
-        address, [&](T old) -> T { return old == compare ? value : old; }); \
+#define CUDA_EMULATOR_ATOMICS(T)                                                            \
+  CUDA_EMULATOR_ATOMIC(Add, T, old + value)                                                 \
+  CUDA_EMULATOR_ATOMIC(Exch, T, (static_cast<void>(old), value))                            \
+  CUDA_EMULATOR_ATOMIC(Min, T, value < old ? value : old)                                   \
+  CUDA_EMULATOR_ATOMIC(Max, T, value > old ? value : old)                                   \
+  CUDA_EMULATOR_ATOMIC(And, T, old& value)                                                  \
+  CUDA_EMULATOR_ATOMIC(Or, T, old | value)                                                  \
+  CUDA_EMULATOR_ATOMIC(Xor, T, old ^ value)                                                 \
+  inline T atomicCAS(T* address, T compare, T value) {                                      \
+    return cuda_emulator::update(address,                                                   \
+                                 [&](T old) -> T { return old == compare ? value : old; }); \
   }
 CUDA_EMULATOR_ATOMICS(int)
 CUDA_EMULATOR_ATOMICS(unsigned)
@@ -164,24 +165,38 @@ CUDA_EMULATOR_ATOMIC(Dec, unsigned, old == 0 || old > value ? value : old - 1)
 // ---- loads and stores with a cache hint
 
 template <class T>
-T __ldg(const T* address) { return *address; }
+T __ldg(const T* address) {
+  return *address;
+}
 template <class T>
-T __ldcg(const T* address) { return *address; }
+T __ldcg(const T* address) {
+  return *address;
+}
 template <class T>
-T __ldcs(const T* address) { return *address; }
+T __ldcs(const T* address) {
+  return *address;
+}
 template <class T>
-T __ldlu(const T* address) { return *address; }
+T __ldlu(const T* address) {
+  return *address;
+}
 template <class T>
-void __stcs(T* address, T value) { *address = value; }
+void __stcs(T* address, T value) {
+  *address = value;
+}
 template <class T>
-void __stcg(T* address, T value) { *address = value; }
+void __stcg(T* address, T value) {
+  *address = value;
+}
 template <class T>
-void __stwt(T* address, T value) { *address = value; }
+void __stwt(T* address, T value) {
+  *address = value;
+}
 
 // ---- arithmetic; nvcc has max and min of the same types in the global namespace
 
-#define CUDA_EMULATOR_MIN_MAX(T)                         \
-  inline T max(T a, T b) { return a < b ? b : a; }       \
+#define CUDA_EMULATOR_MIN_MAX(T)                   \
+  inline T max(T a, T b) { return a < b ? b : a; } \
   inline T min(T a, T b) { return b < a ? b : a; }
 CUDA_EMULATOR_MIN_MAX(int)
 CUDA_EMULATOR_MIN_MAX(unsigned)
@@ -242,7 +257,5 @@ inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned shift) {
   return static_cast<unsigned>((std::uint64_t{high} << 32 | low) << (shift & 31) >> 32);
 }
 
-inline long long clock64() {
-  return std::chrono::steady_clock::now().time_since_epoch().count();
-}
+inline long long clock64() { return std::chrono::steady_clock::now().time_since_epoch().count(); }
 [[noreturn]] inline void __trap() { cuda_emulator::fault("__trap"); }

@@ -1,8 +1,8 @@
-// Runs CUDA kernels on the processor, so that the sources that nvcc compiles can be tested without a
-// GPU: compiled as C++ with this folder first on the include path, <cuda_runtime.h> is the one here.
-// Blocks run one after the other; a block's threads are fibers that switch where threads wait for
-// each other. It finds wrong indices and formulas, barriers that are missing (results differ between
-// orders) or divergent, lanes that a shuffle misses. It does not find races between blocks.
+// Runs CUDA kernels on the processor, so that the sources that nvcc compiles can be tested without
+// a GPU: compiled as C++ with this folder first on the include path, <cuda_runtime.h> is the one
+// here. Blocks run one after the other; a block's threads are fibers that switch where threads wait
+// for each other. It finds wrong indices and formulas, barriers that are missing (results differ
+// between orders) or divergent, lanes that a shuffle misses. It does not find races between blocks.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,8 @@
 
 namespace cuda_emulator {
 
-// In which order blocks, and the threads of a block between two barriers, take their turns. A kernel
-// whose result depends on it has a race.
+// In which order blocks, and the threads of a block between two barriers, take their turns. A
+// kernel whose result depends on it has a race.
 enum class Order { forward, reverse, shuffled };
 void set_order(Order order, std::uint64_t seed = 0);
 

@@ -20,8 +20,8 @@
 
 namespace cuda_emulator {
 namespace {
-constexpr std::size_t kStackBytes = 256 << 10;  // sanitizers make frames large; untouched pages cost
-                                                // nothing
+constexpr std::size_t kStackBytes = 256 << 10;  // sanitizers make frames large; untouched pages
+                                                // cost nothing
 std::size_t guard_bytes() { return static_cast<std::size_t>(sysconf(_SC_PAGESIZE)); }
 
 std::byte* map_stack() {
@@ -34,8 +34,8 @@ std::byte* map_stack() {
 }  // namespace
 
 #ifdef __x86_64__
-// Saves the registers that the System V ABI preserves over calls and continues where `to` was saved.
-// swapcontext would also set the signal mask, by a system call that takes 100 times as long.
+// Saves the registers that the System V ABI preserves over calls and continues where `to` was
+// saved. swapcontext would also set the signal mask, by a system call that takes 100 times as long.
 extern "C" void cuda_emulator_switch_stack(void** save, void* to);
 extern "C" void cuda_emulator_trampoline();  // calls r12(rbx)
 asm(R"(

@@ -1,5 +1,6 @@
-// One flow of control with its own stack: what an emulated CUDA thread is suspended on at a barrier.
-// A switch is a few instructions on x86-64 and swapcontext elsewhere, announced to the sanitizers.
+// One flow of control with its own stack: what an emulated CUDA thread is suspended on at a
+// barrier. A switch is a few instructions on x86-64 and swapcontext elsewhere, announced to the
+// sanitizers.
 #pragma once
 
 #include <cstddef>

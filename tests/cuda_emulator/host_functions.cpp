@@ -35,9 +35,9 @@ constexpr std::size_t kSharedBytes = 48 << 10, kSharedBytesOptin = 227 << 10;
 
 struct State {
   cudaError_t last_error = cudaSuccess;
-  std::string fault;                            // the text of cudaErrorLaunchFailure
-  Stream legacy;                                // stream 0
-  int captures = 0;                             // that forbid what a global capture forbids
+  std::string fault;  // the text of cudaErrorLaunchFailure
+  Stream legacy;      // stream 0
+  int captures = 0;   // that forbid what a global capture forbids
   std::map<const void*, std::size_t> shared_limits;
 };
 State& state() {
@@ -263,7 +263,9 @@ cudaError_t cudaEventCreate(cudaEvent_t* event) {
   *event = new Event;
   return cudaSuccess;
 }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return cudaEventCreate(event); }
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  return cudaEventCreate(event);
+}
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
   delete event;
   return cudaSuccess;
@@ -301,7 +303,7 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
 }
 cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
   const Stream& s = of(stream);
-  *status = !s.is_capturing   ? cudaStreamCaptureStatusNone
+  *status = !s.is_capturing    ? cudaStreamCaptureStatusNone
             : s.is_invalidated ? cudaStreamCaptureStatusInvalidated
                                : cudaStreamCaptureStatusActive;
   return cudaSuccess;
@@ -322,4 +324,6 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   delete graph;
   return cudaSuccess;
 }
-cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) { return cudaGraphDestroy(executable); }
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
+  return cudaGraphDestroy(executable);
+}

@@ -14,22 +14,22 @@
 #define __shared__ static
 
 // name1 to name4 of an element type, aligned to their size up to 16 bytes (name3: as one element).
-#define CUDA_EMULATOR_VECTORS(name, T)                                                          \
-  struct name##1 {                                                                              \
-    T x;                                                                                        \
-  };                                                                                            \
-  struct alignas(2 * sizeof(T)) name##2 {                                                       \
-    T x, y;                                                                                     \
-  };                                                                                            \
-  struct name##3 {                                                                              \
-    T x, y, z;                                                                                  \
-  };                                                                                            \
-  struct alignas(4 * sizeof(T) > 16 ? 16 : 4 * sizeof(T)) name##4 {                             \
-    T x, y, z, w;                                                                               \
-  };                                                                                            \
-  inline name##1 make_##name##1(T x) { return {x}; }                                            \
-  inline name##2 make_##name##2(T x, T y) { return {x, y}; }                                    \
-  inline name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; }                            \
+#define CUDA_EMULATOR_VECTORS(name, T)                               \
+  struct name##1 {                                                   \
+    T x;                                                             \
+  };                                                                 \
+  struct alignas(2 * sizeof(T)) name##2 {                            \
+    T x, y;                                                          \
+  };                                                                 \
+  struct name##3 {                                                   \
+    T x, y, z;                                                       \
+  };                                                                 \
+  struct alignas(4 * sizeof(T) > 16 ? 16 : 4 * sizeof(T)) name##4 {  \
+    T x, y, z, w;                                                    \
+  };                                                                 \
+  inline name##1 make_##name##1(T x) { return {x}; }                 \
+  inline name##2 make_##name##2(T x, T y) { return {x, y}; }         \
+  inline name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; } \
   inline name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 CUDA_EMULATOR_VECTORS(char, signed char)
 CUDA_EMULATOR_VECTORS(uchar, unsigned char)
