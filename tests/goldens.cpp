@@ -198,6 +198,7 @@ TEST_SUITE("goldens") {
         {"adam_step", "tests/optimizer.cpp"},
         {"sum_of_squares", "tests/optimizer.cpp"},
         {"move_towards", "tests/optimizer.cpp"},
+        {"decide_step", "tests/optimizer.cpp"},
     };
     auto names = names_in_headers("tensor", R"(KERNEL\((\w+),)");
     names.erase("name");  // the macro's own parameter

@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "tensor/optimizer_step.h"
+#include "tests/devices.h"
 #include "train/checkpoint.h"
 #include "train/weight_average.h"
 
@@ -23,6 +24,26 @@ Tensor random_tensor(Shape shape, DType dtype, std::uint64_t stream, double low 
   fill_uniform(x, Philox(11, stream), low, high);
   return x;
 }
+
+// Largest |x[i] - expected[i]|.
+double worst_error(const Tensor& x, const std::vector<double>& expected) {
+  const auto got = x.to_vector<double>();
+  REQUIRE(got.size() == expected.size());
+  double worst = 0;
+  for (std::size_t i = 0; i < got.size(); ++i)
+    worst = std::max(worst, std::abs(got[i] - expected[i]));
+  return worst;
+}
+
+// A row that begins one element behind a multiple of 16 bytes, or at one.
+Tensor row_like(const Tensor& x, Device device, bool is_aligned) {
+  Tensor row = Tensor::zeros({x.numel() + 1}, x.dtype(), device);
+  Tensor part = row.slice(is_aligned ? 0 : 1, x.numel());
+  part.copy_from(x);
+  return part;
+}
+
+Tensor number(double value, Device device) { return Tensor::full({}, DType::f64, value, device); }
 
 bool is_same(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && a.dtype() == b.dtype() &&
@@ -74,100 +95,244 @@ struct Sgd {
   bool is_nesterov;
 };
 
+// Rows of every device and dtype, at sizes with and without whole packs of 16 bytes.
+struct Case {
+  Device device;
+  DType dtype;
+  std::int64_t n;
+  bool is_aligned;
+};
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  for (const Device device : devices())
+    for (const DType dtype : {DType::f64, DType::f32})
+      for (const std::int64_t n : {0, 1, 17, 40'000})
+        for (const bool is_aligned : {true, false}) all.push_back({device, dtype, n, is_aligned});
+  return all;
+}
+
 TEST_SUITE("optimizer") {
   TEST_CASE("sgd_step follows torch.optim.SGD's formula") {
     for (const Sgd& o : {Sgd{0.1, 0, 0, false}, Sgd{0.1, 0.2, 0, false}, Sgd{0.1, 0.2, 0.9, false},
                          Sgd{0.1, 0.2, 0.9, true}})
-      for (const DType dtype : {DType::f64, DType::f32})
-        for (const std::int64_t n : {0, 1, 17, 40'000}) {
-          CAPTURE(n);
-          Tensor x = random_tensor({n}, dtype, 1), v = Tensor::zeros({n}, dtype);
-          auto expected = x.to_vector<double>();
-          std::vector<double> velocity(expected.size(), 0.0);
-          for (int step = 0; step < 3; ++step) {
-            const Tensor g = random_tensor({n}, dtype, 10 + step);
-            sgd_step({.learning_rate = o.rate,
-                      .weight_decay = o.decay,
-                      .momentum = o.momentum,
-                      .is_nesterov = o.is_nesterov,
-                      .gradient_scale = 0.5},
-                     g, x, v);
-            const auto gradient = g.to_vector<double>();
-            for (std::size_t i = 0; i < expected.size(); ++i) {
-              const double slope = 0.5 * gradient[i] + o.decay * expected[i];
-              velocity[i] = o.momentum * velocity[i] + slope;
-              expected[i] -= o.rate * (o.is_nesterov ? slope + o.momentum * velocity[i]
-                                       : o.momentum  ? velocity[i]
-                                                     : slope);
-            }
+      for (const auto& [device, dtype, n, is_aligned] : cases()) {
+        INFO(device, " ", dtype, ", ", n, is_aligned ? "" : " shifted");
+        const Tensor start = random_tensor({n}, dtype, 1);
+        Tensor x = row_like(start, device, is_aligned);
+        Tensor v = Tensor::zeros({n}, dtype, device);
+        auto expected = x.to_vector<double>();
+        std::vector<double> velocity(expected.size(), 0.0);
+        for (int step = 0; step < 3; ++step) {
+          const Tensor g = row_like(random_tensor({n}, dtype, 10 + step), device, is_aligned);
+          sgd_step({.learning_rate = o.rate,
+                    .weight_decay = o.decay,
+                    .momentum = o.momentum,
+                    .is_nesterov = o.is_nesterov,
+                    .gradient_scale = 0.5},
+                   g, x, v);
+          const auto gradient = g.to_vector<double>();
+          for (std::size_t i = 0; i < expected.size(); ++i) {
+            const double slope = 0.5 * gradient[i] + o.decay * expected[i];
+            velocity[i] = o.momentum * velocity[i] + slope;
+            expected[i] -= o.rate * (o.is_nesterov ? slope + o.momentum * velocity[i]
+                                     : o.momentum  ? velocity[i]
+                                                   : slope);
           }
-          // Three steps of a few roundings each, on values of at most 2.
-          const double tolerance = dtype == DType::f64 ? 1e-14 : 2e-6;
-          const auto got = x.to_vector<double>();
-          double worst = 0;
-          for (std::size_t i = 0; i < got.size(); ++i)
-            worst = std::max(worst, std::abs(got[i] - expected[i]));
-          CHECK(worst < tolerance);
         }
+        // Three steps of a few roundings each, on values of at most 2.
+        CHECK(worst_error(x, expected) < (dtype == DType::f64 ? 1e-14 : 2e-6));
+      }
   }
 
   TEST_CASE("adam_step follows torch.optim.AdamW's and Adam's formulas") {
     for (const bool is_decoupled : {true, false})
-      for (const DType dtype : {DType::f64, DType::f32})
-        for (const std::int64_t n : {0, 1, 17, 40'000}) {
-          CAPTURE(n);
-          Tensor x = random_tensor({n}, dtype, 1), m = Tensor::zeros({n}, dtype), s = m.clone();
-          auto expected = x.to_vector<double>();
-          std::vector<double> mean(expected.size(), 0.0), square = mean;
-          for (int step = 1; step <= 4; ++step) {
-            const Tensor g = random_tensor({n}, dtype, 10 + step);
-            adam_step({.learning_rate = 0.01,
-                       .weight_decay = 0.3,
-                       .beta1 = 0.8,
-                       .beta2 = 0.95,
-                       .epsilon = 1e-6,
-                       .is_decoupled = is_decoupled,
-                       .step = step,
-                       .gradient_scale = 0.5},
-                      g, x, m, s);
-            const auto gradient = g.to_vector<double>();
-            for (std::size_t i = 0; i < expected.size(); ++i) {
-              const double slope = 0.5 * gradient[i] + (is_decoupled ? 0 : 0.3 * expected[i]);
-              if (is_decoupled) expected[i] *= 1 - 0.01 * 0.3;
-              mean[i] = 0.8 * mean[i] + 0.2 * slope;
-              square[i] = 0.95 * square[i] + 0.05 * slope * slope;
-              const double mean_hat = mean[i] / (1 - std::pow(0.8, step));
-              const double square_hat = square[i] / (1 - std::pow(0.95, step));
-              expected[i] -= 0.01 * mean_hat / (std::sqrt(square_hat) + 1e-6);
-            }
+      for (const auto& [device, dtype, n, is_aligned] : cases()) {
+        INFO(device, " ", dtype, ", ", n, is_aligned ? "" : " shifted");
+        const Tensor start = random_tensor({n}, dtype, 1);
+        Tensor x = row_like(start, device, is_aligned);
+        Tensor m = Tensor::zeros({n}, dtype, device), s = m.clone();
+        auto expected = x.to_vector<double>();
+        std::vector<double> mean(expected.size(), 0.0), square = mean;
+        for (int step = 1; step <= 4; ++step) {
+          const Tensor g = row_like(random_tensor({n}, dtype, 10 + step), device, is_aligned);
+          adam_step({.learning_rate = 0.01,
+                     .weight_decay = 0.3,
+                     .beta1 = 0.8,
+                     .beta2 = 0.95,
+                     .epsilon = 1e-6,
+                     .is_decoupled = is_decoupled,
+                     .step = step,
+                     .gradient_scale = 0.5},
+                    g, x, m, s);
+          const auto gradient = g.to_vector<double>();
+          for (std::size_t i = 0; i < expected.size(); ++i) {
+            const double slope = 0.5 * gradient[i] + (is_decoupled ? 0 : 0.3 * expected[i]);
+            if (is_decoupled) expected[i] *= 1 - 0.01 * 0.3;
+            mean[i] = 0.8 * mean[i] + 0.2 * slope;
+            square[i] = 0.95 * square[i] + 0.05 * slope * slope;
+            const double mean_hat = mean[i] / (1 - std::pow(0.8, step));
+            const double square_hat = square[i] / (1 - std::pow(0.95, step));
+            expected[i] -= 0.01 * mean_hat / (std::sqrt(square_hat) + 1e-6);
           }
-          const double tolerance = dtype == DType::f64 ? 1e-13 : 2e-6;
-          const auto got = x.to_vector<double>();
-          double worst = 0;
-          for (std::size_t i = 0; i < got.size(); ++i)
-            worst = std::max(worst, std::abs(got[i] - expected[i]));
-          CHECK(worst < tolerance);
         }
+        CHECK(worst_error(x, expected) < (dtype == DType::f64 ? 1e-13 : 2e-6));
+      }
+  }
+
+  TEST_CASE("numbers in device memory step as those of the host do, bit for bit") {
+    for (const auto& [device, dtype, n, is_aligned] : cases()) {
+      INFO(device, " ", dtype, ", ", n, is_aligned ? "" : " shifted");
+      const Tensor g = random_tensor({n}, dtype, 2).to(device);
+      const Tensor start = random_tensor({n}, dtype, 1).to(device);
+      Tensor x[2], m[2], s[2];
+      for (int i : {0, 1}) {
+        x[i] = start.clone();
+        m[i] = Tensor::zeros({n}, dtype, device), s[i] = m[i].clone();
+      }
+      const LiveNumber rate(number(0.25, device), 0.5), scale(number(0.5, device));
+      const LiveNumber count(number(3, device));
+      sgd_step({.learning_rate = 0.125, .momentum = 0.9, .gradient_scale = 0.5}, g, x[0], m[0]);
+      sgd_step({.learning_rate = rate, .momentum = 0.9, .gradient_scale = scale}, g, x[1], m[1]);
+      CHECK(is_same(x[0].to(Device::cpu), x[1].to(Device::cpu)));
+      adam_step({.learning_rate = 0.125, .weight_decay = 0.1, .step = 3, .gradient_scale = 0.5}, g,
+                x[0], m[0], s[0]);
+      adam_step(
+          {.learning_rate = rate, .weight_decay = 0.1, .step = count, .gradient_scale = scale}, g,
+          x[1], m[1], s[1]);
+      move_towards(g, 0.125, x[0]);
+      move_towards(g, rate, x[1]);
+      for (const auto* pair : {x, m, s})
+        CHECK(is_same(pair[0].to(Device::cpu), pair[1].to(Device::cpu)));
+    }
+  }
+
+  TEST_CASE("a step writes rounded values and their average in the same pass") {
+    for (const auto& [device, dtype, n, is_aligned] : cases())
+      for (const DType half : {DType::bf16, DType::f16}) {
+        INFO(device, " ", dtype, " ", half, ", ", n, is_aligned ? "" : " shifted");
+        const Tensor g = row_like(random_tensor({n}, dtype, 2), device, is_aligned);
+        Tensor x = row_like(random_tensor({n}, dtype, 1), device, is_aligned);
+        Tensor m = Tensor::zeros({n}, dtype, device), s = m.clone();
+        StepCopies copies{.rounded = row_like(Tensor::zeros({n}, half), device, is_aligned),
+                          .average = row_like(random_tensor({n}, dtype, 3), device, is_aligned),
+                          .average_share = LiveNumber(number(0.5, device), 0.5)};
+        for (const bool is_adam : {false, true}) {
+          Tensor average = copies.average.clone();
+          if (is_adam)
+            adam_step({.learning_rate = 0.1}, g, x, m, s, copies);
+          else
+            sgd_step({.learning_rate = 0.1}, g, x, m, copies);
+          CHECK(is_same(copies.rounded.to(Device::cpu), x.to(half).to(Device::cpu)));
+          move_towards(x, 0.25, average);
+          CHECK(is_same(copies.average.to(Device::cpu), average.to(Device::cpu)));
+        }
+      }
+  }
+
+  TEST_CASE("a gradient scale that is not finite changes nothing") {
+    for (const Device device : devices()) {
+      const Tensor g = random_tensor({37}, DType::f32, 2).to(device);
+      Tensor x = random_tensor({37}, DType::f32, 1).to(device), m = g.clone(), s = x.clone();
+      const Tensor before = x.clone();
+      StepCopies copies{.rounded = before.to(DType::f16), .average = g.clone(), .average_share = 1};
+      for (const double bad : {double{NAN}, double{INFINITY}}) {
+        const LiveNumber scale(number(bad, device));
+        sgd_step({.learning_rate = 1, .momentum = 0.9, .gradient_scale = scale}, g, x, m, copies);
+        adam_step({.learning_rate = 1, .gradient_scale = scale}, g, x, m, s, copies);
+      }
+      CHECK(is_same(x.to(Device::cpu), before.to(Device::cpu)));
+      CHECK(is_same(s.to(Device::cpu), before.to(Device::cpu)));
+      CHECK(is_same(m.to(Device::cpu), g.to(Device::cpu)));
+      CHECK(is_same(copies.average.to(Device::cpu), g.to(Device::cpu)));
+      CHECK(is_same(copies.rounded.to(Device::cpu), before.to(DType::f16).to(Device::cpu)));
+    }
   }
 
   TEST_CASE("the norm is exact to double precision and the same for any number of threads") {
-    for (const std::int64_t n : {0, 1, 1000, 100'003}) {
-      const Tensor x = random_tensor({n}, DType::f32, 3);
-      double expected = 0;
-      for (const double v : x.to_vector<double>()) expected += v * v;
-      const double got = sum_of_squares(x);
-      CHECK(got == doctest::Approx(expected).epsilon(1e-13));
-      const int threads = omp_get_max_threads();
-      for (const int t : {1, 3}) {
-        omp_set_num_threads(t);
-        CHECK(sum_of_squares(x) == got);
+    for (const Device device : devices())
+      for (const std::int64_t n : {0, 1, 1000, 100'003}) {
+        const Tensor x = random_tensor({n}, DType::f32, 3);
+        double expected = 0;
+        for (const double v : x.to_vector<double>()) expected += v * v;
+        const Tensor on_device = x.to(device);
+        const double got = sum_of_squares(on_device);
+        CHECK(got == doctest::Approx(expected).epsilon(1e-13));
+        const int threads = omp_get_max_threads();
+        for (const int t : {1, 3}) {
+          omp_set_num_threads(t);
+          CHECK(sum_of_squares(on_device) == got);
+        }
+        omp_set_num_threads(threads);
+        const Tensor shifted = row_like(x, device, false);
+        CHECK(sum_of_squares(shifted) == got);
       }
-      omp_set_num_threads(threads);
+    for (const Device device : devices()) {
+      const Tensor bad = Tensor::from<float>({2}, {1, std::numeric_limits<float>::infinity()});
+      CHECK(std::isinf(sum_of_squares(bad.to(device))));
+      // Squares beyond float's range are no overflow.
+      const Tensor large = Tensor::full({4}, DType::f32, 1e30, device);
+      CHECK(sum_of_squares(large) == doctest::Approx(4e60));
     }
-    CHECK(std::isinf(
-        sum_of_squares(Tensor::from<float>({2}, {1, std::numeric_limits<float>::infinity()}))));
-    // Squares beyond float's range are no overflow.
-    CHECK(sum_of_squares(Tensor::full({4}, DType::f32, 1e30)) == doctest::Approx(4e60));
+  }
+
+  TEST_CASE("a step is decided from the gradients: clipped, skipped, counted, the loss rescaled") {
+    for (const Device device : devices()) {
+      CAPTURE(device);
+      const auto row = [&](const std::vector<double>& values) {
+        return Tensor::from<double>({std::ssize(values)}, values).to(device);
+      };
+      StepState state{.squares = row({9, 16, 100}),
+                      .moves = row({1, 1, 0}),
+                      .counts = row({4, 5, 6}),
+                      .norm = row({0}),
+                      .scale = row({0})};
+      decide_step(0, {}, state);
+      CHECK(state.norm.item() == 5);
+      CHECK(state.scale.item() == 1);
+      decide_step(1, {}, state);
+      CHECK(state.scale.item() == 1 / (5 + 1e-6));
+      decide_step(10, {}, state);
+      CHECK(state.scale.item() == 1);
+      CHECK(state.counts.to_vector<double>() == std::vector<double>{7, 8, 6});
+
+      state.loss_scale = row({4, 1, 0});
+      const LossScaling scaling{.growth = 2, .backoff = 0.25, .interval = 3};
+      const auto decide = [&](double squares, double clip_norm) {
+        state.squares.copy_from(row({squares, 16, 100}));
+        decide_step(clip_norm, scaling, state);
+        return state.loss_scale.to_vector<double>();
+      };
+      CHECK(decide(9, 0.5) == std::vector<double>{4, 2, 0});
+      CHECK(state.norm.item() == 1.25);
+      CHECK(state.scale.item() == 0.5 / (1.25 + 1e-6) / 4);
+      CHECK(decide(9, 0) == std::vector<double>{8, 0, 0});  // the third in a row
+      CHECK(state.scale.item() == 0.25);                    // by which this loss was scaled
+      CHECK(decide(9, 0) == std::vector<double>{8, 1, 0});
+      for (const double bad : {double{NAN}, double{INFINITY}}) {
+        const double before = state.loss_scale.to_vector<double>()[0];
+        CHECK(decide(bad, 1)[0] == before / 4);
+        CHECK(std::isnan(state.scale.item()));
+      }
+      CHECK(state.loss_scale.to_vector<double>() == std::vector<double>{0.5, 0, 2});
+      CHECK(state.counts.to_vector<double>() == std::vector<double>{10, 11, 6});
+    }
+  }
+
+  TEST_CASE("numbers and rows of a step that do not fit are refused") {
+    Tensor x = Tensor::zeros({3}, DType::f32), v = x.clone(), s = x.clone();
+    const auto refuses = [&](const SgdStep& step, const StepCopies& copies, const char* text) {
+      CHECK_THROWS_WITH_AS(sgd_step(step, x, x, v, copies), doctest::Contains(text), Error);
+    };
+    refuses({.learning_rate = LiveNumber(x)}, {}, "learning_rate must be one f64 on cpu, got (3)");
+    refuses({.gradient_scale = LiveNumber(x)}, {}, "gradient_scale must be one f64 on cpu");
+    refuses({}, {.rounded = x}, "rounded must be (3) bf16 or f16 on cpu, got (3) f32");
+    refuses({}, {.average = Tensor::zeros({3}, DType::f64)}, "sgd_step");
+    CHECK_THROWS_WITH_AS(adam_step({.step = 0}, x, x, v, s),
+                         doctest::Contains("steps count from 1, got 0"), Error);
+    CHECK_THROWS_WITH_AS(sum_of_squares(x, v), doctest::Contains("sum must be one f64"), Error);
+    StepState state{.squares = Tensor::zeros({2}, DType::f64), .moves = x};
+    CHECK_THROWS_WITH_AS(decide_step(0, {}, state), doctest::Contains("moves must be 2 f64 on cpu"),
+                         Error);
   }
 
   TEST_CASE("roles and paths decide the groups") {

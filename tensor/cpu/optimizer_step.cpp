@@ -4,6 +4,7 @@
 #include <cmath>
 #include <vector>
 
+#include "tensor/copy.h"
 #include "tensor/cpu/parallel.h"
 
 namespace proxent::kernel {
@@ -12,13 +13,24 @@ constexpr std::int64_t kGrain = 1 << 14;  // elements per piece of work
 constexpr int kLanes = 32;
 
 double squared(double x) { return x * x; }
+
+double now(const LiveNumber& number) {
+  return number.live.is_defined() ? number.factor * number.live.data<double>()[0] : number.factor;
+}
+
+void write_copies(const Tensor& value, StepCopies& copies) {
+  if (copies.rounded.is_defined()) convert(Cpu{}, value, copies.rounded);
+  if (copies.average.is_defined()) move_towards(Cpu{}, value, copies.average_share, copies.average);
+}
 }  // namespace
 
-void sgd_step(Cpu, const SgdStep& step, const Tensor& gradient, Tensor& value, Tensor& velocity) {
+void sgd_step(Cpu, const SgdStep& step, const Tensor& gradient, Tensor& value, Tensor& velocity,
+              StepCopies& copies) {
+  if (!std::isfinite(now(step.gradient_scale))) return;
   visit_float(value.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const T rate = T(step.learning_rate), decay = T(step.weight_decay);
-    const T momentum = T(step.momentum), scale = T(step.gradient_scale);
+    const T rate = T(now(step.learning_rate)), decay = T(step.weight_decay);
+    const T momentum = T(step.momentum), scale = T(now(step.gradient_scale));
     const T own_share = step.is_nesterov ? T(1) : T(0),
             past_share = step.is_nesterov ? momentum : T(1);
     const T* g = gradient.data<T>();
@@ -38,20 +50,22 @@ void sgd_step(Cpu, const SgdStep& step, const Tensor& gradient, Tensor& value, T
       }
     });
   });
+  write_copies(value, copies);
 }
 
 void adam_step(Cpu, const AdamStep& step, const Tensor& gradient, Tensor& value, Tensor& mean,
-               Tensor& square) {
+               Tensor& square, StepCopies& copies) {
+  if (!std::isfinite(now(step.gradient_scale))) return;
   visit_float(value.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    const double count = static_cast<double>(step.step);
-    const T rate = T(step.learning_rate / (1 - std::pow(step.beta1, count)));
+    const double count = now(step.step), learning_rate = now(step.learning_rate);
+    const T rate = T(learning_rate / (1 - std::pow(step.beta1, count)));
     const T widen = T(1 / std::sqrt(1 - std::pow(step.beta2, count)));
-    const T shrink = T(step.is_decoupled ? 1 - step.learning_rate * step.weight_decay : 1);
+    const T shrink = T(step.is_decoupled ? 1 - learning_rate * step.weight_decay : 1);
     const T decay = T(step.is_decoupled ? 0 : step.weight_decay);
     const T keep1 = T(step.beta1), add1 = T(1 - step.beta1);
     const T keep2 = T(step.beta2), add2 = T(1 - step.beta2);
-    const T epsilon = T(step.epsilon), scale = T(step.gradient_scale);
+    const T epsilon = T(step.epsilon), scale = T(now(step.gradient_scale));
     const T* g = gradient.data<T>();
     T* x = value.data<T>();
     T* m = mean.data<T>();
@@ -66,6 +80,7 @@ void adam_step(Cpu, const AdamStep& step, const Tensor& gradient, Tensor& value,
       }
     });
   });
+  write_copies(value, copies);
 }
 
 void sum_of_squares(Cpu, const Tensor& x, Tensor& sum) {
@@ -92,16 +107,40 @@ void sum_of_squares(Cpu, const Tensor& x, Tensor& sum) {
   });
 }
 
-void move_towards(Cpu, const Tensor& target, double share, Tensor& x) {
+void move_towards(Cpu, const Tensor& target, const LiveNumber& share, Tensor& x) {
   visit_float(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
+    const T part = T(now(share));
     const T* to = target.data<T>();
     T* from = x.data<T>();
     parallel_ranges(x.numel(), kGrain, [&](std::int64_t first, std::int64_t last) {
 #pragma omp simd
-      for (std::int64_t i = first; i < last; ++i) from[i] += T(share) * (to[i] - from[i]);
+      for (std::int64_t i = first; i < last; ++i) from[i] += part * (to[i] - from[i]);
     });
   });
+}
+
+void decide_step(Cpu, double clip_norm, const LossScaling& scaling, StepState& state) {
+  const double *squares = state.squares.data<double>(), *moves = state.moves.data<double>();
+  double* counts = state.counts.data<double>();
+  double* loss_scale = state.loss_scale.is_defined() ? state.loss_scale.data<double>() : nullptr;
+  const double unit = loss_scale ? loss_scale[0] : 1;
+  double sum = 0;
+  for (std::int64_t i = 0; i < state.squares.numel(); ++i)
+    if (moves[i] > 0) sum += squares[i];
+  const double norm = std::sqrt(sum) / unit;
+  const bool is_step = std::isfinite(norm);
+  for (std::int64_t i = 0; is_step && i < state.squares.numel(); ++i) counts[i] += moves[i];
+  const double clip = clip_norm > 0 ? std::min(1.0, clip_norm / (norm + kNormEpsilon)) : 1;
+  state.norm.data<double>()[0] = norm;
+  state.scale.data<double>()[0] = is_step ? clip / unit : std::nan("");
+  if (!loss_scale) return;
+  loss_scale[1] = is_step ? loss_scale[1] + 1 : 0;
+  loss_scale[2] += is_step ? 0 : 1;
+  if (!is_step) loss_scale[0] *= scaling.backoff;
+  if (loss_scale[1] < static_cast<double>(scaling.interval)) return;
+  loss_scale[0] *= scaling.growth;
+  loss_scale[1] = 0;
 }
 
 }  // namespace proxent::kernel

@@ -5,7 +5,6 @@
 #include "tensor/batch_norm.h"
 #include "tensor/conv.h"
 #include "tensor/matmul.h"
-#include "tensor/optimizer_step.h"
 #include "tensor/pooling.h"
 #include "tensor/proxy_loss.h"
 #include "tensor/similarity.h"
@@ -34,12 +33,6 @@ PENDING(conv2d_dw, const Tensor&, const Tensor&, const Conv2dOptions&, Tensor&)
 
 PENDING(matmul, const Tensor&, bool, const Tensor&, bool, Tensor&)
 #endif
-
-// optimizer_step
-PENDING(sgd_step, const SgdStep&, const Tensor&, Tensor&, Tensor&)
-PENDING(adam_step, const AdamStep&, const Tensor&, Tensor&, Tensor&, Tensor&)
-PENDING(sum_of_squares, const Tensor&, Tensor&)
-PENDING(move_towards, const Tensor&, double, Tensor&)
 
 // pooling
 PENDING(max_pool2d, const Tensor&, const Pool2dOptions&, Tensor&, Tensor&)
