@@ -53,6 +53,17 @@ std::string problem_of_architecture(const GpuReport& report, int index) {
                         ": configure with -DCMAKE_CUDA_ARCHITECTURES=", gpu.major, gpu.minor);
 }
 
+// Throws unless GPU `index` can be used.
+void check_usable(const GpuReport& report, int index) {
+  check<CudaError>(report.problem.empty(), "cuda: ", report.problem);
+  const std::int64_t count = std::ssize(report.gpus);
+  check<CudaError>(
+      index >= 0 && index < count, "cuda:", index, ": this machine has ", count,
+      count == 1 ? " GPU, cuda:0" : detail::concat(" GPUs, cuda:0 to cuda:", count - 1));
+  const std::string problem = problem_of_architecture(report, index);
+  check<CudaError>(problem.empty(), "cuda: ", problem);
+}
+
 // What is started once per process.
 struct Runtime {
   int device;
@@ -61,13 +72,7 @@ struct Runtime {
 
   explicit Runtime(int index) : device(index) {
     const GpuReport report = gpu_report();
-    check<CudaError>(report.problem.empty(), "cuda: ", report.problem);
-    check<CudaError>(
-        index >= 0 && index < std::ssize(report.gpus), "cuda:", index, ": this machine has ",
-        report.gpus.size(), " GPU", report.gpus.size() == 1 ? "" : "s", ", cuda:0",
-        report.gpus.size() == 1 ? "" : detail::concat(" to cuda:", report.gpus.size() - 1));
-    const std::string problem = problem_of_architecture(report, index);
-    check<CudaError>(problem.empty(), "cuda: ", problem);
+    check_usable(report, index);
     multiprocessors = report.gpus[static_cast<std::size_t>(index)].multiprocessors;
     CUDA_CHECK(cudaSetDevice(index));
     // Not ordered with stream 0, which libraries may use; and only such a stream can be captured.
@@ -150,6 +155,7 @@ GpuReport gpu_report() {
 }
 
 void select_gpu(int index) {
+  cuda::check_usable(gpu_report(), index);
   check<CudaError>(!cuda::is_started || cuda::runtime().device == index,
                    "select_gpu: cuda:", cuda::is_started ? cuda::runtime().device : 0,
                    " is in use already, asked for ", index);
