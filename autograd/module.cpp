@@ -24,6 +24,14 @@ void Parameter::set_trained(bool is_trained) {
   if (cell_) cell_->set_home(gradient_home_);
 }
 
+void Parameter::move_to(Device device) {
+  if (value_.device() == device) return;
+  check(!gradient_home_.is_defined(), "parameter ", name_,
+        ": an optimizer holds it already; move the model before");
+  value_ = value_.to(device);
+  if (cell_) cell_ = std::make_shared<GradientCell>(value_);
+}
+
 void Parameter::move_to(Tensor value_home, Tensor gradient_home) {
   value_home.copy_from(value_);
   value_ = std::move(value_home);
@@ -78,6 +86,11 @@ std::vector<Named<Module>> Module::modules() {
   std::vector<Named<Module>> found;
   walk("", [&](const std::string& prefix, Module& module) { found.push_back({prefix, &module}); });
   return found;
+}
+
+void Module::move_to(Device device) {
+  for (const auto& [path, parameter] : parameters()) parameter->move_to(device);
+  for (const auto& [path, buffer] : buffers()) buffer->mutable_value() = buffer->value().to(device);
 }
 
 void Module::set_training(bool is_training) {

@@ -30,6 +30,8 @@ class Parameter : public Variable {
   // A parameter that is not trained records nothing and costs no gradient.
   void set_trained(bool is_trained);
   bool is_trained() const { return wants_gradient(); }
+  // The value on another device; its gradient is forgotten. Throws if an optimizer gave it a home.
+  void move_to(Device device);
   // From now on the value and its gradient live in this memory (an optimizer's flat buffers), also
   // after times without training.
   void move_to(Tensor value_home, Tensor gradient_home);
@@ -86,6 +88,9 @@ class Module {
   // Sets the initial values of this module's own parameters; layers/init.h calls it for a whole
   // tree.
   virtual void initialize(Philox) {}
+
+  // Takes all parameters and buffers of the subtree there; before an optimizer gives them a home.
+  void move_to(Device device);
 
   // Training or evaluation behaviour, for the whole subtree.
   void set_training(bool is_training);

@@ -7,7 +7,9 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "tensor/gpu.h"
 #include "tensor/random.h"
+#include "train/device.h"
 
 namespace proxent {
 namespace {
@@ -27,6 +29,7 @@ BenchInputs random_inputs(const BenchLossOptions& o) {
   Philox random(0, stream_of("bench labels"));
   for (std::int64_t i = 0; i < o.batch; ++i)
     in.labels.data<std::int32_t>()[i] = static_cast<std::int32_t>(random.below(o.classes));
+  for (Tensor* tensor : {&in.embeddings, &in.proxies, &in.labels}) *tensor = tensor->to(o.device);
   return in;
 }
 
@@ -39,8 +42,10 @@ struct Step {
 Step run_step(Form form, const BenchInputs& in, const MultiProxyEntropyOptions& options) {
   const Variable embeddings = Variable::leaf(in.embeddings), proxies = Variable::leaf(in.proxies);
   Step step;
-  const std::int64_t before = memory_report(Device::cpu).in_use;
-  reset_memory_peak(Device::cpu);
+  const Device device = in.proxies.device();
+  synchronize(device);
+  const std::int64_t before = memory_report(device).in_use;
+  reset_memory_peak(device);
   const auto start = std::chrono::steady_clock::now();
   {
     Tape tape;
@@ -48,9 +53,10 @@ Step run_step(Form form, const BenchInputs& in, const MultiProxyEntropyOptions& 
     tape.backward(out.loss);
     step.loss = out.loss.value().item();
   }
+  synchronize(device);
   step.ms =
       std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
-  step.peak_bytes = memory_report(Device::cpu).peak - before;
+  step.peak_bytes = memory_report(device).peak - before;
   step.dz = embeddings.gradient();
   step.dw = proxies.gradient();
   return step;
@@ -58,8 +64,9 @@ Step run_step(Form form, const BenchInputs& in, const MultiProxyEntropyOptions& 
 
 double relative_difference(const Tensor& a, const Tensor& b) {
   double difference = 0, largest = 0;
-  for (std::int64_t i = 0; i < b.numel(); ++i) {
-    const double x = a.data<float>()[i], y = b.data<float>()[i];
+  const auto left = a.to_vector<float>(), right = b.to_vector<float>();
+  for (std::size_t i = 0; i < right.size(); ++i) {
+    const double x = left[i], y = right[i];
     difference = std::max(difference, std::abs(x - y));
     largest = std::max(largest, std::abs(y));
   }
@@ -116,6 +123,7 @@ std::string to_json(const BenchLossOptions& o, const BenchLossResult& result) {
                                   {"loss", t.loss}};
   };
   const nlohmann::ordered_json json{{"bench", "loss"},
+                                    {"device", describe(o.device)},
                                     {"batch", o.batch},
                                     {"classes", o.classes},
                                     {"proxies", o.proxies},
@@ -138,9 +146,10 @@ std::string to_text(const BenchLossOptions& o, const BenchLossResult& result) {
                        name, t.ms_median, t.ms_min, t.ms_max, t.peak_bytes / 1e6, t.loss);
   };
   return fmt::format(
-             "multi-proxy entropy loss, forward and backward, float32: batch {}, {} classes x {} "
+             "multi-proxy entropy loss, forward and backward, float32, {}: batch {}, {} classes x "
+             "{} "
              "proxies, {} dimensions, {} rounds\n",
-             o.batch, o.classes, o.proxies, o.dim, o.rounds) +
+             describe(o.device), o.batch, o.classes, o.proxies, o.dim, o.rounds) +
          line("fused", result.fused) + line("composed", result.composed) +
          fmt::format(
              "composed / fused {:.2f}  ({:.2f} .. {:.2f})   one (B, CK) matrix {:.1f} MB, "

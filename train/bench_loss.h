@@ -14,6 +14,7 @@ struct BenchLossOptions {
   std::int64_t batch = 128, classes = 11318, proxies = 2, dim = 512;
   std::int64_t rounds = 9;   // timed, each of both forms
   std::int64_t warm_up = 2;  // not timed
+  Device device = Device::cpu;
   MultiProxyEntropyOptions loss = {};
 };
 

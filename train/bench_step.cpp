@@ -10,6 +10,8 @@
 #include "layers/init.h"
 #include "layers/linear.h"
 #include "layers/resnet.h"
+#include "tensor/gpu.h"
+#include "train/device.h"
 #include "train/json.h"
 #include "train/training_step.h"
 
@@ -61,6 +63,7 @@ BenchStepResult bench_step(const BenchStepOptions& options) {
       "bench step: steps, batch, size and classes must be at least 1");
   Classifier model(depth_of(options.arch), options.classes);
   initialize(model, 0);
+  model.move_to(options.device);
   Optimizer optimizer(group_parameters(model.parameters(), {.weight_decay = 1e-4,
                                                             .decays_norms = true,
                                                             .decays_biases = true,
@@ -68,23 +71,25 @@ BenchStepResult bench_step(const BenchStepOptions& options) {
                       {.kind = OptimizerOptions::Kind::sgd, .momentum = 0.9});
   Tensor images({options.batch, options.size, options.size, 3}, DType::f32);
   fill_normal(images, Philox(0, stream_of("bench images")), 0, 1);
-  const Tensor labels = random_labels(options.batch, options.classes);
+  images = images.to(options.device);
+  const Tensor labels = random_labels(options.batch, options.classes).to(options.device);
   const auto loss = [&] { return cross_entropy(model(images), labels); };
 
   BenchStepResult result;
   std::vector<double> times;
   std::int64_t blocks = 0;
   for (std::int64_t i = 0; i < options.warm_up + options.steps; ++i) {
-    if (i == options.warm_up) blocks = memory_report(Device::cpu).system_requests;
+    if (i == options.warm_up) blocks = memory_report(options.device).system_requests;
     const auto start = std::chrono::steady_clock::now();
     result.loss = training_step(loss, optimizer, 0.01).loss;
+    synchronize(options.device);
     const std::chrono::duration<double, std::milli> elapsed =
         std::chrono::steady_clock::now() - start;
     if (i == 0) result.first_loss = result.loss;
     if (i >= options.warm_up) times.push_back(elapsed.count());
   }
   std::sort(times.begin(), times.end());
-  const MemoryReport memory = memory_report(Device::cpu);
+  const MemoryReport memory = memory_report(options.device);
   result.ms_step = (times[(times.size() - 1) / 2] + times[times.size() / 2]) / 2;
   result.ms_min = times.front();
   result.ms_max = times.back();
@@ -99,7 +104,7 @@ std::string to_json(const BenchStepOptions& options, const BenchStepResult& resu
   return Json::object({{"arch", options.arch},
                        {"size", options.size},
                        {"batch", options.batch},
-                       {"device", "cpu"},
+                       {"device", describe(options.device)},
                        {"steps", options.steps},
                        {"ms_step", result.ms_step},
                        {"ms_min", result.ms_min},
@@ -115,12 +120,12 @@ std::string to_json(const BenchStepOptions& options, const BenchStepResult& resu
 
 std::string to_text(const BenchStepOptions& options, const BenchStepResult& result) {
   return fmt::format(
-      "{}, {} px, batch {}, cpu: {:.1f} ms per step (min {:.1f}, max {:.1f}, {} steps), {:.1f} "
+      "{}, {} px, batch {}, {}: {:.1f} ms per step (min {:.1f}, max {:.1f}, {} steps), {:.1f} "
       "img/s\n"
       "loss {:.4f} -> {:.4f}; peak memory {:.0f} MB in tensors, {:.0f} MB in the process; "
       "{} blocks asked from the system while timing",
-      options.arch, options.size, options.batch, result.ms_step, result.ms_min, result.ms_max,
-      options.steps, result.img_s, result.first_loss, result.loss,
+      options.arch, options.size, options.batch, describe(options.device), result.ms_step,
+      result.ms_min, result.ms_max, options.steps, result.img_s, result.first_loss, result.loss,
       static_cast<double>(result.peak_bytes) / 1e6,
       static_cast<double>(result.peak_rss_bytes) / 1e6, result.blocks_after_warm_up);
 }

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string>
 
+#include "tensor/device.h"
+
 namespace proxent {
 
 struct BenchStepOptions {
@@ -14,6 +16,7 @@ struct BenchStepOptions {
   std::int64_t classes = 1000;
   std::int64_t steps = 8;    // timed
   std::int64_t warm_up = 2;  // not timed
+  Device device = Device::cpu;
 };
 
 struct BenchStepResult {

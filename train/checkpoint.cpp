@@ -117,7 +117,7 @@ void restore(const TensorMap& into, const TensorMap& from, const std::string& or
                    ": this state is of another configuration, nothing was restored", problems);
   for (const auto& [name, to] : into) {
     Tensor place = to;
-    place.copy_from(from.at(name));
+    place.copy_from(from.at(name).to(place.device()));
   }
 }
 

@@ -7,6 +7,7 @@
 #include "train/bench_step.h"
 #include "train/command.h"
 #include "train/command_line.h"
+#include "train/device.h"
 #include "train/exit_code.h"
 #include "train/terminal.h"
 #include "train/text.h"
@@ -18,7 +19,7 @@ int bench_step_command(const Arguments& arguments) {
   BenchStepOptions options;
   bool is_json = false;
   std::string device = "auto";
-  std::int64_t threads = 0;
+  ThreadCount threads;
   CommandLine line(
       {.name = "bench step",
        .usage = "[flags]",
@@ -36,12 +37,10 @@ int bench_step_command(const Arguments& arguments) {
   line.settings().add("classes", &options.classes, "of the classifier", {.range = at_least(1)});
   line.settings().add("steps", &options.steps, "timed steps", {.range = at_least(1)});
   line.settings().add("warm_up", &options.warm_up, "steps before them", {.range = at_least(0)});
-  line.settings().add("threads", &threads, "of the computation; 0: one per core",
-                      {.range = at_least(0)});
-  line.settings().add("device", &device, "where to compute", {.choices = {"auto", "cpu"}});
+  add_compute(line.settings(), &device, &threads);
   line.settings().add("json", &is_json, "print one JSON object on stdout");
   if (!line.parse(arguments)) return kDone;
-  if (threads > 0) omp_set_num_threads(static_cast<int>(threads));
+  options.device = set_up_compute(device, threads);
   const BenchStepResult result = bench_step(options);
   print_out((is_json ? to_json(options, result) : to_text(options, result)) + "\n");
   return kDone;
@@ -50,6 +49,8 @@ int bench_step_command(const Arguments& arguments) {
 int bench_loss_command(const Arguments& arguments) {
   BenchLossOptions options;
   bool is_json = false;
+  std::string device = "auto";
+  ThreadCount threads;
   CommandLine line(
       {.name = "bench loss",
        .usage = "[flags]",
@@ -65,8 +66,10 @@ int bench_loss_command(const Arguments& arguments) {
   line.settings().add("dim", &options.dim, "size of the embedding", {.range = at_least(1)});
   line.settings().add("rounds", &options.rounds, "timed turns of each form",
                       {.range = at_least(1)});
+  add_compute(line.settings(), &device, &threads);
   line.settings().add("json", &is_json, "print one JSON object on stdout");
   if (!line.parse(arguments)) return kDone;
+  options.device = set_up_compute(device, threads);
   const BenchLossResult result = bench_loss(options);
   print_out((is_json ? to_json(options, result) : to_text(options, result)) + "\n");
   return kDone;

@@ -10,6 +10,7 @@
 #include "data/image.h"
 #include "tensor/check.h"
 #include "tensor/cpu/backend.h"
+#include "tensor/gpu.h"
 #include "train/command.h"
 #include "train/command_line.h"
 #include "train/exit_code.h"
@@ -134,6 +135,29 @@ Finding onednn() {
           "configure again"};
 }
 
+// "13.0" of 13000.
+std::string cuda_version(int version) {
+  return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
+}
+
+Finding gpu() {
+  const GpuReport report = gpu_report();
+  if (!report.is_built)
+    return {"GPU", "not in this build", Verdict::note,
+            "training runs on the processor; install the CUDA toolkit and configure again"};
+  std::string value;
+  for (const Gpu& gpu : report.gpus)
+    value += fmt::format("{} ({}.{}, {}); ", gpu.name, gpu.major, gpu.minor,
+                         human_bytes(gpu.memory_bytes));
+  value +=
+      fmt::format("built for {}, CUDA {}", report.built_for, cuda_version(report.runtime_version));
+  if (report.driver_version > 0)
+    value += ", driver knows CUDA " + cuda_version(report.driver_version);
+  if (report.is_emulated) value = "emulated on the processor, for tests";
+  return {"GPU", value, report.problem.empty() ? Verdict::good : Verdict::note,
+          report.problem.empty() ? "" : report.problem + "; training runs on the processor"};
+}
+
 Finding jpeg() {
   const std::string name = jpeg_decoder_name();
   const bool is_stb = name.find("stb") != std::string::npos;
@@ -164,16 +188,8 @@ Finding fashion_mnist() {
 }
 
 std::vector<Finding> examine() {
-  return {processor(),
-          cores(),
-          memory(),
-          disk(),
-          open_files(),
-          onednn(),
-          {"GPU", "not in this build", Verdict::note, "training runs on the processor"},
-          jpeg(),
-          fonts(),
-          fashion_mnist()};
+  return {processor(), cores(), memory(), disk(),  open_files(),
+          onednn(),    gpu(),   jpeg(),   fonts(), fashion_mnist()};
 }
 
 std::string mark(Verdict verdict) {

@@ -1,7 +1,7 @@
-#include <omp.h>
 
 #include "train/command.h"
 #include "train/command_line.h"
+#include "train/device.h"
 #include "train/exit_code.h"
 #include "train/labelled_embeddings.h"
 #include "train/log.h"
@@ -14,7 +14,8 @@ namespace {
 
 struct EmbedFlags {
   std::string checkpoint, out = "embeddings.npy", split = "all";
-  std::optional<std::int64_t> threads;
+  std::string device = "auto";
+  ThreadCount threads;
   bool is_json = false;
 };
 
@@ -54,17 +55,18 @@ int embed_command(const Arguments& arguments) {
   if (!line.read(arguments)) return kDone;
   const SavedModel saved = find_saved_model(flags.checkpoint);
   if (!line.apply(saved.info.config, saved.weights.string())) return kDone;
-  if (flags.threads) omp_set_num_threads(static_cast<int>(*flags.threads));
+  const Device device = set_up_compute(flags.device, flags.threads);
 
   Log log(terminal_on(Stream::error, config.log.color), config.log.quiet);
   const Dataset dataset = open_split(config, flags.split);
-  const auto model = load_saved_model(saved, config.model);
+  const auto model = load_saved_model(saved, config.model, device);
   log.info("embedding " + dataset.describe() + " with " + saved.weights.string());
   ProgressView view(log, progress_mode(config.log.progress, log.terminal()));
   const Embeddings embeddings =
       embed(dataset, [&](const Variable& images) { return (*model)(images); },
             {.loader = loader_options_of(config, eval_transform_of(config.data)),
              .batch = config.batch.size,
+             .device = device,
              .on_progress = [&](std::int64_t done, std::int64_t all) {
                view.doing(detail::concat("embedding ", done, "/", all));
              }});

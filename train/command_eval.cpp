@@ -1,11 +1,11 @@
 #include <fmt/format.h>
-#include <omp.h>
 
 #include <cmath>
 #include <limits>
 
 #include "train/command.h"
 #include "train/command_line.h"
+#include "train/device.h"
 #include "train/diagnostics.h"
 #include "train/evaluation.h"
 #include "train/exit_code.h"
@@ -24,7 +24,8 @@ struct EvalFlags {
   std::string source;  // run folder, .safetensors or .npy
   std::string labels, grid, distance = "cosine", split = "test";
   std::vector<std::int64_t> recall_at;
-  std::optional<std::int64_t> threads;
+  std::string device = "auto";
+  ThreadCount threads;
   bool is_json = false, is_pixels = false, wants_explanation = false;
 
   bool is_file_of_embeddings() const { return source.ends_with(".npy"); }
@@ -63,10 +64,12 @@ struct Subject {
 
 Subject embedded_pictures(const EvalFlags& flags, const Config& config,
                           const std::optional<SavedModel>& saved, Log& log) {
+  const Device device = set_up_compute(flags.device, flags.threads);
   Subject subject{.dataset = open_split(config, flags.split)};
   ProgressView view(log, progress_mode(config.log.progress, log.terminal()));
   const EmbedOptions options{.loader = loader_options_of(config, eval_transform_of(config.data)),
                              .batch = config.batch.size,
+                             .device = device,
                              .on_progress = [&](std::int64_t done, std::int64_t all) {
                                view.doing(detail::concat("embedding ", done, "/", all));
                              }};
@@ -74,7 +77,7 @@ Subject embedded_pictures(const EvalFlags& flags, const Config& config,
            (saved ? " with " + saved->weights.string() : ", plain pixels"));
   if (saved) {
     subject.selection = saved->selection;
-    const auto model = load_saved_model(*saved, config.model);
+    const auto model = load_saved_model(*saved, config.model, device);
     subject.embeddings = embed(
         subject.dataset, [&](const Variable& images) { return (*model)(images); }, options);
   } else {
@@ -87,6 +90,7 @@ Subject embedded_pictures(const EvalFlags& flags, const Config& config,
 }
 
 Subject embeddings_of_file(const EvalFlags& flags) {
+  set_up_compute(flags.device, flags.threads);
   LabelledEmbeddings read = read_labelled_embeddings(flags.source, flags.labels);
   return {.embeddings = std::move(read.embeddings), .options = std::move(read.options)};
 }
@@ -195,7 +199,6 @@ int eval_command(const Arguments& arguments) {
     return kDone;
   }
   check_flags(flags);
-  if (flags.threads) omp_set_num_threads(static_cast<int>(*flags.threads));
   return evaluate_and_report(flags, config, saved);
 }
 

@@ -5,6 +5,7 @@
 
 #include "tensor/check.h"
 #include "train/config_table.h"
+#include "train/device.h"
 #include "train/text.h"
 #include "train/toml.h"
 
@@ -176,9 +177,7 @@ void add_run(Settings& s, RunConfig& c) {
   s.add("seed", &c.seed, "of everything random", {.range = at_least(0)});
   s.add("time_limit", &c.time_limit, "then save a checkpoint and stop with exit code 75",
         {.takes_steps = false});
-  s.add("device", &c.device, "where to compute", {.choices = {"auto", "cpu", "cuda"}});
-  s.add("threads", &c.threads, "of the computation; auto: one per core",
-        {.range = between(1, 4096)});
+  add_compute(s, &c.device, &c.threads);
   s.add("deterministic", &c.deterministic, "the same bits on every run with the same seed");
   s.add("on_nan", &c.on_nan, "a loss that is not a number", {.choices = {"stop"}});
   s.add("limit_train", &c.limit_train, "use only so many training pictures; 0: all",

@@ -66,7 +66,7 @@ Embeddings embed(const Dataset& dataset, const EmbeddingFunction& function,
   std::int64_t done = 0;
   while (const auto batch = loader.next()) {
     if (batch->indices.empty()) continue;  // none of its pictures could be read
-    const Tensor rows = function(batch->images).value();
+    const Tensor rows = function(batch->images.to(options.device)).value().to(Device::cpu);
     check_rows(dataset, *batch, rows);
     if (!memory.is_defined()) memory = Tensor({dataset.size(), rows.dim(1)}, DType::f32);
     check(rows.dim(1) == memory.dim(1), "embed: the model returned ", rows.dim(1),
@@ -91,6 +91,7 @@ Embeddings embed(const Dataset& dataset, const EmbeddingFunction& function,
 Embeddings embed_pixels(const Dataset& dataset, EmbedOptions options) {
   options.loader.transform.mean = {0, 0, 0};
   options.loader.transform.std = {1, 1, 1};
+  options.device = Device::cpu;
   const auto flatten = [](const Variable& images) {
     const std::int64_t pictures = images.dim(0);
     return reshape(images, {pictures, images.value().numel() / pictures});

@@ -18,6 +18,7 @@ using EmbeddingFunction = std::function<Variable(const Variable& images)>;
 struct EmbedOptions {
   LoaderOptions loader;
   std::int64_t batch = 128;
+  Device device = Device::cpu;  // of the model: pictures are taken there, embeddings come back
   // Called after each batch with the pictures done and all of them.
   std::function<void(std::int64_t done, std::int64_t all)> on_progress = {};
 };

@@ -7,6 +7,7 @@
 
 #include "tensor/allocator.h"
 #include "tensor/check.h"
+#include "tensor/gpu.h"
 #include "train/terminal.h"
 
 namespace proxent {
@@ -14,6 +15,7 @@ namespace proxent {
 int exit_code_of(const std::exception& error) {
   if (dynamic_cast<const UsageError*>(&error)) return kUsageError;
   if (dynamic_cast<const DataError*>(&error)) return kDataError;
+  if (dynamic_cast<const CudaError*>(&error)) return kDeviceError;
   if (dynamic_cast<const OutOfMemory*>(&error)) return kOutOfMemory;
   if (dynamic_cast<const std::bad_alloc*>(&error)) return kOutOfMemory;
   if (dynamic_cast<const NonFiniteError*>(&error)) return kNonFinite;

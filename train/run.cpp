@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "train/device.h"
 #include "train/diagnostics.h"
 #include "train/exit_code.h"
 #include "train/retrieval_grid.h"
@@ -16,11 +17,6 @@
 
 namespace proxent {
 namespace {
-
-void choose_device(const RunConfig& config) {
-  check<UsageError>(config.device != "cuda", "run.device: this build has no CUDA; use auto or cpu");
-  if (config.threads) omp_set_num_threads(static_cast<int>(*config.threads));
-}
 
 // What the data is called in the run's name: its folder, or the set that needs none.
 std::string data_name(const DataConfig& config) {
@@ -77,13 +73,13 @@ Json data_record(const Task& task) {
        {"jpeg_decoder", jpeg_decoder_name()}});
 }
 
-void show_header(Log& log, const Config& config, const Task& task, const Trainer& trainer,
-                 const RunFolder& folder) {
+void show_header(Log& log, const Config& config, Device device, const Task& task,
+                 const Trainer& trainer, const RunFolder& folder) {
   log.info(run_header(config, task,
                       {.folder = folder.path(),
                        .steps = trainer.total_steps(),
                        .steps_per_epoch = trainer.steps_per_epoch(),
-                       .threads = omp_get_max_threads(),
+                       .device = describe(device),
                        .parameter_groups = trainer.parameter_groups()},
                       log.width()));
   for (const std::string& line : advice(config, task, trainer.total_steps()))
@@ -174,10 +170,10 @@ void report_bad_images(const Trainer& trainer, Log& log) {
   for (const BadImage& image : bad) log.info("  " + image.reason);
 }
 
-int train(const Config& config, const Task& task, RunFolder& folder, Log& log) {
-  Trainer trainer(config, task, folder, log);
+int train(const Config& config, Device device, const Task& task, RunFolder& folder, Log& log) {
+  Trainer trainer(config, device, task, folder, log);
   if (const auto state = state_to_resume(config.run); !state.empty()) trainer.resume(state);
-  show_header(log, config, task, trainer, folder);
+  show_header(log, config, device, task, trainer, folder);
   std::optional<Baselines> baselines;
   if (config.run.baselines && !task.test.is_empty())
     baselines = measure_baselines(task, trainer, log);
@@ -215,7 +211,7 @@ std::filesystem::path state_to_resume(const RunConfig& config) {
 int run_training(const Config& given, const std::vector<std::string>& arguments) {
   const Config config = given.debug.dry_run ? dry_run_of(given) : given;
   check_config(config);
-  choose_device(config.run);
+  const Device device = set_up_compute(config.run.device, config.run.threads);
   Log log(terminal_on(Stream::error, config.log.color), config.log.quiet);
   SignalGuard signals;
   const Task task = open_task(config);
@@ -231,10 +227,11 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
   folder.write_config(to_toml(config));
   folder.record()["build"] = version_json();
   folder.record()["data"] = data_record(task);
+  folder.record()["device"] = describe(device);
   folder.record()["seed"] = config.run.seed;
   folder.set_status("running");
   try {
-    const int code = train(config, task, folder, log);
+    const int code = train(config, device, task, folder, log);
     if (dry) log.result("dry run: data, model, one step, evaluation and checkpoint all work");
     return code;
   } catch (const std::exception& error) {

@@ -47,7 +47,7 @@ Table run_table(const Config& config, const Task& task, const RunFacts& facts) {
                                   human_count(facts.steps_per_epoch))})
       .row({"protocol",
             text("run.protocol") + ": numbers are " + std::string(name_of(task.selection))})
-      .row({"seed", fmt::format("{}; cpu, {} threads", text("run.seed"), facts.threads)});
+      .row({"seed", text("run.seed") + "; " + facts.device});
   return table;
 }
 

@@ -13,7 +13,7 @@ namespace proxent {
 struct RunFacts {
   std::string folder;
   std::int64_t steps = 0, steps_per_epoch = 0;
-  int threads = 1;
+  std::string device;  // and threads, as describe(Device) says it
   std::vector<std::vector<std::string>> parameter_groups;  // Optimizer::table(): heads, then rows
 };
 

@@ -356,8 +356,7 @@ void write_safetensors(const std::filesystem::path& path, const TensorMap& tenso
                        const TextMap& metadata) {
   std::vector<SafetensorsEntry> entries;
   for (const auto& [name, tensor] : tensors) {
-    check(tensor.is_defined() && tensor.device() == Device::cpu, "write_safetensors: tensor '",
-          name, "' must be defined and on the CPU");
+    check(tensor.is_defined(), "write_safetensors: tensor '", name, "' is not defined");
     SafetensorsEntry& entry = entries.emplace_back();
     entry.name = name;
     entry.dtype = file_dtype(tensor.dtype());
@@ -367,7 +366,7 @@ void write_safetensors(const std::filesystem::path& path, const TensorMap& tenso
   AtomicFile file(path);
   file.write(header);
   for (const SafetensorsEntry& entry : entries) {
-    const Tensor& tensor = tensors.at(entry.name);
+    const Tensor tensor = tensors.at(entry.name).to(Device::cpu);
     file.write(tensor.raw(), tensor.bytes());
   }
   file.commit();

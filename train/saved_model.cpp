@@ -27,10 +27,11 @@ SavedModel find_saved_model(const fs::path& given) {
   return saved;
 }
 
-std::unique_ptr<EmbeddingModel> load_saved_model(const SavedModel& saved,
-                                                 const ModelConfig& config) {
+std::unique_ptr<EmbeddingModel> load_saved_model(const SavedModel& saved, const ModelConfig& config,
+                                                 Device device) {
   std::unique_ptr<EmbeddingModel> model = build_model(config, 0);
   load_weights({model.get()}, saved.weights);
+  model->move_to(device);
   model->set_training(false);
   return model;
 }

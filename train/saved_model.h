@@ -24,9 +24,9 @@ struct SavedModel {
 // the file does not carry a configuration because proxent did not write it.
 SavedModel find_saved_model(const std::filesystem::path& given);
 
-// The network that `config` describes with these weights, in evaluation mode. Throws DataError
-// listing what does not fit.
-std::unique_ptr<EmbeddingModel> load_saved_model(const SavedModel& saved,
-                                                 const ModelConfig& config);
+// The network that `config` describes with these weights, on `device` and in evaluation mode.
+// Throws DataError listing what does not fit.
+std::unique_ptr<EmbeddingModel> load_saved_model(const SavedModel& saved, const ModelConfig& config,
+                                                 Device device);
 
 }  // namespace proxent

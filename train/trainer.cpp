@@ -55,8 +55,9 @@ bool Every::is_due(std::int64_t step, double seconds) {
   return true;
 }
 
-Trainer::Trainer(const Config& config, const Task& task, RunFolder& folder, Log& log)
+Trainer::Trainer(const Config& config, Device device, const Task& task, RunFolder& folder, Log& log)
     : config_(config),
+      device_(device),
       task_(task),
       folder_(folder),
       log_(log),
@@ -73,6 +74,8 @@ Trainer::Trainer(const Config& config, const Task& task, RunFolder& folder, Log&
   warmup_head_steps_ = config.model.warmup_head.steps(steps_per_epoch);
   recall_at_ = recall_ks(config);
   load_initial_weights();
+  model_->move_to(device);
+  loss_->move_to(device);
   freeze(*model_, config.model.freeze);
   std::vector<Named<Parameter>> parameters = model_->parameters();
   for (const auto& named : loss_->parameters()) parameters.push_back(named);
@@ -136,9 +139,10 @@ void Trainer::step(const Batch& batch) {
   model_->set_training(true);
   loss_->set_training(true);
   hold_still_parts();
+  const Tensor images = batch.images.to(device_), labels = batch.labels.to(device_);
   try {
-    last_step_ = training_step([&] { return (*loss_)((*model_)(batch.images), batch.labels); },
-                               *optimizer_, learning_rate(schedule_, progress_.step));
+    last_step_ = training_step([&] { return (*loss_)((*model_)(images), labels); }, *optimizer_,
+                               learning_rate(schedule_, progress_.step));
   } catch (const NonFiniteError& error) {
     write_bad_batch(batch, error);
   }
@@ -184,7 +188,7 @@ void Trainer::log_step(bool is_line_due) {
                     .images_per_second = pace_.images_per_second(),
                     .step_seconds = pace_.step_seconds(),
                     .wait_seconds = pace_.wait_seconds(),
-                    .memory_bytes = memory_report(Device::cpu).in_use,
+                    .memory_bytes = memory_report(device_).in_use,
                     .seconds_left = pace_.seconds_left(total_steps_ - progress_.step)};
   view_.step(record);
   if (!is_line_due) return;
@@ -226,6 +230,7 @@ void Trainer::evaluate_and_choose() {
 EmbedOptions Trainer::embed_options() {
   return {.loader = loader_options_of(config_, task_.eval_transform),
           .batch = config_.batch.size,
+          .device = device_,
           .on_progress = [this](std::int64_t done, std::int64_t all) {
             view_.doing(detail::concat("evaluating ", done, "/", all));
           }};

@@ -46,7 +46,7 @@ class Trainer {
  public:
   // Builds everything that config names; task, folder and log must outlive the trainer. Throws what
   // a wrong configuration or weight file throws.
-  Trainer(const Config& config, const Task& task, RunFolder& folder, Log& log);
+  Trainer(const Config& config, Device device, const Task& task, RunFolder& folder, Log& log);
 
   // Trains from where the state stands to the end of the schedule. A loss or gradient that is not
   // finite stops the run: the batch is written to the folder, and the NonFiniteError names op,
@@ -90,6 +90,7 @@ class Trainer {
   TrainingState state();
 
   const Config& config_;
+  const Device device_;
   const Task& task_;
   RunFolder& folder_;
   Log& log_;

@@ -54,7 +54,8 @@ Shape file_shape(const Shape& shape) {
 // A copy in the other layout; tensors of other ranks have one layout and are copied as they are.
 Tensor to_file_layout(const Tensor& x) {
   const Shape& s = x.shape();
-  return s.rank() == 4 ? swap_inner(x, s[1] * s[2], s[3], file_shape(s)) : x.clone();
+  return s.rank() == 4 ? swap_inner(x.to(Device::cpu), s[1] * s[2], s[3], file_shape(s))
+                       : x.clone();
 }
 Tensor to_memory_layout(const Tensor& x) {
   const Shape& s = x.shape();
@@ -188,7 +189,7 @@ LoadReport load_weights(const Modules& trees, const TensorMap& tensors,
                      " values that are not finite");
     ready.push_back({target, to_memory_layout(tensor.to(target.value.dtype()))});
   }
-  for (auto& [target, tensor] : ready) target.value.copy_from(tensor);
+  for (auto& [target, tensor] : ready) target.value.copy_from(tensor.to(target.value.device()));
   return report;
 }
 

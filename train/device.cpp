@@ -1,0 +1,56 @@
+#include "train/device.h"
+
+#include <omp.h>
+
+#include <charconv>
+
+#include "tensor/gpu.h"
+
+namespace proxent {
+namespace {
+
+// The number behind "cuda" or "cuda:"; throws UsageError for anything else.
+int gpu_index(std::string_view name) {
+  int index = 0;
+  bool is_understood = name.starts_with("cuda");
+  if (is_understood && name.size() > 4) {
+    const char* end = name.data() + name.size();
+    const auto [stop, error] = std::from_chars(name.data() + 5, end, index);
+    is_understood = name[4] == ':' && error == std::errc() && stop == end && index >= 0;
+  }
+  check<UsageError>(is_understood, "device: expected auto, cpu, cuda or cuda:N, got '", name, "'");
+  return index;
+}
+
+Device choose_device(const std::string& name) {
+  const GpuReport report = gpu_report();
+  if (name == "cpu") return Device::cpu;
+  // An emulated GPU is for tests, which ask for it.
+  if (name == "auto" && (!report.problem.empty() || report.is_emulated)) return Device::cpu;
+  const int index = name == "auto" ? 0 : gpu_index(name);
+  check<CudaError>(report.problem.empty(), "device '", name, "': ", report.problem,
+                   "; --device cpu runs everything without a GPU");
+  select_gpu(index);
+  return Device::cuda;
+}
+
+}  // namespace
+
+void add_compute(Settings& settings, std::string* device, ThreadCount* threads) {
+  settings.add("device", device, "where to compute: auto, cpu, cuda or cuda:N; auto: a GPU if any");
+  settings.add("threads", threads, "of the computation; auto: one per core",
+               {.range = between(1, 4096)});
+}
+
+Device set_up_compute(const std::string& device, ThreadCount threads) {
+  if (threads) omp_set_num_threads(static_cast<int>(*threads));
+  return choose_device(device);
+}
+
+std::string describe(Device device) {
+  if (device == Device::cpu) return "cpu, " + counted(omp_get_max_threads(), "thread", "threads");
+  const GpuReport report = gpu_report();
+  return "cuda, " + (report.gpus.empty() ? "?" : report.gpus.front().name);
+}
+
+}  // namespace proxent

@@ -1,0 +1,26 @@
+// Where a command computes, from what the user wrote.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "tensor/device.h"
+#include "train/settings.h"
+
+namespace proxent {
+
+using ThreadCount = std::optional<std::int64_t>;  // none: one per core
+
+// The settings `device` and `threads`, which every computing command has.
+void add_compute(Settings& settings, std::string* device, ThreadCount* threads);
+
+// Sets the number of threads and chooses the device. "auto" is the GPU where this build has one and
+// it can be used, else the processor; "cpu", "cuda" and "cuda:1" are that one. Throws UsageError
+// for another text, CudaError where the GPU cannot be used.
+Device set_up_compute(const std::string& device, ThreadCount threads);
+
+// "cpu, 2 threads" or "cuda, NVIDIA H100 80GB HBM3".
+std::string describe(Device device);
+
+}  // namespace proxent
