@@ -3,8 +3,6 @@
 // for.
 #include "tensor/cuda/pending.h"
 #include "tensor/batch_norm.h"
-#include "tensor/conv.h"
-#include "tensor/matmul.h"
 #include "tensor/pooling.h"
 #include "tensor/proxy_loss.h"
 #include "tensor/similarity.h"
@@ -24,15 +22,6 @@ PENDING(batch_norm, const BatchNormKept&, const Tensor&, Tensor&)
 PENDING(batch_norm_backward_sums, const Tensor&, const BatchNormKept&, Tensor&, Tensor&, Tensor&)
 PENDING(batch_norm_backward_input, const Tensor&, const BatchNormKept&, const Tensor&,
         const Tensor&, Tensor&)
-
-// conv, matmul: cuDNN and cuBLASLt, which an emulated build replaces
-#ifndef PROXENT_CUDA_EMULATED
-PENDING(conv2d, const Tensor&, const Tensor&, const Conv2dOptions&, Tensor&)
-PENDING(conv2d_dx, const Tensor&, const Tensor&, const Conv2dOptions&, Tensor&)
-PENDING(conv2d_dw, const Tensor&, const Tensor&, const Conv2dOptions&, Tensor&)
-
-PENDING(matmul, const Tensor&, bool, const Tensor&, bool, Tensor&)
-#endif
 
 // pooling
 PENDING(max_pool2d, const Tensor&, const Pool2dOptions&, Tensor&, Tensor&)
