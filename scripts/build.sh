@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 folder=$1 target=$2
 shift 2
-cmake -S . -B "$folder" -G Ninja "$@" >"$folder.log" 2>&1 || { cat "$folder.log" >&2; exit 1; }
-rm -f "$folder.log"
+mkdir -p "$folder"
+log=$folder/configure.log
+cmake -S . -B "$folder" -G Ninja "$@" >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
 cmake --build "$folder" --target "$target"
