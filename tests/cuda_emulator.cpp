@@ -330,6 +330,62 @@ TEST_SUITE("cuda emulator") {
     }
   }
 
+  TEST_CASE("late streams show a missing wait") {
+    using cuda_emulator::Streams;
+    cudaStream_t copies, compute;
+    CHECK(cudaStreamCreateWithFlags(&copies, cudaStreamNonBlocking) == cudaSuccess);
+    CHECK(cudaStreamCreateWithFlags(&compute, cudaStreamNonBlocking) == cudaSuccess);
+    cudaEvent_t arrived;
+    CHECK(cudaEventCreate(&arrived) == cudaSuccess);
+    void* pinned = nullptr;
+    CHECK(cudaHostAlloc(&pinned, 128 * sizeof(int), 0) == cudaSuccess);
+    int* host = static_cast<int*>(pinned);
+    std::vector<int> x(128), y(128);
+    cudaLaunchConfig_t config{};
+    config.blockDim = 128;
+    config.stream = compute;
+    const auto run = [&](bool waits_for_copy, bool waits_before_reuse) {
+      std::fill_n(host, 128, 1);
+      CHECK(cudaMemcpyAsync(x.data(), host, 128 * sizeof(int), cudaMemcpyHostToDevice, copies) ==
+            cudaSuccess);
+      CHECK(cudaEventRecord(arrived, copies) == cudaSuccess);
+      if (waits_before_reuse) CHECK(cudaEventSynchronize(arrived) == cudaSuccess);
+      std::fill_n(host, 128, 2);
+      if (waits_for_copy) CHECK(cudaStreamWaitEvent(compute, arrived) == cudaSuccess);
+      CHECK(cudaLaunchKernelEx(&config, sum_kernel<true>, x.data(), y.data()) == cudaSuccess);
+      CHECK(cudaStreamSynchronize(compute) == cudaSuccess);
+      const int sum = y[0];
+      CHECK(cudaDeviceSynchronize() == cudaSuccess);
+      std::fill(x.begin(), x.end(), 0);
+      return sum;
+    };
+    for (const Streams streams : {Streams::at_once, Streams::late}) {
+      cuda_emulator::set_streams(streams);
+      CHECK(run(true, true) == 128);
+      CHECK(run(true, false) == (streams == Streams::late ? 256 : 128));
+      CHECK(run(false, false) == (streams == Streams::late ? 0 : 128));
+    }
+    // Other host memory is read at once.
+    std::vector<int> pageable(128, 1);
+    CHECK(cudaMemcpyAsync(x.data(), pageable.data(), 128 * sizeof(int), cudaMemcpyHostToDevice,
+                          compute) == cudaSuccess);
+    std::fill(pageable.begin(), pageable.end(), 2);
+    CHECK(cudaStreamQuery(compute) == cudaErrorNotReady);
+    CHECK(cudaStreamSynchronize(compute) == cudaSuccess);
+    CHECK(x == std::vector<int>(128, 1));
+    // A fault is found by who waits.
+    config.blockDim = 96;
+    CHECK(cudaLaunchKernelEx(&config, early_return_kernel, 70) == cudaSuccess);
+    CHECK(cudaGetLastError() == cudaSuccess);
+    CHECK(cudaStreamSynchronize(compute) == cudaErrorLaunchFailure);
+    cudaGetLastError();
+    cuda_emulator::set_streams(Streams::at_once);
+    CHECK(cudaFreeHost(pinned) == cudaSuccess);
+    CHECK(cudaEventDestroy(arrived) == cudaSuccess);
+    CHECK(cudaStreamDestroy(copies) == cudaSuccess);
+    CHECK(cudaStreamDestroy(compute) == cudaSuccess);
+  }
+
   TEST_CASE("a captured stream replays, and forbids what a capture forbids") {
     cudaStream_t stream;
     CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess);

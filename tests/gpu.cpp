@@ -13,6 +13,7 @@
 #include "tensor/random.h"
 #include "tensor/reduce.h"
 #include "tensor/softmax.h"
+#include "tensor/upload.h"
 
 #ifdef PROXENT_CUDA_EMULATED
 #include <nvtx3/nvToolsExt.h>
@@ -278,6 +279,63 @@ TEST_SUITE("gpu") {
     const Tensor again({kMiB}, DType::f32, kGpu);
     CHECK(memory_report(kGpu).system_requests == requests);
   }
+
+  TEST_CASE("batches are uploaded in order, two on the way") {
+    for (const Device device : {Device::cpu, kGpu}) {
+      if (device == kGpu && !has_gpu()) return;
+      Uploads uploads(device);
+      const auto batch = [](std::int64_t rows, double value) {
+        return std::vector<Tensor>{Tensor::full({rows, 5}, DType::u8, value),
+                                   Tensor::full({rows}, DType::i32, -value),
+                                   Tensor({0}, DType::f32)};
+      };
+      CHECK_THROWS_WITH_AS(uploads.pop(), doctest::Contains("no batch is waiting"), Error);
+      std::vector<Tensor> first = batch(3, 1);
+      uploads.push(first);
+      if (device == kGpu)
+        for (Tensor& x : first) x.fill(99);  // too late to change what is on its way
+      uploads.push(batch(3, 2));
+      CHECK_FALSE(uploads.has_room());
+      CHECK_THROWS_WITH_AS(uploads.push(batch(3, 3)), doctest::Contains("slots are taken"), Error);
+      for (int i = 1; i <= 6; ++i) {
+        const std::vector<Tensor> x = uploads.pop();
+        const std::int64_t rows = i == 3 ? 7 : 3;  // a larger batch, then a smaller one
+        REQUIRE(x.size() == 3);
+        CHECK(x[0].device() == device);
+        CHECK(x[0].to_vector<std::uint8_t>() ==
+              std::vector<std::uint8_t>(static_cast<std::size_t>(rows * 5),
+                                        static_cast<std::uint8_t>(i)));
+        CHECK(x[1].to_vector<std::int32_t>() ==
+              std::vector<std::int32_t>(static_cast<std::size_t>(rows), -i));
+        CHECK(x[2].numel() == 0);
+        // The popped batch holds its slot, so there is room for one more only after the next pop.
+        CHECK(uploads.has_room() == (i >= 2));
+        if (i >= 2 && i <= 5) uploads.push(batch(i == 2 ? 7 : 3, i + 1));
+      }
+      CHECK(uploads.waiting() == 0);
+    }
+    if (has_gpu()) {
+      Uploads uploads(kGpu);
+      CHECK_THROWS_WITH_AS(uploads.push({Tensor({3}, DType::f32, kGpu)}),
+                           doctest::Contains("expected tensors on the CPU"), Error);
+    }
+  }
+
+#ifdef PROXENT_CUDA_EMULATED
+  TEST_CASE("an upload keeps its streams in order however late they work") {
+    cuda_emulator::set_streams(cuda_emulator::Streams::late);
+    Uploads uploads(kGpu);
+    std::vector<Tensor> sums;
+    uploads.push({Tensor::full({1000}, DType::f32, 1)});
+    for (int i = 1; i <= 6; ++i) {
+      const Tensor x = uploads.pop()[0];
+      sums.push_back(sum_to(scale(x, 2), {}));
+      if (uploads.has_room()) uploads.push({Tensor::full({1000}, DType::f32, i + 1)});
+    }
+    for (int i = 1; i <= 6; ++i) CHECK(sums[static_cast<std::size_t>(i - 1)].item() == 2000 * i);
+    cuda_emulator::set_streams(cuda_emulator::Streams::at_once);
+  }
+#endif
 
   TEST_CASE("launches are counted") {
     if (!has_gpu()) return;

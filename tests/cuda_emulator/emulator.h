@@ -16,6 +16,11 @@ namespace cuda_emulator {
 enum class Order { forward, reverse, shuffled };
 void set_order(Order order, std::uint64_t seed = 0);
 
+// When a stream does what it is told: at once, or as late as it may, when somebody waits for it.
+// What differs between the two lacks an event or a wait.
+enum class Streams { at_once, late };
+void set_streams(Streams streams);
+
 struct Extent {
   unsigned x = 1, y = 1, z = 1;
   std::uint64_t count() const { return std::uint64_t{x} * y * z; }

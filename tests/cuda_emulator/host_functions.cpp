@@ -1,12 +1,15 @@
 #include "tests/cuda_emulator/host_functions.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
+#include <iterator>
 #include <map>
-#include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,13 +20,18 @@ namespace {
 using Task = std::function<cudaError_t()>;
 }
 
+// A point in a stream: reached once the stream has done its first `position` tasks.
 struct Event {
   std::chrono::steady_clock::time_point time{};
+  Stream* stream = nullptr;
+  std::uint64_t position = 0;
 };
 struct Graph {
   std::vector<Task> tasks;
 };
 struct Stream {
+  std::deque<Task> queue;
+  std::uint64_t queued = 0, done = 0;
   bool is_capturing = false, is_invalidated = false;
   cudaStreamCaptureMode mode = cudaStreamCaptureModeGlobal;
   std::vector<Task> captured;
@@ -35,9 +43,12 @@ constexpr std::size_t kSharedBytes = 48 << 10, kSharedBytesOptin = 227 << 10;
 
 struct State {
   cudaError_t last_error = cudaSuccess;
-  std::string fault;  // the text of cudaErrorLaunchFailure
-  Stream legacy;      // stream 0
-  int captures = 0;   // that forbid what a global capture forbids
+  std::string fault;          // the text of cudaErrorLaunchFailure
+  Stream legacy;              // stream 0
+  int captures = 0;           // that forbid what a global capture forbids
+  bool is_late = false;       // streams do nothing before somebody waits for it
+  std::set<Stream*> streams;  // all but stream 0
+  std::map<const std::byte*, std::size_t> pinned;
   std::map<const void*, std::size_t> shared_limits;
 };
 State& state() {
@@ -51,12 +62,44 @@ cudaError_t noted(cudaError_t error) {
   return error;
 }
 
-// Now, or when the graph that is being captured runs.
+// Does a stream's tasks up to `position`, or all. A task's own failure is found later, as on the
+// device, and is this stream's last word.
+cudaError_t drain(Stream& stream, std::uint64_t position = ~std::uint64_t{0}) {
+  cudaError_t result = cudaSuccess;
+  while (stream.done < position && !stream.queue.empty()) {
+    const Task task = std::move(stream.queue.front());
+    stream.queue.pop_front();
+    ++stream.done;
+    if (const cudaError_t error = task(); result == cudaSuccess) result = error;
+  }
+  return noted(result);
+}
+cudaError_t drain_all() {
+  cudaError_t result = drain(state().legacy);
+  for (Stream* stream : state().streams)
+    if (const cudaError_t error = drain(*stream); result == cudaSuccess) result = error;
+  return result;
+}
+
+// Now, late, or when the graph that is being captured runs.
 cudaError_t submit(cudaStream_t stream, Task task) {
   Stream& s = of(stream);
-  if (!s.is_capturing) return noted(task());
-  s.captured.push_back(std::move(task));
-  return cudaSuccess;
+  if (s.is_capturing) {
+    s.captured.push_back(std::move(task));
+    return cudaSuccess;
+  }
+  s.queue.push_back(std::move(task));
+  ++s.queued;
+  return state().is_late ? cudaSuccess : drain(s);
+}
+
+// Page-locked memory is read and written when its turn comes; other host memory is read at once,
+// into a staging area, and written before the call returns.
+bool is_pinned(const void* data) {
+  const auto* address = static_cast<const std::byte*>(data);
+  auto next = state().pinned.upper_bound(address);
+  return next != state().pinned.begin() &&
+         address < std::prev(next)->first + std::prev(next)->second;
 }
 
 // What would have to wait for the device, or is not ordered by a stream.
@@ -73,6 +116,11 @@ bool fits(const dim3& extent, std::uint64_t x, std::uint64_t y, std::uint64_t z)
          extent.z <= z;
 }
 }  // namespace
+
+void set_streams(Streams streams) {
+  drain_all();
+  state().is_late = streams == Streams::late;
+}
 
 cudaError_t set_shared_memory_limit(const void* kernel, cudaFuncAttribute attribute, int value) {
   if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
@@ -201,7 +249,10 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
   }
   return noted(cudaErrorInvalidValue);
 }
-cudaError_t cudaDeviceSynchronize() { return forbid_in_capture(nullptr); }
+cudaError_t cudaDeviceSynchronize() {
+  if (const cudaError_t error = forbid_in_capture(nullptr)) return error;
+  return drain_all();
+}
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   *free = *total = std::size_t{8} << 30;
   return cudaSuccess;
@@ -216,28 +267,42 @@ cudaError_t cudaMalloc(void** data, std::size_t bytes) {
   return *data ? cudaSuccess : noted(cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFree(void* data) {
-  if (const cudaError_t error = forbid_in_capture(nullptr)) return error;
+  if (const cudaError_t error = cudaDeviceSynchronize()) return error;
   std::free(data);
   return cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void** data, std::size_t bytes, unsigned) {
-  return cudaMalloc(data, bytes);
+  if (const cudaError_t error = cudaMalloc(data, bytes)) return error;
+  state().pinned[static_cast<const std::byte*>(*data)] = bytes;
+  return cudaSuccess;
 }
-cudaError_t cudaFreeHost(void* data) { return cudaFree(data); }
+cudaError_t cudaFreeHost(void* data) {
+  if (const cudaError_t error = cudaDeviceSynchronize()) return error;
+  state().pinned.erase(static_cast<const std::byte*>(data));
+  return cudaFree(data);
+}
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind) {
-  if (const cudaError_t error = forbid_in_capture(nullptr)) return error;
+  if (const cudaError_t error = cudaDeviceSynchronize()) return error;
   std::memcpy(to, from, bytes);
   return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind,
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
-  return submit(stream, [=] {
-    std::memcpy(to, from, bytes);
+  std::vector<std::byte> staged;
+  if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) {
+    staged.resize(bytes);
+    std::memcpy(staged.data(), from, bytes);
+  }
+  const cudaError_t error = submit(stream, [=, staged = std::move(staged)] {
+    std::memcpy(to, staged.empty() ? from : staged.data(), bytes);
     return cudaSuccess;
   });
+  const bool returns_late = kind == cudaMemcpyDeviceToHost && !is_pinned(to);
+  return error == cudaSuccess && returns_late && !of(stream).is_capturing ? drain(of(stream))
+                                                                          : error;
 }
 cudaError_t cudaMemset(void* data, int value, std::size_t bytes) {
-  if (const cudaError_t error = forbid_in_capture(nullptr)) return error;
+  if (const cudaError_t error = cudaDeviceSynchronize()) return error;
   std::memset(data, value, bytes);
   return cudaSuccess;
 }
@@ -250,15 +315,30 @@ cudaError_t cudaMemsetAsync(void* data, int value, std::size_t bytes, cudaStream
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = new Stream;
+  state().streams.insert(*stream);
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const cudaError_t error = drain(*stream);
+  state().streams.erase(stream);
   delete stream;
-  return cudaSuccess;
+  return error;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t stream) { return forbid_in_capture(&of(stream)); }
-cudaError_t cudaStreamQuery(cudaStream_t stream) { return forbid_in_capture(&of(stream)); }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+  if (const cudaError_t error = forbid_in_capture(&of(stream))) return error;
+  return drain(of(stream));
+}
+cudaError_t cudaStreamQuery(cudaStream_t stream) {
+  if (const cudaError_t error = forbid_in_capture(&of(stream))) return error;
+  return of(stream).queue.empty() ? cudaSuccess : cudaErrorNotReady;
+}
+// What the event stands for now; a later record does not move it.
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  if (!event->stream || event->stream == &of(stream)) return cudaSuccess;
+  return submit(stream, [other = event->stream, position = event->position] {
+    return state().streams.count(other) ? drain(*other, position) : cudaSuccess;
+  });
+}
 cudaError_t cudaEventCreate(cudaEvent_t* event) {
   *event = new Event;
   return cudaSuccess;
@@ -267,17 +347,28 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   return cudaEventCreate(event);
 }
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  drain_all();  // tasks may write its time
   delete event;
   return cudaSuccess;
 }
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  Stream& s = of(stream);
+  if (!s.is_capturing) {
+    event->stream = &s;
+    event->position = s.queued + 1;
+  }
   return submit(stream, [event] {
     event->time = std::chrono::steady_clock::now();
     return cudaSuccess;
   });
 }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return forbid_in_capture(nullptr); }
-cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  if (const cudaError_t error = forbid_in_capture(nullptr)) return error;
+  return event->stream ? drain(*event->stream, event->position) : cudaSuccess;
+}
+cudaError_t cudaEventQuery(cudaEvent_t event) {
+  return !event->stream || event->stream->done >= event->position ? cudaSuccess : cudaErrorNotReady;
+}
 cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t first, cudaEvent_t last) {
   *milliseconds = std::chrono::duration<float, std::milli>(last->time - first->time).count();
   return cudaSuccess;

@@ -1,6 +1,7 @@
-// What host code calls: the CUDA runtime on host memory. Streams run in order at once, except while
-// they are captured into a graph, which replays. Failures are those of the real one, where a test
-// can provoke them: limits of a launch, calls that a capture forbids, faults of a kernel.
+// What host code calls: the CUDA runtime on host memory. A stream's tasks run in order, at once or
+// as late as possible (set_streams), or are captured into a graph, which replays. Failures are
+// those of the real one, where a test can provoke them: limits of a launch, calls that a capture
+// forbids, faults of a kernel.
 #pragma once
 
 #include <cstddef>
