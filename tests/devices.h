@@ -1,16 +1,15 @@
-// The devices that a test can run on: the CPU, and the GPU or its emulation where there is one.
+// The devices that a test can run on.
 #pragma once
 
-#include <vector>
+#include <functional>
 
-#include "tensor/gpu.h"
+#include "tensor/device.h"
 
 namespace proxent {
 
-inline std::vector<Device> devices() {
-  std::vector<Device> all = {Device::cpu};
-  if (gpu_report().problem.empty()) all.push_back(Device::cuda);
-  return all;
-}
+// Calls test() for the CPU, and for the GPU where there is one; for its emulation several times,
+// each with another order of the threads. Meanwhile fresh tensors of that device read as NaN and
+// have canaries behind them.
+void on_every_device(const std::function<void(Device)>& test);
 
 }  // namespace proxent

@@ -95,28 +95,30 @@ struct Sgd {
   bool is_nesterov;
 };
 
-// Rows of every device and dtype, at sizes with and without whole packs of 16 bytes.
-struct Case {
-  Device device;
-  DType dtype;
-  std::int64_t n;
-  bool is_aligned;
-};
-std::vector<Case> cases() {
-  std::vector<Case> all;
-  for (const Device device : devices())
-    for (const DType dtype : {DType::f64, DType::f32})
-      for (const std::int64_t n : {0, 1, 17, 40'000})
-        for (const bool is_aligned : {true, false}) all.push_back({device, dtype, n, is_aligned});
-  return all;
+// test(dtype, n, is_aligned) for sizes with and without whole packs of 16 bytes.
+template <class Test>
+void for_rows(const Test& test) {
+  for (const DType dtype : {DType::f64, DType::f32})
+    for (const std::int64_t n : {0, 1, 17, 10'000})
+      for (const bool is_aligned : {true, false}) {
+        INFO(dtype, ", ", n, is_aligned ? "" : " shifted");
+        test(dtype, n, is_aligned);
+      }
+}
+template <class Test>
+void for_rows_on_every_device(const Test& test) {
+  on_every_device([&](Device device) {
+    INFO(device);
+    for_rows(
+        [&](DType dtype, std::int64_t n, bool is_aligned) { test(device, dtype, n, is_aligned); });
+  });
 }
 
 TEST_SUITE("optimizer") {
   TEST_CASE("sgd_step follows torch.optim.SGD's formula") {
     for (const Sgd& o : {Sgd{0.1, 0, 0, false}, Sgd{0.1, 0.2, 0, false}, Sgd{0.1, 0.2, 0.9, false},
                          Sgd{0.1, 0.2, 0.9, true}})
-      for (const auto& [device, dtype, n, is_aligned] : cases()) {
-        INFO(device, " ", dtype, ", ", n, is_aligned ? "" : " shifted");
+      for_rows_on_every_device([&](Device device, DType dtype, std::int64_t n, bool is_aligned) {
         const Tensor start = random_tensor({n}, dtype, 1);
         Tensor x = row_like(start, device, is_aligned);
         Tensor v = Tensor::zeros({n}, dtype, device);
@@ -141,13 +143,12 @@ TEST_SUITE("optimizer") {
         }
         // Three steps of a few roundings each, on values of at most 2.
         CHECK(worst_error(x, expected) < (dtype == DType::f64 ? 1e-14 : 2e-6));
-      }
+      });
   }
 
   TEST_CASE("adam_step follows torch.optim.AdamW's and Adam's formulas") {
     for (const bool is_decoupled : {true, false})
-      for (const auto& [device, dtype, n, is_aligned] : cases()) {
-        INFO(device, " ", dtype, ", ", n, is_aligned ? "" : " shifted");
+      for_rows_on_every_device([&](Device device, DType dtype, std::int64_t n, bool is_aligned) {
         const Tensor start = random_tensor({n}, dtype, 1);
         Tensor x = row_like(start, device, is_aligned);
         Tensor m = Tensor::zeros({n}, dtype, device), s = m.clone();
@@ -176,12 +177,11 @@ TEST_SUITE("optimizer") {
           }
         }
         CHECK(worst_error(x, expected) < (dtype == DType::f64 ? 1e-13 : 2e-6));
-      }
+      });
   }
 
   TEST_CASE("numbers in device memory step as those of the host do, bit for bit") {
-    for (const auto& [device, dtype, n, is_aligned] : cases()) {
-      INFO(device, " ", dtype, ", ", n, is_aligned ? "" : " shifted");
+    for_rows_on_every_device([&](Device device, DType dtype, std::int64_t n, bool) {
       const Tensor g = random_tensor({n}, dtype, 2).to(device);
       const Tensor start = random_tensor({n}, dtype, 1).to(device);
       Tensor x[2], m[2], s[2];
@@ -203,13 +203,13 @@ TEST_SUITE("optimizer") {
       move_towards(g, rate, x[1]);
       for (const auto* pair : {x, m, s})
         CHECK(is_same(pair[0].to(Device::cpu), pair[1].to(Device::cpu)));
-    }
+    });
   }
 
   TEST_CASE("a step writes rounded values and their average in the same pass") {
-    for (const auto& [device, dtype, n, is_aligned] : cases())
+    for_rows_on_every_device([&](Device device, DType dtype, std::int64_t n, bool is_aligned) {
       for (const DType half : {DType::bf16, DType::f16}) {
-        INFO(device, " ", dtype, " ", half, ", ", n, is_aligned ? "" : " shifted");
+        INFO(half);
         const Tensor g = row_like(random_tensor({n}, dtype, 2), device, is_aligned);
         Tensor x = row_like(random_tensor({n}, dtype, 1), device, is_aligned);
         Tensor m = Tensor::zeros({n}, dtype, device), s = m.clone();
@@ -227,10 +227,11 @@ TEST_SUITE("optimizer") {
           CHECK(is_same(copies.average.to(Device::cpu), average.to(Device::cpu)));
         }
       }
+    });
   }
 
   TEST_CASE("a gradient scale that is not finite changes nothing") {
-    for (const Device device : devices()) {
+    on_every_device([&](Device device) {
       const Tensor g = random_tensor({37}, DType::f32, 2).to(device);
       Tensor x = random_tensor({37}, DType::f32, 1).to(device), m = g.clone(), s = x.clone();
       const Tensor before = x.clone();
@@ -245,11 +246,11 @@ TEST_SUITE("optimizer") {
       CHECK(is_same(m.to(Device::cpu), g.to(Device::cpu)));
       CHECK(is_same(copies.average.to(Device::cpu), g.to(Device::cpu)));
       CHECK(is_same(copies.rounded.to(Device::cpu), before.to(DType::f16).to(Device::cpu)));
-    }
+    });
   }
 
   TEST_CASE("the norm is exact to double precision and the same for any number of threads") {
-    for (const Device device : devices())
+    on_every_device([&](Device device) {
       for (const std::int64_t n : {0, 1, 1000, 100'003}) {
         const Tensor x = random_tensor({n}, DType::f32, 3);
         double expected = 0;
@@ -266,17 +267,18 @@ TEST_SUITE("optimizer") {
         const Tensor shifted = row_like(x, device, false);
         CHECK(sum_of_squares(shifted) == got);
       }
-    for (const Device device : devices()) {
+    });
+    on_every_device([&](Device device) {
       const Tensor bad = Tensor::from<float>({2}, {1, std::numeric_limits<float>::infinity()});
       CHECK(std::isinf(sum_of_squares(bad.to(device))));
       // Squares beyond float's range are no overflow.
       const Tensor large = Tensor::full({4}, DType::f32, 1e30, device);
       CHECK(sum_of_squares(large) == doctest::Approx(4e60));
-    }
+    });
   }
 
   TEST_CASE("a step is decided from the gradients: clipped, skipped, counted, the loss rescaled") {
-    for (const Device device : devices()) {
+    on_every_device([&](Device device) {
       CAPTURE(device);
       const auto row = [&](const std::vector<double>& values) {
         return Tensor::from<double>({std::ssize(values)}, values).to(device);
@@ -315,7 +317,7 @@ TEST_SUITE("optimizer") {
       }
       CHECK(state.loss_scale.to_vector<double>() == std::vector<double>{0.5, 0, 2});
       CHECK(state.counts.to_vector<double>() == std::vector<double>{10, 11, 6});
-    }
+    });
   }
 
   TEST_CASE("numbers and rows of a step that do not fit are refused") {

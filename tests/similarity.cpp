@@ -6,22 +6,36 @@
 #include <cmath>
 
 #include "tensor/random.h"
+#include "tests/devices.h"
 
 TEST_SUITE("similarity") {
   using namespace proxent;
 
-  Tensor normal(Shape shape, DType dtype, std::uint64_t stream) {
+  Tensor normal(Shape shape, DType dtype, std::uint64_t stream, Device device = Device::cpu) {
     Tensor x(shape, dtype);
     fill_normal(x, Philox(7, stream), 0, 1);
-    return x;
+    return x.to(device);
+  }
+
+  // test(device, dtype) everywhere.
+  template <class Test>
+  void on_every_device_and_dtype(const Test& test) {
+    on_every_device([&](Device device) {
+      for (const DType dtype : {DType::f32, DType::f64}) {
+        INFO(device, " ", dtype);
+        test(device, dtype);
+      }
+    });
   }
 
   TEST_CASE("equal the sums in double") {
-    for (const DType dtype : {DType::f32, DType::f64})
+    on_every_device_and_dtype([](Device device, DType dtype) {
       for (const auto& [rows, columns, depth] :
-           {std::tuple{1, 1, 1}, {3, 5, 0}, {0, 4, 3}, {4, 0, 3}, {9, 50, 7}, {70, 101, 64}}) {
+           {std::tuple{1, 1, 1}, {3, 5, 0}, {0, 4, 3}, {4, 0, 3}, {9, 50, 7}, {70, 132, 64}}) {
+        INFO(rows, " x ", columns, " x ", depth);
         const double unit = dtype == DType::f32 ? 0x1p-24 : 0x1p-53;
-        const Tensor q = normal({rows, depth}, dtype, 1), g = normal({columns, depth}, dtype, 2);
+        const Tensor q = normal({rows, depth}, dtype, 1, device);
+        const Tensor g = normal({columns, depth}, dtype, 2, device);
         const auto a = q.to_vector<double>(), b = g.to_vector<double>();
         for (const Similarity kind : {Similarity::dot, Similarity::euclidean}) {
           const auto y = similarities(q, g, kind).to_vector<double>();
@@ -41,30 +55,45 @@ TEST_SUITE("similarity") {
           CHECK(is_close);
         }
       }
+    });
   }
 
   TEST_CASE("a pair has the same bits in every tile") {
-    const std::int64_t rows = 37, columns = 131;
-    for (const std::int64_t depth : {3, 64, 513}) {
-      const Tensor q = normal({rows, depth}, DType::f32, 1);
-      const Tensor g = normal({columns, depth}, DType::f32, 2);
-      for (const Similarity kind : {Similarity::dot, Similarity::euclidean}) {
-        const Tensor whole = similarities(q, g, kind);
-        for (const auto& [r, n] : {std::pair{0, 1}, {5, 2}, {13, 24}, {36, 1}})
-          for (const auto& [c, m] : {std::pair{0, 1}, {7, 48}, {50, 81}, {130, 1}}) {
-            const Tensor tile = similarities(q.slice(r, n), g.slice(c, m), kind);
-            bool is_same = true;
-            for (int i = 0; i < n; ++i)
-              for (int j = 0; j < m; ++j)
-                is_same &=
-                    tile.data<float>()[i * m + j] == whole.data<float>()[(r + i) * columns + c + j];
-            CHECK(is_same);
-          }
-        const Tensor turned = similarities(g, q, kind);
-        CHECK(turned.data<float>()[5 * rows + 11] == whole.data<float>()[11 * columns + 5]);
-      }
-    }
+    on_every_device_and_dtype([](Device device, DType dtype) {
+      const std::int64_t rows = 37, columns = 131;
+      for (const std::int64_t depth : {3, 64, 513})
+        for (const Similarity kind : {Similarity::dot, Similarity::euclidean}) {
+          INFO(depth);
+          const Tensor q = normal({rows, depth}, dtype, 1, device);
+          const Tensor g = normal({columns, depth}, dtype, 2, device);
+          const auto whole = similarities(q, g, kind).to_vector<double>();
+          for (const auto& [r, n] : {std::pair{0, 1}, {5, 2}, {13, 24}, {36, 1}})
+            for (const auto& [c, m] : {std::pair{0, 1}, {7, 48}, {50, 81}, {130, 1}}) {
+              const auto tile =
+                  similarities(q.slice(r, n), g.slice(c, m), kind).to_vector<double>();
+              bool is_same = true;
+              for (int i = 0; i < n; ++i)
+                for (int j = 0; j < m; ++j)
+                  is_same &= tile[i * m + j] == whole[(r + i) * columns + c + j];
+              CHECK(is_same);
+            }
+          const auto turned = similarities(g, q, kind).to_vector<double>();
+          CHECK(turned[5 * rows + 11] == whole[11 * columns + 5]);
+        }
+    });
   }
+
+#ifdef __FMA__
+  TEST_CASE("every device gives the same bits") {  // where the CPU fuses multiply and add, too
+    on_every_device_and_dtype([](Device device, DType dtype) {
+      for (const Similarity kind : {Similarity::dot, Similarity::euclidean}) {
+        const Tensor q = normal({33, 130}, dtype, 1), g = normal({140, 130}, dtype, 2);
+        CHECK(similarities(q.to(device), g.to(device), kind).to_vector<double>() ==
+              similarities(q, g, kind).to_vector<double>());
+      }
+    });
+  }
+#endif
 
   TEST_CASE("refuses what does not fit") {
     const Tensor a = Tensor::zeros({2, 3}, DType::f32);

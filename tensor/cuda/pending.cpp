@@ -5,7 +5,6 @@
 #include "tensor/batch_norm.h"
 #include "tensor/pooling.h"
 #include "tensor/proxy_loss.h"
-#include "tensor/similarity.h"
 #include "tensor/topk.h"
 
 #define PENDING(name, ...) \
@@ -42,9 +41,6 @@ PENDING(proxy_loss, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
 PENDING(proxy_loss_backward, const Tensor&, const Tensor&, const Tensor&, const ProxyLossSettings&,
         ProxyLoss&, Tensor&, Tensor&)
 PENDING(update_proxy_usage, const Tensor&, const Tensor&, double, Tensor&)
-
-// similarity
-PENDING(similarities, const Tensor&, const Tensor&, Similarity, Tensor&)
 
 // topk
 PENDING(top_k_update, const Tensor&, std::int64_t, Tensor&, Tensor&)

@@ -1,0 +1,35 @@
+#include "tests/devices.h"
+
+#include "tensor/allocator.h"
+#include "tensor/gpu.h"
+
+#ifdef PROXENT_CUDA_EMULATED
+#include "tests/cuda_emulator/emulator.h"
+#endif
+
+namespace proxent {
+namespace {
+void run_guarded(const std::function<void(Device)>& test, Device device) {
+  struct Guard {
+    explicit Guard(Device device) : device(device) { set_memory_guard(device, true); }
+    ~Guard() { set_memory_guard(device, false); }
+    Device device;
+  } guard(device);
+  test(device);
+}
+}  // namespace
+
+void on_every_device(const std::function<void(Device)>& test) {
+  run_guarded(test, Device::cpu);
+#ifdef PROXENT_CUDA_EMULATED
+  using cuda_emulator::Order;
+  for (const Order order : {Order::reverse, Order::shuffled, Order::forward}) {
+    cuda_emulator::set_order(order);
+    run_guarded(test, Device::cuda);
+  }
+#else
+  if (gpu_report().problem.empty()) run_guarded(test, Device::cuda);
+#endif
+}
+
+}  // namespace proxent
