@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "tensor/random.h"
+#include "tests/devices.h"
 
 TEST_SUITE("topk") {
   using namespace proxent;
@@ -41,12 +42,29 @@ TEST_SUITE("topk") {
   }
 
   TEST_CASE("agrees with a stable sort, ties by lower column") {
-    for (DType dtype : {DType::f32, DType::f64})
-      for (std::int64_t cols : {0, 1, 31, 32, 67, 2500})
-        for (std::int64_t k : {1, 7, 100}) {
-          const Tensor x = coarse_scores(19, cols, dtype);
-          check_against_sort(x, k, top_k(x, k));
+    on_every_device([](Device device) {
+      for (DType dtype : {DType::f32, DType::f64})
+        for (std::int64_t cols : {0, 1, 31, 32, 67, 2500})
+          for (std::int64_t k : {1, 7, 100, 1000}) {
+            INFO(device, " ", dtype, ", ", cols, " columns, k = ", k);
+            const Tensor x = coarse_scores(k < 100 ? 19 : 3, cols, dtype);
+            check_against_sort(x, k, top_k(x.to(device), k));
+          }
+    });
+  }
+
+  TEST_CASE("a k of thousands, and scores that rise, so that all of them enter") {
+    on_every_device([](Device device) {
+      for (DType dtype : {DType::f32, DType::f64})
+        for (std::int64_t k : {1, 300, 3000}) {
+          INFO(device, " ", dtype, ", k = ", k);
+          const std::int64_t cols = 7000;
+          Tensor x({1, cols}, DType::f64);
+          for (std::int64_t i = 0; i < cols; ++i) x.data<double>()[i] = static_cast<double>(i / 3);
+          x = x.to(dtype);
+          check_against_sort(x, k, top_k(x.to(device), k));
         }
+    });
   }
 
   TEST_CASE("any order of tiles gives the same") {
@@ -58,22 +76,31 @@ TEST_SUITE("topk") {
         std::copy_n(x.data<float>() + r * cols + first, count, t.data<float>() + r * count);
       return t;
     };
-    for (bool is_reversed : {false, true}) {
-      TopK best = empty_top_k(rows, k, DType::f32);
-      for (int i = 0; i < 4; ++i) {
-        const std::int64_t first = 300 * (is_reversed ? 3 - i : i);
-        top_k_update(best, tile(first, 300), first);
+    on_every_device([&](Device device) {
+      for (bool is_reversed : {false, true}) {
+        INFO(device, is_reversed ? ", from the last" : ", from the first");
+        TopK best = empty_top_k(rows, k, DType::f32, device);
+        for (int i = 0; i < 4; ++i) {
+          const std::int64_t first = 300 * (is_reversed ? 3 - i : i);
+          top_k_update(best, tile(first, 300).to(device), first);
+        }
+        check_against_sort(x, k, best);
       }
-      check_against_sort(x, k, best);
-    }
+    });
   }
 
   TEST_CASE("masked scores, NaN and zeros of both signs") {
     const float inf = std::numeric_limits<float>::infinity();
     const Tensor x = Tensor::from<float>({1, 6}, {-0.0f, -inf, 0.0f, std::nanf(""), inf, -1.0f});
-    const TopK best = top_k(x, 6);
-    CHECK(best.indices.to_vector<std::int32_t>() == std::vector<std::int32_t>{4, 0, 2, 5, -1, -1});
-    CHECK(best.values.to_vector<float>() == std::vector<float>{inf, 0, 0, -1, -inf, -inf});
+    on_every_device([&](Device device) {
+      for (DType dtype : {DType::f32, DType::f64}) {
+        INFO(device, " ", dtype);
+        const TopK best = top_k(x.to(dtype).to(device), 6);
+        CHECK(best.indices.to_vector<std::int32_t>() ==
+              std::vector<std::int32_t>{4, 0, 2, 5, -1, -1});
+        CHECK(best.values.to_vector<float>() == std::vector<float>{inf, 0, 0, -1, -inf, -inf});
+      }
+    });
   }
 
   TEST_CASE("bad calls are refused") {

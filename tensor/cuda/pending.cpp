@@ -5,7 +5,6 @@
 #include "tensor/batch_norm.h"
 #include "tensor/pooling.h"
 #include "tensor/proxy_loss.h"
-#include "tensor/topk.h"
 
 #define PENDING(name, ...) \
   void name(Cuda, __VA_ARGS__) { fail<PendingKernel>(#name ": not written for CUDA yet"); }
@@ -41,8 +40,5 @@ PENDING(proxy_loss, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
 PENDING(proxy_loss_backward, const Tensor&, const Tensor&, const Tensor&, const ProxyLossSettings&,
         ProxyLoss&, Tensor&, Tensor&)
 PENDING(update_proxy_usage, const Tensor&, const Tensor&, double, Tensor&)
-
-// topk
-PENDING(top_k_update, const Tensor&, std::int64_t, Tensor&, Tensor&)
 
 }  // namespace proxent::kernel
