@@ -5,9 +5,10 @@ namespace {
 
 void check_channels(std::string_view name, const Tensor& values, const Tensor& x) {
   const Shape expected{x.dim(-1)};
-  check(values.shape() == expected && values.dtype() == x.dtype() && values.device() == x.device(),
-        "batch_norm: ", name, " should be ", expected, " ", x.dtype(), " on ", x.device(),
-        " for x ", x, ", got ", values, " on ", values.device());
+  const DType dtype = sum_dtype(x.dtype());
+  check(values.shape() == expected && values.dtype() == dtype && values.device() == x.device(),
+        "batch_norm: ", name, " should be ", expected, " ", dtype, " on ", x.device(), " for x ", x,
+        ", got ", values, " on ", values.device());
 }
 
 std::int64_t rows_of(const Tensor& x) { return x.dim(-1) == 0 ? 0 : x.numel() / x.dim(-1); }
@@ -43,27 +44,22 @@ BatchNormed batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta,
                        Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options,
                        const Tensor& residual) {
   check_inputs(x, gamma, beta, running_mean, running_var, options, residual);
-  const auto like_gamma = [&] { return Tensor(gamma.shape(), x.dtype(), x.device()); };
+  const auto like_gamma = [&] { return Tensor(gamma.shape(), gamma.dtype(), x.device()); };
   BatchNormKept kept{x, like_gamma(), like_gamma(), gamma, beta, options.has_relu, {}};
   Tensor y(x.shape(), x.dtype(), x.device());
   launch("batch_norm", x.device(), [&](auto device) {
-    if (options.uses_batch_statistics) {
-      Tensor variance = like_gamma();
-      kernel::channel_statistics(device, x, kept.mean, variance);
-      kernel::inverse_deviation(device, variance, options.eps, kept.invstd);
-      if (running_mean.is_defined()) {
-        kernel::update_running_statistics(device, kept.mean, variance, rows_of(x), options.momentum,
-                                          running_mean, running_var);
-        running_mean.mark_edited();
-        running_var.mark_edited();
-      }
-    } else {
-      kept.mean.copy_from(running_mean);  // backward uses these, while the running ones move on
-      kernel::inverse_deviation(device, running_var, options.eps, kept.invstd);
-    }
+    if (options.uses_batch_statistics)
+      kernel::batch_statistics(device, x, options, kept.mean, kept.invstd, running_mean,
+                               running_var);
+    else
+      kernel::running_statistics(device, running_mean, running_var, options.eps, kept.mean,
+                                 kept.invstd);
     kernel::batch_norm(device, kept, residual, y);
   });
-  if (options.has_relu && residual.is_defined()) kept.y = y;
+  if (options.uses_batch_statistics && running_mean.is_defined()) {
+    running_mean.mark_edited();
+    running_var.mark_edited();
+  }
   return {y, kept};
 }
 
@@ -77,8 +73,8 @@ BatchNormGradients batch_norm_backward(Tensor dy, const BatchNormKept& kept,
     const bool is_moving = options.uses_batch_statistics;  // mean and variance depend on x
     if (wanted.parameters || wanted.dresidual || is_moving) {
       const Shape channels = kept.gamma.shape();
-      out.dgamma = Tensor(channels, dy.dtype(), dy.device());
-      out.dbeta = Tensor(channels, dy.dtype(), dy.device());
+      out.dgamma = Tensor(channels, kept.gamma.dtype(), dy.device());
+      out.dbeta = Tensor(channels, kept.gamma.dtype(), dy.device());
       Tensor dz;
       if (wanted.dresidual && kept.has_relu) dz = reuse_or_new(dy);
       kernel::batch_norm_backward_sums(device, dy, kept, out.dgamma, out.dbeta, dz);

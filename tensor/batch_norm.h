@@ -15,25 +15,28 @@ struct BatchNormOptions {
   bool has_relu = false;
 };
 
-// What backward needs of forward. y is defined only after a ReLU of a residual sum: without a
-// residual, y > 0 is computed again from x, which is read anyway.
+// What backward needs of forward.
 struct BatchNormKept {
   Tensor x, mean, invstd, gamma, beta;  // the statistics that normalised x, (C) each
   bool has_relu = false;
-  Tensor y;
+  // Where the ReLU of a residual sum let values pass: on the CPU y itself, which is positive there,
+  // on the GPU a bit for every element, bit i % 8 of byte i / 8. Undefined without a residual: then
+  // y > 0 is computed again from x, which is read anyway.
+  Tensor passed;
 };
 
 namespace kernel {
-// mean (C) and biased variance (C) over the rows of x.
-KERNEL(channel_statistics, const Tensor& x, Tensor& mean, Tensor& variance);
-// invstd = 1 / sqrt(variance + eps).
-KERNEL(inverse_deviation, const Tensor& variance, double eps, Tensor& invstd);
-// running = (1 - momentum) running + momentum * batch; the variance is unbiased by rows / (rows -
-// 1).
-KERNEL(update_running_statistics, const Tensor& mean, const Tensor& variance, std::int64_t rows,
-       double momentum, Tensor& running_mean, Tensor& running_var);
-// y as above; residual may be undefined.
-KERNEL(batch_norm, const BatchNormKept& kept, const Tensor& residual, Tensor& y);
+// mean (C) of the rows of x, and invstd (C) of their biased variance. The running statistics,
+// unless undefined, become (1 - momentum) running + momentum * batch, the variance's with the
+// unbiased one: rows / (rows - 1) times the biased.
+KERNEL(batch_statistics, const Tensor& x, const BatchNormOptions& options, Tensor& mean,
+       Tensor& invstd, Tensor& running_mean, Tensor& running_var);
+// mean = running_mean and invstd = 1 / sqrt(running_var + eps): what backward uses while the
+// running ones move on.
+KERNEL(running_statistics, const Tensor& running_mean, const Tensor& running_var, double eps,
+       Tensor& mean, Tensor& invstd);
+// y as above, and kept.passed after a ReLU of a residual sum; residual may be undefined.
+KERNEL(batch_norm, BatchNormKept& kept, const Tensor& residual, Tensor& y);
 // With dz = dy where there was no ReLU or y > 0, else 0, and xhat = (x - mean) invstd:
 // dgamma = sum of dz xhat, dbeta = sum of dz over the rows; dz is written unless undefined. It may
 // be dy's memory.
@@ -50,9 +53,10 @@ struct BatchNormed {
   BatchNormKept kept;
 };
 
-// gamma, beta (C). With batch statistics the running ones, (C) each, are updated, unless both are
-// undefined; without, they are read. Throws Error on shapes that do not fit, and for batch
-// statistics of fewer than two rows, whose variance says nothing.
+// gamma, beta (C), of x's dtype, or f32 where x is of two bytes. With batch statistics the running
+// ones, (C) each, are updated, unless both are undefined; without, they are read. Throws Error on
+// shapes that do not fit, and for batch statistics of fewer than two rows, whose variance says
+// nothing.
 BatchNormed batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta,
                        Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options,
                        const Tensor& residual = {});

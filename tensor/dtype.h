@@ -100,6 +100,8 @@ constexpr std::int64_t size_of(DType dtype) {
 constexpr bool is_float(DType dtype) { return dtype == DType::f32 || dtype == DType::f64; }
 // The types of two bytes, which are stored and multiplied but never summed in.
 constexpr bool is_half(DType dtype) { return dtype == DType::bf16 || dtype == DType::f16; }
+// The type that tensors of this type are summed in, and that their statistics and parameters have.
+constexpr DType sum_dtype(DType dtype) { return is_half(dtype) ? DType::f32 : dtype; }
 template <class T>
 inline constexpr bool kIsHalf = std::is_same_v<T, bf16> || std::is_same_v<T, f16>;
 std::ostream& operator<<(std::ostream& out, DType dtype);

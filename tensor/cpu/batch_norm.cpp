@@ -80,6 +80,31 @@ void sum_deviations(const T* x, std::int64_t rows, std::int64_t channels, const 
 }
 
 template <class T>
+struct Moments {
+  T mean, variance;
+};
+// Of channel c over all chunks, in double, around the first chunk's pivot.
+template <class T>
+Moments<T> join_chunks(const Chunks& chunks, Partials<T, 3>& partials, std::int64_t c) {
+  const double origin = partials.row(0, 0)[c];
+  double sum = 0, squares = 0;
+  for (std::int64_t i = 0; i < chunks.count; ++i) {
+    const double offset = partials.row(i, 0)[c] - origin, rows = chunks.rows_in(i);
+    const double chunk_sum = partials.row(i, 1)[c];
+    sum += chunk_sum + rows * offset;
+    squares += partials.row(i, 2)[c] + 2 * offset * chunk_sum + rows * offset * offset;
+  }
+  const double rows = static_cast<double>(chunks.rows), mean_offset = sum / rows;
+  return {static_cast<T>(origin + mean_offset),
+          static_cast<T>(std::max(squares / rows - mean_offset * mean_offset, 0.0))};
+}
+
+template <class T>
+T inverse_deviation(T variance, double eps) {
+  return T(1) / std::sqrt(variance + static_cast<T>(eps));
+}
+
+template <class T>
 const T* data_or_null(const Tensor& x) {
   return x.is_defined() ? x.data<T>() : nullptr;
 }
@@ -117,7 +142,7 @@ template <class F>
 void choose_relu(const BatchNormKept& kept, const F& f) {
   if (!kept.has_relu)
     f(std::integral_constant<Relu, Relu::none>{});
-  else if (kept.y.is_defined())
+  else if (kept.passed.is_defined())
     f(std::integral_constant<Relu, Relu::from_y>{});
   else
     f(std::integral_constant<Relu, Relu::from_x>{});
@@ -133,7 +158,8 @@ T cut(T dy, const T* x, const T* y, std::int64_t i, std::int64_t c, const Affine
 
 }  // namespace
 
-void channel_statistics(Cpu, const Tensor& x, Tensor& mean, Tensor& variance) {
+void batch_statistics(Cpu, const Tensor& x, const BatchNormOptions& options, Tensor& mean,
+                      Tensor& invstd, Tensor& running_mean, Tensor& running_var) {
   visit_float(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const Chunks chunks(x);
@@ -145,48 +171,32 @@ void channel_statistics(Cpu, const Tensor& x, Tensor& mean, Tensor& variance) {
       sum_deviations(in + first * chunks.channels, rows, chunks.channels, pivot,
                      partials.row(chunk, 1), partials.row(chunk, 2));
     });
+    const double rows = static_cast<double>(chunks.rows), unbiased = rows / (rows - 1);
+    const auto move = [&](T& running, double batch) {
+      running = static_cast<T>((1 - options.momentum) * running + options.momentum * batch);
+    };
     parallel_for(chunks.channels, 64, [&](std::int64_t c) {
-      // Around the first chunk's pivot, in double.
-      const double origin = partials.row(0, 0)[c];
-      double sum = 0, squares = 0;
-      for (std::int64_t i = 0; i < chunks.count; ++i) {
-        const double offset = partials.row(i, 0)[c] - origin, rows = chunks.rows_in(i);
-        const double chunk_sum = partials.row(i, 1)[c];
-        sum += chunk_sum + rows * offset;
-        squares += partials.row(i, 2)[c] + 2 * offset * chunk_sum + rows * offset * offset;
-      }
-      const double rows = static_cast<double>(chunks.rows), mean_offset = sum / rows;
-      mean.data<T>()[c] = static_cast<T>(origin + mean_offset);
-      variance.data<T>()[c] =
-          static_cast<T>(std::max(squares / rows - mean_offset * mean_offset, 0.0));
+      const auto [average, variance] = join_chunks(chunks, partials, c);
+      mean.data<T>()[c] = average;
+      invstd.data<T>()[c] = inverse_deviation(variance, options.eps);
+      if (!running_mean.is_defined()) return;
+      move(running_mean.data<T>()[c], average);
+      move(running_var.data<T>()[c], variance * unbiased);
     });
   });
 }
 
-void inverse_deviation(Cpu, const Tensor& variance, double eps, Tensor& invstd) {
-  visit_float(variance.dtype(), [&](auto zero) {
+void running_statistics(Cpu, const Tensor& running_mean, const Tensor& running_var, double eps,
+                        Tensor& mean, Tensor& invstd) {
+  visit_float(running_mean.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    for (std::int64_t c = 0; c < variance.numel(); ++c)
-      invstd.data<T>()[c] = T(1) / std::sqrt(variance.data<T>()[c] + static_cast<T>(eps));
+    std::copy_n(running_mean.data<T>(), mean.numel(), mean.data<T>());
+    std::transform(running_var.data<T>(), running_var.data<T>() + invstd.numel(), invstd.data<T>(),
+                   [&](T variance) { return inverse_deviation(variance, eps); });
   });
 }
 
-void update_running_statistics(Cpu, const Tensor& mean, const Tensor& variance, std::int64_t rows,
-                               double momentum, Tensor& running_mean, Tensor& running_var) {
-  visit_float(mean.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    const double unbiased = static_cast<double>(rows) / static_cast<double>(rows - 1);
-    const auto move = [&](T& running, double batch) {
-      running = static_cast<T>((1 - momentum) * running + momentum * batch);
-    };
-    for (std::int64_t c = 0; c < mean.numel(); ++c) {
-      move(running_mean.data<T>()[c], mean.data<T>()[c]);
-      move(running_var.data<T>()[c], variance.data<T>()[c] * unbiased);
-    }
-  });
-}
-
-void batch_norm(Cpu, const BatchNormKept& kept, const Tensor& residual, Tensor& y) {
+void batch_norm(Cpu, BatchNormKept& kept, const Tensor& residual, Tensor& y) {
   visit_float(y.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const Chunks chunks(kept.x);
@@ -210,6 +220,7 @@ void batch_norm(Cpu, const BatchNormKept& kept, const Tensor& residual, Tensor& 
       });
     });
   });
+  if (kept.has_relu && residual.is_defined()) kept.passed = y;
 }
 
 void batch_norm_backward_sums(Cpu, const Tensor& dy, const BatchNormKept& kept, Tensor& dgamma,
@@ -220,7 +231,7 @@ void batch_norm_backward_sums(Cpu, const Tensor& dy, const BatchNormKept& kept, 
     const Tensor scales = scale_of<T>(kept);
     const Affine<T> affine(kept, scales);
     Partials<T, 2> partials(chunks);
-    const T *in = kept.x.data<T>(), *out = data_or_null<T>(kept.y), *upper = dy.data<T>();
+    const T *in = kept.x.data<T>(), *out = data_or_null<T>(kept.passed), *upper = dy.data<T>();
     T* stored = dz.is_defined() ? dz.data<T>() : nullptr;
     choose_relu(kept, [&](auto relu) {
       choose(dz.is_defined(), [&](auto is_stored) {
@@ -267,7 +278,7 @@ void batch_norm_backward_input(Cpu, const Tensor& dy, const BatchNormKept& kept,
         slope[c] = affine.scale[c] * kept.invstd.data<T>()[c] * dgamma.data<T>()[c] * share;
         offset[c] = affine.scale[c] * dbeta.data<T>()[c] * share;
       }
-    const T *in = kept.x.data<T>(), *out = data_or_null<T>(kept.y), *upper = dy.data<T>();
+    const T *in = kept.x.data<T>(), *out = data_or_null<T>(kept.passed), *upper = dy.data<T>();
     T* down = dx.data<T>();
     choose_relu(kept, [&](auto relu) {
       chunks.for_each([&, f = affine](auto, auto first, auto rows) {

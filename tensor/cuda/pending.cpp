@@ -2,7 +2,6 @@
 // its kernels come, and the file with the last of them; until then CUDA is built only when asked
 // for.
 #include "tensor/cuda/pending.h"
-#include "tensor/batch_norm.h"
 #include "tensor/pooling.h"
 #include "tensor/proxy_loss.h"
 
@@ -11,15 +10,6 @@
 
 namespace proxent::kernel {
 
-// batch_norm
-PENDING(channel_statistics, const Tensor&, Tensor&, Tensor&)
-PENDING(inverse_deviation, const Tensor&, double, Tensor&)
-PENDING(update_running_statistics, const Tensor&, const Tensor&, std::int64_t, double, Tensor&,
-        Tensor&)
-PENDING(batch_norm, const BatchNormKept&, const Tensor&, Tensor&)
-PENDING(batch_norm_backward_sums, const Tensor&, const BatchNormKept&, Tensor&, Tensor&, Tensor&)
-PENDING(batch_norm_backward_input, const Tensor&, const BatchNormKept&, const Tensor&,
-        const Tensor&, Tensor&)
 
 // pooling
 PENDING(max_pool2d, const Tensor&, const Pool2dOptions&, Tensor&, Tensor&)
