@@ -36,8 +36,8 @@ void check_index(std::string_view op, const Tensor& index, const Tensor& dy, DTy
 
 Shape check_gem(std::string_view op, const Tensor& x, const Tensor& p) {
   check(p.numel() == 1, op, ": p must be one number, got ", p);
-  check(p.dtype() == x.dtype() && p.device() == x.device(), op, ": x is ", x, " on ", x.device(),
-        ", p is ", p, " on ", p.device());
+  check(p.dtype() == sum_dtype(x.dtype()) && p.device() == x.device(), op, ": p should be ",
+        sum_dtype(x.dtype()), " on ", x.device(), " for x ", x, ", got ", p, " on ", p.device());
   return pooled_shape(op, x.shape());
 }
 void check_gem_backward(std::string_view op, const Tensor& dy, const Tensor& x, const Tensor& p,

@@ -56,7 +56,7 @@ Tensor global_avg_pool_backward(const Tensor& dy, const Shape& x_shape);
 MaxPooled global_max_pool(const Tensor& x);
 Tensor global_max_pool_backward(const Tensor& dy, const Tensor& index, const Shape& x_shape);
 // Generalised mean (Radenovic et al., "Fine-tuning CNN Image Retrieval with No Human Annotation",
-// eq. 3); p is one element.
+// eq. 3); p is one element, of x's dtype, or f32 where x is of two bytes.
 Tensor gem_pool(const Tensor& x, const Tensor& p);
 Tensor gem_pool_dx(const Tensor& dy, const Tensor& x, const Tensor& p, const Tensor& y);
 Tensor gem_pool_dp(const Tensor& dy, const Tensor& x, const Tensor& p, const Tensor& y);

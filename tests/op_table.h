@@ -20,6 +20,8 @@ struct OpRow {
   double gradient_tolerance = 1e-6;  // of gradcheck; a larger one has its reason beside it
   std::int64_t terms = 1;  // summands behind one output: float32 may be off by sqrt(terms) ulps
   bool has_golden = true;  // make_golden.py has a row of the same name
+  // Inputs that stay f32 where the others have a dtype of two bytes.
+  std::vector<std::size_t> parameters = {};
 };
 
 const std::vector<OpRow>& op_table();

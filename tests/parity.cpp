@@ -61,17 +61,21 @@ struct OnednnSwitch {
 
 // y and the gradients of sum(y dy), in order, on the CPU. Inputs and dy are those of `rounding`.
 std::vector<Tensor> results(const OpRow& row, Setup setup, DType rounding) {
-  const auto prepared = [&](const Tensor& x) {
-    return x.to(rounding).to(setup.dtype).to(setup.device);
+  const auto prepared = [&](const Tensor& x, DType dtype) {
+    return x.to(rounding).to(dtype).to(setup.device);
+  };
+  const auto is_parameter = [&](std::size_t input) {
+    return std::count(row.parameters.begin(), row.parameters.end(), input) > 0;
   };
   std::vector<Variable> leaves;
   for (const Tensor& input : op_inputs(row, DType::f32))
-    leaves.push_back(Variable::leaf(prepared(input)));
+    leaves.push_back(Variable::leaf(
+        prepared(input, is_parameter(leaves.size()) ? sum_dtype(setup.dtype) : setup.dtype)));
   Tape tape;
   const Variable y = row.call(leaves);
   Tensor dy(y.shape(), DType::f32);
   fill_uniform(dy, Philox(0, stream_of(row.name + " dy")), 0.5, 1.5);
-  tape.backward(y, prepared(dy));
+  tape.backward(y, prepared(dy, setup.dtype));
   std::vector<Tensor> all = {y.value().to(Device::cpu)};
   for (const Variable& leaf : leaves) {
     CHECK(leaf.gradient().device() == setup.device);

@@ -20,6 +20,7 @@ using cuda::kWideChannels;
 using cuda::load_wide;
 using cuda::Place;
 using cuda::RowWalk;
+using cuda::Two;
 using cuda::Wide;
 
 // ---- sums of two values per channel over all rows
@@ -31,31 +32,9 @@ constexpr int kMostWidth = 64;
 template <int kCount>
 constexpr int kSumColumns = kCount == 1 ? 32 : kMostWidth / kCount;
 
-template <class C>
-using Two = std::conditional_t<std::is_same_v<C, double>, double2, float2>;
-
-// a and b, of each of a thread's channels, summed over the block's lines: lines of one warp by
-// shuffles, warps through shared memory. Thread t gets the sums of the block's channel t.
-template <class C, int kCount>
-__device__ Two<C> sum_over_lines(C (&a)[kCount], C (&b)[kCount], int columns) {
-  constexpr unsigned kWarps = kSumThreads / 32;
-  __shared__ Two<C> sums[kWarps][kMostWidth];
-  for (int bits = columns; bits < 32; bits *= 2)
-    for (int k = 0; k < kCount; ++k) {
-      a[k] += cuda::shuffle_xor(a[k], bits);
-      b[k] += cuda::shuffle_xor(b[k], bits);
-    }
-  const auto lane = static_cast<int>(threadIdx.x % 32);
-  if (lane < columns)
-    for (int k = 0; k < kCount; ++k) sums[threadIdx.x / 32][lane * kCount + k] = {a[k], b[k]};
-  __syncthreads();
-  Two<C> total{};
-  if (static_cast<int>(threadIdx.x) >= columns * kCount) return total;
-  for (unsigned warp = 0; warp < kWarps; ++warp) {
-    total.x += sums[warp][threadIdx.x].x;
-    total.y += sums[warp][threadIdx.x].y;
-  }
-  return total;
+template <class V, int kCount>
+__device__ V sum_over_lines(V (&sums)[kCount], int columns) {
+  return cuda::reduce_lines<kSumThreads, kMostWidth>(sums, columns, cuda::PlusTwo{});
 }
 
 // How many blocks of a tile have written their partial sums; zero between kernels.
@@ -189,18 +168,19 @@ __device__ Deviations<Compute<T>, kCount> deviations_of(const T* x, const RowWal
 // mean and sum of squared deviations of the block's rows; thread t gets the block's channel t. Sums
 // around the mean of the first line, which has a row in every block.
 template <class C, int kCount>
-__device__ Two<C> join_lines(Deviations<C, kCount>& own, const RowWalk& walk, const Place& at) {
+__device__ Two<C> join_lines(const Deviations<C, kCount>& own, const RowWalk& walk,
+                             const Place& at) {
   __shared__ C origin[kMostWidth];
   if (static_cast<int>(threadIdx.x) < walk.columns)
     for (int k = 0; k < kCount; ++k) origin[at.column * kCount + k] = own.mean[k];
   __syncthreads();
-  C sum[kCount];
+  Two<C> sums[kCount];
   for (int k = 0; k < kCount; ++k) {
     const C shift = own.mean[k] - origin[at.column * kCount + k];
-    sum[k] = own.rows * shift;
-    own.squares[k] = std::fma(sum[k], shift, own.squares[k]);
+    sums[k].x = own.rows * shift;
+    sums[k].y = std::fma(sums[k].x, shift, own.squares[k]);
   }
-  const Two<C> total = sum_over_lines(sum, own.squares, walk.columns);
+  const Two<C> total = sum_over_lines(sums, walk.columns);
   if (static_cast<int>(threadIdx.x) >= walk.columns * kCount) return total;
   const C shift = total.x / RowsOfSplit(walk)(blockIdx.y);
   return {origin[threadIdx.x] + shift, total.y - total.x * shift};
@@ -213,8 +193,7 @@ __global__ void __launch_bounds__(kSumThreads, 1)
                             Statistics<Compute<T>> out) {
   using C = Compute<T>;
   const Place at = cuda::place_of<kCount>(walk);
-  auto own = deviations_of<T, kCount>(x, walk, at);
-  const Two<C> part = join_lines(own, walk, at);
+  const Two<C> part = join_lines(deviations_of<T, kCount>(x, walk, at), walk, at);
   const int width = walk.columns * kCount, column = static_cast<int>(threadIdx.x) % width;
   const int channel = static_cast<int>(blockIdx.x) * width + column;
   const bool has_channel = channel < walk.channels;
@@ -392,7 +371,7 @@ __global__ void __launch_bounds__(kSumThreads, 1)
   constexpr unsigned kRows = 4;
   const Place at = cuda::place_of<kCount>(walk);
   const Affine<C, kCount> f(in.channels, at.channel);
-  C sum[kCount] = {}, product[kCount] = {};
+  Two<C> sums[kCount] = {};  // of dz, and of dz (x - mean)
   for (unsigned first = at.first; first < walk.rows; first += kRows * at.step) {
     BackwardRow<T, kCount, kRelu> rows[kRows];
 #pragma unroll
@@ -404,8 +383,8 @@ __global__ void __launch_bounds__(kSumThreads, 1)
       Wide<T, kCount> out;
       for (int k = 0; k < kCount; ++k) {
         const C value = row < walk.rows ? rows[i].cut(f, k) : C(0);
-        sum[k] += value;
-        product[k] = std::fma(value, cuda::widen(rows[i].x.at(k)) - f.mean[k], product[k]);
+        sums[k].x += value;
+        sums[k].y = std::fma(value, cuda::widen(rows[i].x.at(k)) - f.mean[k], sums[k].y);
         if constexpr (kStores) out.at(k) = cuda::round_to<T>(value);
       }
       if constexpr (kStores)
@@ -413,7 +392,7 @@ __global__ void __launch_bounds__(kSumThreads, 1)
           cuda::store_wide(dz + walk.offset(walk.from_end(row)) + at.channel, out);
     }
   }
-  const Two<C> part = sum_over_lines(sum, product, walk.columns);
+  const Two<C> part = sum_over_lines(sums, walk.columns);
   const int width = walk.columns * kCount;
   const int channel = static_cast<int>(blockIdx.x) * width + static_cast<int>(threadIdx.x);
   const bool is_writer = channel < walk.channels && static_cast<int>(threadIdx.x) < width;

@@ -9,7 +9,9 @@
 #include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <type_traits>
 
+#include "tensor/cuda/block_reduce.cuh"
 #include "tensor/cuda/element.cuh"
 #include "tensor/cuda/runtime.h"
 
@@ -39,6 +41,16 @@ __device__ inline void store_wide(T* to, const Wide<T, kCount>& wide) {
 #pragma unroll
   for (int i = 0; i < kCount / W::kPerPart; ++i)
     store_pack<W::kPerPart>(to + i * W::kPerPart, wide.part[i]);
+}
+
+// Calls f with the number of channels that one load of 16 bytes brings, as a constant, or with 1 if
+// rows of so many channels do not consist of such loads. Double is for checks, not for speed: 1.
+template <class T, class F>
+void choose_pack(std::int64_t channels, std::initializer_list<const void*> addresses, const F& f) {
+  if constexpr (!std::is_same_v<T, double>)
+    if (channels % kPackSize<T> == 0 && are_aligned(addresses))
+      return f(std::integral_constant<int, kPackSize<T>>{});
+  f(std::integral_constant<int, 1>{});
 }
 
 // Channels per thread where whole packs are possible: of the types of two bytes 16 bytes, and of
@@ -89,6 +101,45 @@ __device__ inline Place place_of(const RowWalk& walk) {
   const int channel = (static_cast<int>(blockIdx.x) * walk.columns + column) * kCount;
   if (channel >= walk.channels) return {column, 0, walk.rows, 1};
   return {column, channel, blockIdx.y * lines + line, lines * gridDim.y};
+}
+
+// Two values in one register pair, and sums of them.
+template <class C>
+using Two = std::conditional_t<std::is_same_v<C, double>, double2, float2>;
+struct PlusTwo {
+  template <class V>
+  __device__ V operator()(V a, V b) const {
+    return {a.x + b.x, a.y + b.y};
+  }
+};
+__device__ inline float2 shuffle_xor(float2 value, int bits) {
+  return {shuffle_xor(value.x, bits), shuffle_xor(value.y, bits)};
+}
+__device__ inline double2 shuffle_xor(double2 value, int bits) {
+  return {shuffle_xor(value.x, bits), shuffle_xor(value.y, bits)};
+}
+
+// values[k], of a thread's channel k, reduced over the block's lines: those of one warp by
+// shuffles, warps through shared memory. Thread t gets the result of the block's channel t, of
+// which there are columns * kCount; the others get nothing of use. All threads must call; the order
+// of the operations depends on the sizes alone. kMostWidth: of columns * kCount.
+template <unsigned kThreads, int kMostWidth, class V, int kCount, class Op>
+__device__ V reduce_lines(V (&values)[kCount], int columns, Op op) {
+  constexpr unsigned kWarps = kThreads / 32;
+  __shared__ V partial[kWarps][kMostWidth];
+  for (int bits = columns; bits < 32; bits *= 2)
+    for (int k = 0; k < kCount; ++k) values[k] = op(values[k], shuffle_xor(values[k], bits));
+  const auto lane = static_cast<int>(threadIdx.x % 32);
+  if (lane < columns)
+    for (int k = 0; k < kCount; ++k) partial[threadIdx.x / 32][lane * kCount + k] = values[k];
+  __syncthreads();
+  V total = values[0];
+  if (static_cast<int>(threadIdx.x) < columns * kCount) {
+    total = partial[0][threadIdx.x];
+    for (unsigned warp = 1; warp < kWarps; ++warp) total = op(total, partial[warp][threadIdx.x]);
+  }
+  __syncthreads();  // the next call may write
+  return total;
 }
 
 }  // namespace proxent::cuda

@@ -2,27 +2,12 @@
 // its kernels come, and the file with the last of them; until then CUDA is built only when asked
 // for.
 #include "tensor/cuda/pending.h"
-#include "tensor/pooling.h"
 #include "tensor/proxy_loss.h"
 
 #define PENDING(name, ...) \
   void name(Cuda, __VA_ARGS__) { fail<PendingKernel>(#name ": not written for CUDA yet"); }
 
 namespace proxent::kernel {
-
-
-// pooling
-PENDING(max_pool2d, const Tensor&, const Pool2dOptions&, Tensor&, Tensor&)
-PENDING(max_pool2d_backward, const Tensor&, const Tensor&, const Pool2dOptions&, Tensor&)
-PENDING(avg_pool2d, const Tensor&, const Pool2dOptions&, Tensor&)
-PENDING(avg_pool2d_backward, const Tensor&, const Pool2dOptions&, Tensor&)
-PENDING(global_avg_pool, const Tensor&, Tensor&)
-PENDING(global_avg_pool_backward, const Tensor&, Tensor&)
-PENDING(global_max_pool, const Tensor&, Tensor&, Tensor&)
-PENDING(global_max_pool_backward, const Tensor&, const Tensor&, Tensor&)
-PENDING(gem_pool, const Tensor&, const Tensor&, Tensor&)
-PENDING(gem_pool_dx, const Tensor&, const Tensor&, const Tensor&, const Tensor&, Tensor&)
-PENDING(gem_pool_dp, const Tensor&, const Tensor&, const Tensor&, const Tensor&, Tensor&)
 
 // proxy_loss
 PENDING(proxy_loss, const Tensor&, const Tensor&, const Tensor&, const Tensor&,
