@@ -13,11 +13,8 @@
 #include "tensor/cuda/pending.h"
 #include "tensor/gpu.h"
 #include "tensor/random.h"
+#include "tests/gpu_runs.h"
 #include "tests/op_table.h"
-
-#ifdef PROXENT_CUDA_EMULATED
-#include "tests/cuda_emulator/emulator.h"
-#endif
 
 namespace proxent {
 namespace {
@@ -49,11 +46,6 @@ double ulp_of(DType dtype) {
   }
 }
 
-struct MemoryGuard {
-  explicit MemoryGuard(Device device) : device(device) { set_memory_guard(device, true); }
-  ~MemoryGuard() { set_memory_guard(device, false); }
-  Device device;
-};
 struct OnednnSwitch {
   explicit OnednnSwitch(bool is_on) { set_onednn_enabled(is_on); }
   ~OnednnSwitch() { set_onednn_enabled(true); }
@@ -102,21 +94,11 @@ bool is_bitwise_equal(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
 }
 
-// The results of several runs. Under the emulator each run gives the threads another order: a
-// kernel that lacks a barrier does not give the same bits in all.
+// The results of several runs.
 std::vector<std::vector<Tensor>> runs(const OpRow& row, Setup setup) {
-#ifdef PROXENT_CUDA_EMULATED
-  if (setup.device == Device::cuda) {
-    using cuda_emulator::Order;
-    std::vector<std::vector<Tensor>> all;
-    for (const Order order : {Order::reverse, Order::shuffled, Order::forward}) {
-      cuda_emulator::set_order(order, stream_of(row.name));
-      all.push_back(results(row, setup, setup.dtype));
-    }
-    return all;
-  }
-#endif
-  return {results(row, setup, setup.dtype), results(row, setup, setup.dtype)};
+  const auto run = [&] { return results(row, setup, setup.dtype); };
+  if (setup.device == Device::cuda) return in_thread_orders(stream_of(row.name), run);
+  return {run(), run()};
 }
 
 double check_row(const OpRow& row, Setup setup) {

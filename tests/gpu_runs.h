@@ -1,0 +1,43 @@
+// Runs on the GPU, or its emulation, that must agree in every bit, in memory that starts as NaN and
+// has canaries behind every tensor. Files that include this are listed in tests/CMakeLists.txt.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "tensor/allocator.h"
+#include "tensor/gpu.h"
+
+#ifdef PROXENT_CUDA_EMULATED
+#include "tests/cuda_emulator/emulator.h"
+#endif
+
+namespace proxent {
+
+struct MemoryGuard {
+  explicit MemoryGuard(Device device) : device(device) { set_memory_guard(device, true); }
+  ~MemoryGuard() { set_memory_guard(device, false); }
+  Device device;
+};
+
+// run() under several orders of the threads where they are emulated: a kernel that lacks a barrier
+// does not give the same bits in all. Twice on a real GPU.
+template <class Run>
+std::vector<std::invoke_result_t<Run>> in_thread_orders([[maybe_unused]] std::uint64_t seed,
+                                                        const Run& run) {
+  std::vector<std::invoke_result_t<Run>> all;
+#ifdef PROXENT_CUDA_EMULATED
+  using cuda_emulator::Order;
+  for (const Order order : {Order::reverse, Order::shuffled, Order::forward}) {
+    cuda_emulator::set_order(order, seed);
+    all.push_back(run());
+  }
+#else
+  for (int i = 0; i < 2; ++i) all.push_back(run());
+#endif
+  return all;
+}
+
+}  // namespace proxent
