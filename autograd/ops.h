@@ -45,6 +45,10 @@ Variable max_last(const Variable& x);   // the same; of equal values the first g
 // Same elements, another shape.
 Variable reshape(const Variable& x, const Shape& shape);
 
+// The same values rounded to another dtype (torch.Tensor.to); x itself if it has it. The gradient
+// comes back in x's: this is how f32 weights serve bf16 activations.
+Variable cast(const Variable& x, DType dtype);
+
 // tensor/matmul.h
 Variable matmul(const Variable& a, const Variable& b, MatmulOptions options = {});
 

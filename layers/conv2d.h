@@ -6,7 +6,7 @@
 namespace proxent {
 
 // (N, H, W, in) to (N, H', W', out), as torch.nn.Conv2d(bias=False); `size` is the height and width
-// of the kernel.
+// of the kernel. Multiplies in the dtype of x, to which it rounds its weight.
 class Conv2d : public Module {
  public:
   Conv2d(Module* parent, std::string name, std::int64_t in, std::int64_t out, std::int64_t size,
@@ -18,7 +18,9 @@ class Conv2d : public Module {
   void initialize(Philox random) override;
 
  protected:
-  Variable forward(const Variable& x) override { return conv2d(x, weight, options_); }
+  Variable forward(const Variable& x) override {
+    return conv2d(x, cast(weight, x.dtype()), options_);
+  }
 
  private:
   Conv2dOptions options_;

@@ -22,13 +22,13 @@ Variable EmbeddingModel::pool(const Variable& x) {
     case Pooling::avg_max:
       return global_avg_pool(x) + global_max_pool(x);
     case Pooling::gem:
-      return gem_pool(x, *gem_power);
+      return gem_pool(cast(x, sum_dtype(x.dtype())), *gem_power);
   }
   fail("embedding: unknown pooling");
 }
 
 Variable EmbeddingModel::forward(const Variable& x) {
-  Variable features = pool((*backbone)(x));
+  Variable features = cast(pool((*backbone)(x)), sum_dtype(x.dtype()));
   if (layer_norm) features = (*layer_norm)(features);
   return normalize_rows(embedding(features));
 }

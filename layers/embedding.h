@@ -24,8 +24,9 @@ struct EmbeddingOptions {
       false;  // between pooling and projection, without affine terms, as ProxyNCA++
 };
 
-// (N, H, W, 3) to (N, dim), rows of length 1. The backbone's names stand at the root, beside
-// "embedding.weight" and "embedding.bias".
+// (N, H, W, 3) to (N, dim), rows of length 1. The backbone computes in the dtype of the images, the
+// head and its result are f32 if that is of two bytes. The backbone's names stand at the root,
+// beside "embedding.weight" and "embedding.bias".
 class EmbeddingModel : public Module {
  public:
   using MakeBackbone = std::function<std::unique_ptr<Backbone>(Module* parent)>;

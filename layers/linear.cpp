@@ -19,8 +19,8 @@ void Linear::initialize(Philox random) {
 }
 
 Variable Linear::forward(const Variable& x) {
-  const Variable y = matmul(x, weight, {.transpose_b = true});
-  return bias ? y + *bias : y;
+  const Variable y = matmul(x, cast(weight, x.dtype()), {.transpose_b = true});
+  return bias ? y + cast(*bias, x.dtype()) : y;
 }
 
 }  // namespace proxent

@@ -11,7 +11,7 @@ struct LinearOptions {
   bool has_bias = true;
 };
 
-// (N, in) to (N, out).
+// (N, in) to (N, out), in the dtype of x, to which it rounds its weights.
 class Linear : public Module {
  public:
   Linear(Module* parent, std::string name, std::int64_t in, std::int64_t out,

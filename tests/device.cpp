@@ -78,6 +78,30 @@ TEST_SUITE("device") {
     CHECK(difference(weights(temporary.path() / "cuda"), weights(temporary.path() / "cpu")) < 0.04);
   }
 
+  TEST_CASE("bf16 needs a GPU, and ends near float32 there") {
+    TempFolder temporary;
+    const auto pictures = draw_pictures(temporary.path() / "pictures");
+    Config config = small_config(pictures, temporary.path() / "bf16");
+    config.run.steps = 2;
+    config.run.precision = "bf16";
+    config.run.device = "cpu";
+    CHECK_THROWS_WITH_AS(run_training(config, {"train"}),
+                         doctest::Contains("run.precision = \"bf16\" needs a GPU"), UsageError);
+    if (!has_gpu()) return;
+    std::filesystem::remove_all(config.run.out);
+    config.run.device = "cuda";
+    CHECK(run_training(config, {"train"}) == kDone);
+    config.run.precision = "f32";
+    config.run.out = (temporary.path() / "f32").string();
+    CHECK(run_training(config, {"train"}) == kDone);
+    // Weights are kept in float32, so they differ by what AdamW makes of other gradients: at most
+    // two steps of the learning rate each way.
+    const double apart =
+        difference(weights(temporary.path() / "bf16"), weights(temporary.path() / "f32"));
+    CHECK(apart > 0);
+    CHECK(apart < 0.04);
+  }
+
   TEST_CASE("a run may be continued on the other device") {
     if (!has_gpu()) return;
     TempFolder temporary;

@@ -81,4 +81,16 @@ TEST_SUITE("tape") {
     CHECK_THROWS_WITH_AS(log(x), doctest::Contains("log: the result is not finite\n  in head"),
                          NonFiniteError);
   }
+
+  TEST_CASE("a cast rounds forward, and its gradient comes home in the dtype of the source") {
+    const Variable weight = Variable::leaf(Tensor::from<float>({2}, {1 + 1.0f / 1024, 3}));
+    Tape tape;
+    const Variable rounded = cast(weight, DType::bf16);
+    CHECK(rounded.dtype() == DType::bf16);
+    CHECK(rounded.value().to_vector<float>() == std::vector<float>{1, 3});
+    tape.backward(rounded, Tensor::from<float>({2}, {0.5f, 2}).to(DType::bf16));
+    CHECK(weight.gradient().dtype() == DType::f32);
+    CHECK(weight.gradient().to_vector<float>() == std::vector<float>{0.5f, 2});
+    CHECK(cast(weight, DType::f32).value().storage() == weight.value().storage());
+  }
 }

@@ -178,6 +178,10 @@ void add_run(Settings& s, RunConfig& c) {
   s.add("time_limit", &c.time_limit, "then save a checkpoint and stop with exit code 75",
         {.takes_steps = false});
   add_compute(s, &c.device, &c.threads);
+  s.add("precision", &c.precision,
+        "of the backbone on a GPU: f32; tf32, its products; bf16, its products and activations; "
+        "weights, statistics, head and loss are f32 in all",
+        {.choices = {"f32", "tf32", "bf16"}});
   s.add("deterministic", &c.deterministic, "the same bits on every run with the same seed");
   s.add("on_nan", &c.on_nan, "a loss that is not a number", {.choices = {"stop"}});
   s.add("limit_train", &c.limit_train, "use only so many training pictures; 0: all",

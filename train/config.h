@@ -113,7 +113,8 @@ struct RunConfig {
   bool baselines = false;  // first measure plain pixels and the untrained network on the test split
   std::int64_t seed = 1;
   Duration time_limit;                  // stop cleanly with a checkpoint (exit code 75)
-  std::string device = "auto";          // auto, cpu, cuda
+  std::string device = "auto";          // auto, cpu, cuda, cuda:N
+  std::string precision = "f32";        // f32, tf32, bf16
   std::optional<std::int64_t> threads;  // of the computation; auto: as many as cores
   bool deterministic = false;           // bit-equal runs
   std::string on_nan = "stop";

@@ -5,6 +5,7 @@
 #include <charconv>
 
 #include "tensor/gpu.h"
+#include "tensor/gpu_math.h"
 
 namespace proxent {
 namespace {
@@ -45,6 +46,15 @@ void add_compute(Settings& settings, std::string* device, ThreadCount* threads) 
 Device set_up_compute(const std::string& device, ThreadCount threads) {
   if (threads) omp_set_num_threads(static_cast<int>(*threads));
   return choose_device(device);
+}
+
+DType set_up_precision(const std::string& precision, Device device) {
+  check<UsageError>(precision == "f32" || device == Device::cuda, "run.precision = \"", precision,
+                    "\" needs a GPU; the processor computes in f32");
+  GpuMath math = gpu_math();
+  math.uses_tf32 = precision == "tf32";
+  set_gpu_math(math);
+  return precision == "bf16" ? DType::bf16 : DType::f32;
 }
 
 std::string describe(Device device) {

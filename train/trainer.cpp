@@ -58,6 +58,7 @@ bool Every::is_due(std::int64_t step, double seconds) {
 Trainer::Trainer(const Config& config, Device device, const Task& task, RunFolder& folder, Log& log)
     : config_(config),
       device_(device),
+      image_dtype_(set_up_precision(config.run.precision, device)),
       task_(task),
       folder_(folder),
       log_(log),
@@ -139,7 +140,8 @@ void Trainer::step(const Batch& batch) {
   model_->set_training(true);
   loss_->set_training(true);
   hold_still_parts();
-  const Tensor images = batch.images.to(device_), labels = batch.labels.to(device_);
+  const Tensor images = batch.images.to(device_).to(image_dtype_);
+  const Tensor labels = batch.labels.to(device_);
   try {
     last_step_ = training_step([&] { return (*loss_)((*model_)(images), labels); }, *optimizer_,
                                learning_rate(schedule_, progress_.step));

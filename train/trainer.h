@@ -91,6 +91,7 @@ class Trainer {
 
   const Config& config_;
   const Device device_;
+  const DType image_dtype_;  // what the backbone computes in
   const Task& task_;
   RunFolder& folder_;
   Log& log_;
