@@ -71,6 +71,8 @@ const std::vector<OpRow>& op_table() {
   // clang-format off
   static const std::vector<OpRow> table = with_loss_rows({
     // Elementwise. Ranges keep away from kinks by more than gradcheck's step.
+    // There and back; in f64 and f32 the identity, which needs no golden values.
+    {"cast",         {{3, 5}}, -1, 1,     [](const OpInputs& x) { return cast(cast(x[0], DType::f64), x[0].dtype()); }, 1e-6, 1, false},
     {"neg",          {{3, 5}}, -1, 1,     [](const OpInputs& x) { return neg(x[0]); }},
     {"relu",         {{3, 5}}, 0.1, 1,    [](const OpInputs& x) { return relu(x[0]); }},
     {"relu_below",   {{3, 5}}, -1, -0.1,  [](const OpInputs& x) { return relu(x[0]); }},

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "train/device.h"
 #include "train/model_options.h"
 #include "train/signals.h"
 
