@@ -41,7 +41,7 @@ ProxyLoss proxy_loss(const Tensor& embeddings, const Tensor& proxies, const Tens
   };
   ProxyLoss out{.terms = tensor({5}),
                 .assignment = tensor({B, K}),
-                .unit = tensor(embeddings.shape()),
+                .unit = tensor({padded_rows(B), embeddings.dim(1)}),
                 .length = tensor({B}),
                 .proxy_scale = tensor({CK}),
                 .similarities = keeps_similarities ? tensor({CK, padded_rows(B)}) : Tensor(),
@@ -59,9 +59,9 @@ ProxyLossGradients proxy_loss_backward(const Tensor& dy, const Tensor& proxies,
   check(forward.similarities.is_defined(),
         "proxy_loss_backward: the forward pass kept no similarities");
   check(dy.numel() == 1, "proxy_loss_backward: dy must be one element, got ", dy);
-  const auto like = [](const Tensor& x) { return Tensor(x.shape(), x.dtype(), x.device()); };
-  ProxyLossGradients out{wants_dz ? like(forward.unit) : Tensor(),
-                         wants_dw ? like(proxies) : Tensor()};
+  const auto tensor = [&](Shape shape) { return Tensor(shape, proxies.dtype(), proxies.device()); };
+  ProxyLossGradients out{wants_dz ? tensor({labels.dim(0), proxies.dim(2)}) : Tensor(),
+                         wants_dw ? tensor(proxies.shape()) : Tensor()};
   launch("proxy_loss_backward", proxies.device(), [&](auto device) {
     kernel::proxy_loss_backward(device, dy, proxies, labels, settings, forward, out.dz, out.dw);
   });

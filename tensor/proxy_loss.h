@@ -50,10 +50,10 @@ struct ProxyLoss {
   Tensor assignment;  // (B, K): q; 0 in ignored rows
 
   // For backward alone.
-  Tensor unit, length;   // (B, D) and (B): normalize_rows(embeddings)
+  Tensor unit, length;   // (B padded, D) and (B): normalize_rows(embeddings)
   Tensor proxy_scale;    // (C * K): 1 / max(|w|, kMinLength)
   Tensor similarities;   // (C * K, B padded): s, later its gradient; undefined if not kept
-  Tensor rows;           // (B, 5): see SavedProxyRow in tensor/cpu/proxy_row.h
+  Tensor rows;           // (B, 5): what a kernel saves of a row
   Tensor own_gradients;  // (B, K): of a row's loss by s_yk
 };
 

@@ -21,14 +21,11 @@ bool has_gpu() {
   return report.problem.empty();
 }
 
-// Two steps. The fused loss has no kernels for the GPU yet, its composed form needs none.
 Config two_steps(const std::filesystem::path& pictures, const std::filesystem::path& out,
                  const char* device) {
   Config config = small_config(pictures, out);
   config.run.steps = 2;
   config.run.device = device;
-  config.loss.form = "composed";
-  config.loss.weight_usage = 0;
   return config;
 }
 

@@ -73,7 +73,7 @@ class Pass {
       : settings_(settings),
         proxies_(proxies),
         state_(state),
-        B_(state.unit.dim(0)),
+        B_(labels.dim(0)),
         D_(proxies.dim(2)),
         K_(proxies.dim(1)),
         n_(padded_rows(B_)),
