@@ -281,9 +281,16 @@ cudaError_t cudaFreeHost(void* data) {
   state().pinned.erase(static_cast<const std::byte*>(data));
   return cudaFree(data);
 }
+// CUDA copies and fills nothing at a null pointer without complaint; std::memcpy may not.
+static void copy_bytes(void* to, const void* from, std::size_t bytes) {
+  if (bytes > 0) std::memcpy(to, from, bytes);
+}
+static void fill_bytes(void* data, int value, std::size_t bytes) {
+  if (bytes > 0) std::memset(data, value, bytes);
+}
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind) {
   if (const cudaError_t error = cudaDeviceSynchronize()) return error;
-  std::memcpy(to, from, bytes);
+  copy_bytes(to, from, bytes);
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
@@ -291,10 +298,10 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
   std::vector<std::byte> staged;
   if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) {
     staged.resize(bytes);
-    std::memcpy(staged.data(), from, bytes);
+    copy_bytes(staged.data(), from, bytes);
   }
   const cudaError_t error = submit(stream, [=, staged = std::move(staged)] {
-    std::memcpy(to, staged.empty() ? from : staged.data(), bytes);
+    copy_bytes(to, staged.empty() ? from : staged.data(), bytes);
     return cudaSuccess;
   });
   const bool returns_late = kind == cudaMemcpyDeviceToHost && !is_pinned(to);
@@ -303,12 +310,12 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
 }
 cudaError_t cudaMemset(void* data, int value, std::size_t bytes) {
   if (const cudaError_t error = cudaDeviceSynchronize()) return error;
-  std::memset(data, value, bytes);
+  fill_bytes(data, value, bytes);
   return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* data, int value, std::size_t bytes, cudaStream_t stream) {
   return submit(stream, [=] {
-    std::memset(data, value, bytes);
+    fill_bytes(data, value, bytes);
     return cudaSuccess;
   });
 }
