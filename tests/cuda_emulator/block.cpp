@@ -130,7 +130,7 @@ class Machine {
                              bool is_signed, const Site& site) {
     Thread& me = *current_;
     const unsigned bit = 1u << linear(me) % kWarp;
-    if (!(mask & bit)) end(std::string(name_of(call)) + ": the calling lane is not in its mask");
+    if (!(mask & bit)) end(name_of(call), ": the calling lane is not in its mask");
     me.call = call;
     me.mask = mask;
     me.value = value;
@@ -142,8 +142,9 @@ class Machine {
     if (me.state != State::ready) wait(State::at_warp, site);
     return me.value;
   }
-  [[noreturn]] void end(const std::string& what) {
-    fault_ = name_of(*current_) + ": " + what;
+  // Takes no string: the caller's frame is dropped, not unwound, and would leak it.
+  [[noreturn]] void end(const char* call, const char* what) {
+    fault_ = name_of(*current_) + ": " + call + what;
     current_->worker->fiber.suspend();
     std::abort();  // nobody resumes a fiber of a launch that ended
   }
@@ -469,6 +470,6 @@ std::uint64_t meet_warp(WarpCall call, unsigned mask, std::uint64_t value, unsig
 }
 unsigned lane() { return machine().linear(machine().current()) % kWarp; }
 std::byte* dynamic_shared_memory() { return machine().shared_memory(); }
-void fault(const std::string& what) { machine().end(what); }
+void fault(const char* what) { machine().end(what, ""); }
 
 }  // namespace cuda_emulator

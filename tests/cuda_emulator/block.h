@@ -51,6 +51,6 @@ T meet_warp(WarpCall call, unsigned mask, T value, unsigned source, const Site& 
 
 unsigned lane();                                   // of the running thread, 0 .. 31
 std::byte* dynamic_shared_memory();                // of the running block
-[[noreturn]] void fault(const std::string& what);  // ends the launch
+[[noreturn]] void fault(const char* what);  // ends the launch
 
 }  // namespace cuda_emulator
