@@ -11,10 +11,6 @@
 #include "tensor/launch.h"
 #include "tensor/memory.h"
 
-#ifdef __SANITIZE_ADDRESS__
-#include <sanitizer/asan_interface.h>
-#endif
-
 namespace proxent {
 namespace {
 
@@ -29,23 +25,8 @@ std::int64_t size_class(std::int64_t bytes) {
 constexpr std::int64_t kCanaryBytes = 64;
 constexpr unsigned char kCanary = 0xc5;
 
-// True where the sanitizer may be told which bytes of a block belong to a tensor.
-constexpr bool is_host_memory([[maybe_unused]] Device device) {
-#ifdef PROXENT_CUDA_EMULATED
-  return true;
-#else
-  return device == Device::cpu;
-#endif
-}
-// With AddressSanitizer, only the first `bytes` of the block may be touched from here on.
-void allow_access([[maybe_unused]] Device device, [[maybe_unused]] const void* data,
-                  [[maybe_unused]] std::int64_t bytes, [[maybe_unused]] std::int64_t block_bytes) {
-#ifdef __SANITIZE_ADDRESS__
-  if (!is_host_memory(device)) return;
-  const auto* first = static_cast<const char*>(data);
-  __asan_unpoison_memory_region(first, static_cast<std::size_t>(bytes));
-  __asan_poison_memory_region(first + bytes, static_cast<std::size_t>(block_bytes - bytes));
-#endif
+void allow_access(Device device, const void* data, std::int64_t bytes, std::int64_t block_bytes) {
+  on_device(device, [&](auto tag) { detail::allow_access(tag, data, bytes, block_bytes); });
 }
 
 struct Block {

@@ -23,4 +23,10 @@ void copy_in(Cuda, void* to, const void* from, std::int64_t bytes);
 void copy_out(Cpu, void* to, const void* from, std::int64_t bytes);
 void copy_out(Cuda, void* to, const void* from, std::int64_t bytes);
 
+
+// With AddressSanitizer, in memory that it sees: of a block of block_bytes only the first `bytes`
+// may be touched from here on.
+void allow_access(Cpu, const void* data, std::int64_t bytes, std::int64_t block_bytes);
+void allow_access(Cuda, const void* data, std::int64_t bytes, std::int64_t block_bytes);
+
 }  // namespace proxent::detail

@@ -22,16 +22,24 @@ struct MemoryGuard {
   Device device;
 };
 
-// run() under several orders of the threads where they are emulated: a kernel that lacks a barrier
-// does not give the same bits in all. Twice on a real GPU.
+// run() under several orders of the threads where they are emulated, in one of them with streams
+// that work as late as they may: a kernel that lacks a barrier, or a copy that lacks a wait, does
+// not give the same bits in all. Twice on a real GPU.
 template <class Run>
 std::vector<std::invoke_result_t<Run>> in_thread_orders([[maybe_unused]] std::uint64_t seed,
                                                         const Run& run) {
   std::vector<std::invoke_result_t<Run>> all;
 #ifdef PROXENT_CUDA_EMULATED
-  using cuda_emulator::Order;
+  using cuda_emulator::Order, cuda_emulator::Streams;
+  struct AsUsual {
+    ~AsUsual() {
+      cuda_emulator::set_order(Order::forward);
+      cuda_emulator::set_streams(Streams::at_once);
+    }
+  } as_usual;
   for (const Order order : {Order::reverse, Order::shuffled, Order::forward}) {
     cuda_emulator::set_order(order, seed);
+    cuda_emulator::set_streams(order == Order::shuffled ? Streams::late : Streams::at_once);
     all.push_back(run());
   }
 #else

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "autograd/ops.h"
+#include "tensor/gpu.h"
 #include "tensor/random.h"
 #include "tests/op_table.h"
 
@@ -11,24 +12,38 @@ namespace proxent {
 namespace {
 
 // Gradients of sum(y dy) for the leaves where is_leaf says so; the other inputs are constants.
-std::vector<Tensor> gradients(const OpRow& row, const std::vector<bool>& is_leaf) {
+std::vector<Tensor> gradients(const OpRow& row, const std::vector<bool>& is_leaf, Device device) {
   std::vector<Variable> inputs;
-  for (const Tensor& input : op_inputs(row, DType::f64))
+  for (const Tensor& x : op_inputs(row, DType::f64)) {
+    const Tensor input = x.to(device);
     inputs.push_back(is_leaf[inputs.size()] ? Variable::leaf(input) : Variable(input));
+  }
   Tape tape;
   const Variable y = row.call(inputs);
   Tensor dy(y.shape(), DType::f64);
   fill_uniform(dy, Philox(0, stream_of(row.name)), 0.5, 1.5);
   REQUIRE(y.wants_gradient());
-  tape.backward(y, dy);
+  tape.backward(y, dy.to(device));
   std::vector<Tensor> all;
   for (const Variable& input : inputs)
-    all.push_back(input.wants_gradient() ? input.gradient() : Tensor());
+    all.push_back(input.wants_gradient() ? input.gradient().to(Device::cpu) : Tensor());
   return all;
 }
 
 bool is_bitwise_equal(const Tensor& a, const Tensor& b) {
   return a.shape() == b.shape() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
+}
+
+void check_each_alone(const OpRow& row, Device device) {
+  INFO(row.name);
+  const std::size_t n = row.inputs.size();
+  const std::vector<Tensor> all = gradients(row, std::vector<bool>(n, true), device);
+  for (std::size_t i = 0; i < n; ++i) {
+    std::vector<bool> alone(n);
+    alone[i] = true;
+    INFO("input ", i);
+    CHECK(is_bitwise_equal(gradients(row, alone, device)[i], all[i]));
+  }
 }
 }  // namespace
 }  // namespace proxent
@@ -47,17 +62,15 @@ TEST_SUITE("gradients") {
   }
 
   TEST_CASE("each input alone gets the gradient that it gets among all") {
-    for (const OpRow& row : op_table()) {
-      INFO(row.name);
-      const std::size_t n = row.inputs.size();
-      const std::vector<Tensor> all = gradients(row, std::vector<bool>(n, true));
-      for (std::size_t i = 0; i < n; ++i) {
-        std::vector<bool> alone(n);
-        alone[i] = true;
-        INFO("input ", i);
-        CHECK(is_bitwise_equal(gradients(row, alone)[i], all[i]));
-      }
+    for (const OpRow& row : op_table()) check_each_alone(row, Device::cpu);
+  }
+
+  TEST_CASE("each input alone gets it on the GPU too") {
+    if (const std::string problem = gpu_report().problem; !problem.empty()) {
+      MESSAGE("skipped: ", problem);
+      return;
     }
+    for (const OpRow& row : op_table()) check_each_alone(row, Device::cuda);
   }
 
   TEST_CASE("one variable as two inputs gets both gradients") {

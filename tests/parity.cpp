@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <map>
 #include <set>
 
 #include "autograd/ops.h"
@@ -131,19 +132,42 @@ const std::set<std::string> kBinary = {
 #include "tensor/pointwise.def"
 };
 
+// Rows longer than a warp, than a block of threads, and neither's multiple. The first axis of
+// cross_entropy and pick belongs to their labels.
+const std::map<std::string, std::vector<std::vector<Shape>>> kLongRows = {
+    {"softmax", {{{2, 129}}, {{3, 1000}}, {{1, 4099}}}},
+    {"log_softmax", {{{2, 129}}, {{3, 1000}}, {{1, 4099}}}},
+    {"log_sum_exp", {{{2, 129}}, {{3, 1000}}, {{1, 4099}}}},
+    {"max_last", {{{2, 129}}, {{3, 1000}}, {{1, 4099}}}},
+    {"sum_last", {{{2, 129}}, {{3, 1000}}, {{1, 4099}}}},
+    {"normalize_rows", {{{2, 129}}, {{3, 1000}}, {{1, 4099}}}},
+    {"layer_norm", {{{2, 129}, {129}, {129}}, {{37, 300}, {300}, {300}}}},
+    {"layer_norm_plain", {{{2, 129}}, {{3, 1000}}, {{1, 4099}}}},
+    {"cross_entropy", {{{4, 129}}, {{4, 1000}}, {{4, 4099}}}},
+    {"pick", {{{3, 1000}}}},
+    {"gather_rows", {{{4, 2, 300}}}},
+    {"sum_to", {{{40, 3, 70}}}},
+    {"concatenate", {{{2, 3, 129}, {2, 5, 129}, {2, 1, 129}}}},
+};
+
 // The row at sizes where vector loops have no, one, or a broken last step.
 std::vector<OpRow> variants(const OpRow& row) {
   std::vector<std::vector<Shape>> inputs;
+  std::int64_t terms = 31 * 17;  // a gradient is summed over what was broadcast
   if (kUnary.contains(row.name)) inputs = {{{}}, {{1}}, {{31, 17}}, {{0}}, {{3, 0, 2}}};
   if (kBinary.contains(row.name))
     inputs = {{{}, {}},           {{1}, {1}},    {{31, 17}, {31, 17}}, {{31, 17}, {17}},
               {{31, 1}, {1, 17}}, {{0, 3}, {3}}, {{3, 0}, {3, 0}},     {{2, 1, 3, 1}, {5, 1, 7}},
               {{}, {31, 17}}};
+  if (const auto rows = kLongRows.find(row.name); rows != kLongRows.end()) {
+    inputs = rows->second;
+    terms = 1000;
+  }
   std::vector<OpRow> rows;
   for (const auto& shapes : inputs) {
     rows.push_back(row);
     rows.back().inputs = shapes;
-    rows.back().terms = 31 * 17;  // a gradient is summed over what was broadcast
+    rows.back().terms = terms;
   }
   return rows;
 }

@@ -4,6 +4,10 @@
 #include <sys/mman.h>
 #endif
 
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
 #include <cstdlib>
 #include <cstring>
 
@@ -32,6 +36,16 @@ void copy_in(Cpu, void* to, const void* from, std::int64_t bytes) {
 }
 void copy_out(Cpu cpu, void* to, const void* from, std::int64_t bytes) {
   copy_in(cpu, to, from, bytes);
+}
+
+
+void allow_access(Cpu, [[maybe_unused]] const void* data, [[maybe_unused]] std::int64_t bytes,
+                  [[maybe_unused]] std::int64_t block_bytes) {
+#ifdef __SANITIZE_ADDRESS__
+  const auto* first = static_cast<const char*>(data);
+  __asan_unpoison_memory_region(first, static_cast<std::size_t>(bytes));
+  __asan_poison_memory_region(first + bytes, static_cast<std::size_t>(block_bytes - bytes));
+#endif
 }
 
 }  // namespace proxent::detail

@@ -122,6 +122,13 @@ void set_streams(Streams streams) {
   state().is_late = streams == Streams::late;
 }
 
+cudaError_t run_on_stream(cudaStream_t stream, std::function<void()> task) {
+  return submit(stream, [task = std::move(task)] {
+    task();
+    return cudaSuccess;
+  });
+}
+
 cudaError_t set_shared_memory_limit(const void* kernel, cudaFuncAttribute attribute, int value) {
   if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return cudaSuccess;
   if (value < 0 || static_cast<std::size_t>(value) > kSharedBytesOptin)

@@ -141,6 +141,8 @@ cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable);
 
 namespace cuda_emulator {
+// For what stands in for a library: a task in a stream's order.
+cudaError_t run_on_stream(cudaStream_t stream, std::function<void()> task);
 cudaError_t set_shared_memory_limit(const void* kernel, cudaFuncAttribute attribute, int value);
 cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
                    std::function<void()> body);
