@@ -99,11 +99,12 @@ TEST_SUITE("device") {
     config.run.out = (temporary.path() / "f32").string();
     CHECK(run_training(config, {"train"}) == kDone);
     // Weights are kept in float32, so they differ by what AdamW makes of other gradients: at most
-    // two steps of the learning rate each way.
+    // two steps of the learning rate each way; running statistics by that of activations with 8
+    // bits.
     const double apart =
         difference(weights(temporary.path() / "bf16"), weights(temporary.path() / "f32"));
     CHECK(apart > 0);
-    CHECK(apart < 0.04);
+    CHECK(apart < 0.1);
   }
 
   TEST_CASE("a run may be continued on the other device") {
@@ -115,12 +116,18 @@ TEST_SUITE("device") {
     config.run.steps = 1;
     CHECK(run_training(config, {"train"}) == kDone);
     const TensorMap before = weights(temporary.path() / "run");
+    std::filesystem::copy(temporary.path() / "run", temporary.path() / "other",
+                          std::filesystem::copy_options::recursive);
     config.run.steps = 2;
-    config.run.device = "cuda";
-    config.run.resume = config.run.out;
-    CHECK(run_training(config, {"train", "--resume"}) == kDone);
-    const double moved = difference(weights(temporary.path() / "run"), before);
-    CHECK(moved > 0);
-    CHECK(moved < 0.1);
+    for (const char* device : {"cuda", "cpu"}) {
+      config.run.device = device;
+      config.run.out =
+          (temporary.path() / (device == std::string("cpu") ? "run" : "other")).string();
+      config.run.resume = config.run.out;
+      CHECK(run_training(config, {"train", "--resume"}) == kDone);
+    }
+    const TensorMap after = weights(temporary.path() / "other");
+    CHECK(difference(after, before) > 0.05);  // what a step moves
+    CHECK(difference(after, weights(temporary.path() / "run")) < 0.02);
   }
 }
