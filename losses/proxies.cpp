@@ -1,6 +1,7 @@
 #include "losses/proxies.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "tensor/gather.h"
@@ -62,12 +63,18 @@ Variable MultiProxyEntropyLoss::operator()(const Variable& embeddings, const Ten
 std::vector<std::pair<std::string, double>> MultiProxyEntropyLoss::terms_as_weighted() const {
   const auto& [ce, inter, intra, used] = last_.terms;
   check(ce.is_defined(), "terms_as_weighted: the loss was not called yet");
-  std::vector<std::pair<std::string, double>> terms = {
-      {"ce", ce.item()},
-      {"inter", -options_.weight_inter * inter.item()},
-      {"intra", options_.weight_intra * intra.item()}};
-  if (usage) terms.emplace_back("usage", options_.weight_usage * used.item());
-  return terms;
+  return terms_as_weighted(std::array{ce.item(), inter.item(), intra.item(), used.item()});
+}
+
+std::vector<std::pair<std::string, double>> MultiProxyEntropyLoss::terms_as_weighted(
+    std::span<const double> terms) const {
+  check(terms.size() == 4, "terms_as_weighted: expected 4 numbers, got ", terms.size());
+  std::vector<std::pair<std::string, double>> weighted = {
+      {"ce", terms[0]},
+      {"inter", -options_.weight_inter * terms[1]},
+      {"intra", options_.weight_intra * terms[2]}};
+  if (usage) weighted.emplace_back("usage", options_.weight_usage * terms[3]);
+  return weighted;
 }
 
 ProxyStatistics::ProxyStatistics(std::int64_t classes, std::int64_t per_class)

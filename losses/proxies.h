@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,6 +48,9 @@ class MultiProxyEntropyLoss : public Module {
   const Tensor& assignment() const { return last_.assignment; }
   // "ce", "inter", "intra" and, where it is on, "usage": the summands of the last loss.
   std::vector<std::pair<std::string, double>> terms_as_weighted() const;
+  // The same from what terms() held, as numbers {ce, inter, intra, usage}.
+  std::vector<std::pair<std::string, double>> terms_as_weighted(
+      std::span<const double> terms) const;
 
   void initialize(Philox random) override;
 

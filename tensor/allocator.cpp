@@ -35,6 +35,7 @@ struct Block {
   std::int64_t asked = 0;  // the first of them are a tensor's
   std::string scope = {};
   bool is_guarded = false;
+  std::int64_t reserve = 0;  // number of the MemoryReserve it belongs to; 0: none
 };
 
 class Pool {
@@ -59,6 +60,7 @@ class Pool {
     }
     block.asked = asked;
     block.scope = Scope::trail();
+    block.reserve = open_reserve_;
     in_use_ += block.bytes;
     peak_ = std::max(peak_, in_use_);
     prepare(block);
@@ -76,8 +78,28 @@ class Pool {
     allow_access(device_, block.data, 0, block.bytes + kCanaryBytes);
     in_use_ -= block.bytes;
     cached_ += block.bytes;
-    free_.push_back(std::move(block));
-    by_size_.emplace(free_.back().bytes, std::prev(free_.end()));
+    if (block.reserve != 0)
+      reserves_[block.reserve].emplace(block.bytes, std::move(block));
+    else
+      make_free(std::move(block));
+  }
+
+  std::int64_t open_reserve() {
+    std::lock_guard lock(mutex_);
+    check(open_reserve_ == 0, "memory: a reserve is open already");
+    return open_reserve_ = ++reserves_made_;
+  }
+  void close_reserve(std::int64_t number) {
+    std::lock_guard lock(mutex_);
+    if (open_reserve_ == number) open_reserve_ = 0;
+  }
+  void release_reserve(std::int64_t number) {
+    close_reserve(number);
+    std::lock_guard lock(mutex_);
+    for (auto& [bytes, block] : reserves_[number]) make_free(std::move(block));
+    reserves_.erase(number);
+    for (auto& [data, block] : used_)
+      if (block.reserve == number) block.reserve = 0;
   }
 
   MemoryReport report() {
@@ -109,10 +131,29 @@ class Pool {
     });
   }
 
-  // The smallest cached block that fits, unless it wastes more than a quarter.
+  void make_free(Block block) {
+    block.reserve = 0;
+    free_.push_back(std::move(block));
+    by_size_.emplace(free_.back().bytes, std::prev(free_.end()));
+  }
+
+  // The smallest of the open reserve's blocks, or else of those free to all, that fits, unless it
+  // wastes more than a quarter.
   Block take_cached(std::int64_t bytes) {
+    const auto fits = [bytes](auto found, const auto& blocks) {
+      return found != blocks.end() && found->first <= bytes + bytes / 4;
+    };
+    if (open_reserve_ != 0) {
+      auto& reserve = reserves_[open_reserve_];
+      if (auto own = reserve.lower_bound(bytes); fits(own, reserve)) {
+        Block block = std::move(own->second);
+        reserve.erase(own);
+        cached_ -= block.bytes;
+        return block;
+      }
+    }
     auto fit = by_size_.lower_bound(bytes);
-    if (fit == by_size_.end() || fit->first > bytes + bytes / 4) return {};
+    if (!fits(fit, by_size_)) return {};
     auto position = fit->second;
     Block block = std::move(*position);
     by_size_.erase(fit);
@@ -134,7 +175,9 @@ class Pool {
   }
 
   MemoryReport report_locked() const {
-    MemoryReport report{in_use_, cached_, peak_, limit_, system_requests_, {}};
+    MemoryReport report{in_use_, cached_, 0, peak_, limit_, system_requests_, {}};
+    for (const auto& [number, blocks] : reserves_)
+      for (const auto& [bytes, block] : blocks) report.reserved += bytes;
     std::map<std::string, std::int64_t> by_scope;
     for (const auto& [data, block] : used_) by_scope[block.scope] += block.bytes;
     report.holders.assign(by_scope.begin(), by_scope.end());
@@ -150,9 +193,10 @@ class Pool {
 
   // Everything behind the tensor's own bytes is the canary's, the rest of the size class too.
   void prepare(Block& block) {
-    block.is_guarded = is_guard_on_;
+    // Whoever records cannot stop to look at a canary.
+    block.is_guarded = is_guard_on_ && open_reserve_ == 0;
     const std::int64_t behind = block.bytes + kCanaryBytes - block.asked;
-    if (is_guard_on_) {
+    if (block.is_guarded) {
       allow_access(device_, block.data, block.bytes + kCanaryBytes, block.bytes + kCanaryBytes);
       on_device(device_, [&](auto device) {
         detail::fill_bytes(device, block.data, 0xff, block.asked);
@@ -162,7 +206,7 @@ class Pool {
     allow_access(device_, block.data, block.asked, block.bytes + kCanaryBytes);
   }
   void verify(const Block& block) const {
-    if (!block.is_guarded) return;
+    if (!block.is_guarded || open_reserve_ != 0) return;
     allow_access(device_, block.data, block.bytes + kCanaryBytes, block.bytes + kCanaryBytes);
     std::vector<unsigned char> behind(
         static_cast<std::size_t>(block.bytes + kCanaryBytes - block.asked));
@@ -180,6 +224,8 @@ class Pool {
   std::unordered_map<void*, Block> used_;
   std::list<Block> free_;  // oldest first
   std::multimap<std::int64_t, std::list<Block>::iterator> by_size_;
+  std::map<std::int64_t, std::multimap<std::int64_t, Block>> reserves_;  // their free blocks
+  std::int64_t open_reserve_ = 0, reserves_made_ = 0;
   std::int64_t in_use_ = 0, cached_ = 0, peak_ = 0, limit_ = 0, system_requests_ = 0;
   bool is_guard_on_ = false;
 };
@@ -211,6 +257,11 @@ void reset_memory_peak(Device device) { pool(device).reset_peak(); }
 void set_memory_limit(Device device, std::int64_t bytes) { pool(device).set_limit(bytes); }
 void set_memory_guard(Device device, bool is_on) { pool(device).set_guard(is_on); }
 void release_cached_memory(Device device) { pool(device).release_all(); }
+
+MemoryReserve::MemoryReserve(Device device)
+    : device_(device), number_(pool(device).open_reserve()) {}
+MemoryReserve::~MemoryReserve() { pool(device_).release_reserve(number_); }
+void MemoryReserve::close() { pool(device_).close_reserve(number_); }
 
 namespace detail {
 void* pool_allocate(Device device, std::int64_t bytes) { return pool(device).allocate(bytes); }

@@ -16,6 +16,7 @@ namespace proxent {
 struct MemoryReport {
   std::int64_t in_use = 0;           // held by tensors
   std::int64_t cached = 0;           // free, kept for reuse
+  std::int64_t reserved = 0;         // of these, kept for recorded work alone
   std::int64_t peak = 0;             // largest in_use since reset_memory_peak()
   std::int64_t limit = 0;            // 0: none
   std::int64_t system_requests = 0;  // blocks ever asked from the system
@@ -38,6 +39,22 @@ void set_memory_limit(Device device, std::int64_t bytes);
 void set_memory_guard(Device device, bool is_on);
 // Returns every cached block to the system.
 void release_cached_memory(Device device);
+
+// Memory that work recorded for later runs will use again: while it is open, every block that the
+// device's pool hands out belongs to it, and comes back to it. Closed, it keeps its blocks from
+// everybody else as long as it lives, those longer in which a tensor lies. One is open at a time.
+class MemoryReserve {
+ public:
+  explicit MemoryReserve(Device device);
+  ~MemoryReserve();
+  MemoryReserve(const MemoryReserve&) = delete;
+  MemoryReserve& operator=(const MemoryReserve&) = delete;
+  void close();
+
+ private:
+  Device device_;
+  std::int64_t number_;
+};
 
 namespace detail {
 // A block of at least `bytes` (aligned to 64) and its way back. Throws OutOfMemory.

@@ -2,6 +2,8 @@
 
 #include <sstream>
 
+#include "tensor/graph.h"
+
 namespace proxent {
 
 bool has_code_for(const std::string& built_for, int major, int minor) {
@@ -18,6 +20,13 @@ bool has_code_for(const std::string& built_for, int major, int minor) {
 }
 
 #ifndef PROXENT_CUDA
+class RecordedWork::Gpu {};
+RecordedWork::RecordedWork(const std::function<void()>&) {
+  fail<CudaError>("record: this build has no CUDA");
+}
+RecordedWork::~RecordedWork() = default;
+void RecordedWork::run() {}
+
 GpuReport gpu_report() { return {.problem = "this build has no CUDA"}; }
 void select_gpu(int) { fail<CudaError>("select_gpu: this build has no CUDA"); }
 GpuMemory gpu_memory() { fail<CudaError>("gpu_memory: this build has no CUDA"); }

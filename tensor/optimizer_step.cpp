@@ -93,11 +93,13 @@ void decide_step(double clip_norm, const LossScaling& scaling, StepState& state)
   };
   const std::int64_t groups = state.squares.numel();
   check_f64("squares", state.squares, groups);
+  if (state.clipped.is_defined()) check_f64("clipped", state.clipped, groups);
   check_f64("moves", state.moves, groups);
   check_f64("counts", state.counts, groups);
+  check_f64("loss", state.loss, 1);
   check_f64("norm", state.norm, 1);
   check_f64("scale", state.scale, 1);
-  if (state.loss_scale.is_defined()) check_f64("loss_scale", state.loss_scale, 3);
+  check_f64("loss_scale", state.loss_scale, 3);
   check(clip_norm >= 0, op, ": clip_norm must be 0 (off) or above, got ", clip_norm);
   launch(op, state.squares.device(),
          [&](auto device) { kernel::decide_step(device, clip_norm, scaling, state); });

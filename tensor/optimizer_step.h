@@ -56,15 +56,17 @@ struct StepCopies {
 // A scale on the loss that keeps the gradients of f16 in range; torch.amp.GradScaler's rule.
 struct LossScaling {
   double growth = 2, backoff = 0.5;  // after `interval` finite steps in a row, and after another
-  std::int64_t interval = 2000;
+  std::int64_t interval = 2000;      // 0: the scale stays, and what is not finite halts, see below
 };
 
 // What stands in device memory from step to step: f64, each tensor of one element unless said.
 struct StepState {
+  Tensor loss;        // of this step, without scale
   Tensor squares;     // (G): sum_of_squares of the gradients of each group of parameters
+  Tensor clipped;     // (G): of the gradients after clipping by value; undefined: squares
   Tensor moves;       // (G): 1 for groups that step, 0 for those held still
   Tensor counts;      // (G): steps done
-  Tensor loss_scale;  // (3): the scale, finite steps in a row, steps skipped; undefined: 1
+  Tensor loss_scale;  // (3): the scale, finite steps in a row, steps skipped
   Tensor norm;        // of all gradients together, without the loss's scale
   Tensor scale;       // for SgdStep::gradient_scale and AdamStep::gradient_scale
 };
@@ -98,11 +100,16 @@ void move_towards(const Tensor& target, const LiveNumber& share, Tensor& x);
 
 // Decides about a step from its gradients, without the host:
 //   norm = sqrt(sum of moves squares) / loss scale
-//   norm is finite:  scale = min(1, clip_norm / (norm + 1e-6)) / loss scale  (1 / loss scale
-//   without clip_norm)
-//                    counts += moves; a step in a row more, and the loss scale grows when due
-//   it is not:       scale = NaN, with which sgd_step and adam_step change nothing; the loss scale
-//                    shrinks, and a step more was skipped
+//   loss and norm are finite:
+//     scale = min(1, clip_norm / (n + 1e-6)) / loss scale, n as norm but of `clipped` (without
+//     clip_norm 1 / loss scale); counts += moves; a step in a row more, and the loss scale grows
+//     when due
+//   one is not:
+//     scale = NaN, with which sgd_step and adam_step change nothing; the loss scale shrinks, and a
+//     step more was skipped
+// With interval 0, a step that was skipped halts: those after it are skipped too, so that the host,
+// which learns of it later, finds the weights as they were. It goes on when the host sets the
+// number of skipped steps to 0.
 void decide_step(double clip_norm, const LossScaling& scaling, StepState& state);
 
 }  // namespace proxent

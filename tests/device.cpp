@@ -4,6 +4,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <map>
 
 #include "tensor/gpu.h"
 #include "tests/small_run.h"
@@ -105,6 +106,32 @@ TEST_SUITE("device") {
         difference(weights(temporary.path() / "bf16"), weights(temporary.path() / "f32"));
     CHECK(apart > 0);
     CHECK(apart < 0.1);
+  }
+
+  TEST_CASE("a step that is recorded leaves the same bits, in every precision") {
+    if (!has_gpu()) return;
+    TempFolder temporary;
+    const auto pictures = draw_pictures(temporary.path() / "pictures");
+    for (const char* precision : {"f32", "bf16", "fp16"}) {
+      CAPTURE(precision);
+      std::map<std::string, TensorMap> states;
+      for (const char* graphs : {"on", "off"}) {
+        const std::string name = std::string(precision) + graphs;
+        Config config = small_config(pictures, temporary.path() / name);
+        config.run.device = "cuda";
+        config.run.precision = precision;
+        config.run.cuda_graphs = graphs;
+        config.model.warmup_head = {4, Duration::Unit::iterations};
+        config.run.eval_every = {3, Duration::Unit::iterations};
+        config.run.protocol = "paper";
+        CHECK(run_training(config, {"train"}) == kDone);
+        states[graphs] = read_safetensors(temporary.path() / name / "ckpt/last.state").tensors;
+      }
+      REQUIRE(states["on"].size() == states["off"].size());
+      for (const auto& [name, tensor] : states["on"])
+        CHECK_MESSAGE(tensor.to_vector<double>() == states["off"].at(name).to_vector<double>(),
+                      name);
+    }
   }
 
   TEST_CASE("a run may be continued on the other device") {

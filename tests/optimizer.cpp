@@ -283,9 +283,11 @@ TEST_SUITE("optimizer") {
       const auto row = [&](const std::vector<double>& values) {
         return Tensor::from<double>({std::ssize(values)}, values).to(device);
       };
-      StepState state{.squares = row({9, 16, 100}),
+      StepState state{.loss = row({7}),
+                      .squares = row({9, 16, 100}),
                       .moves = row({1, 1, 0}),
                       .counts = row({4, 5, 6}),
+                      .loss_scale = row({1, 0, 0}),
                       .norm = row({0}),
                       .scale = row({0})};
       decide_step(0, {}, state);
@@ -317,6 +319,42 @@ TEST_SUITE("optimizer") {
       }
       CHECK(state.loss_scale.to_vector<double>() == std::vector<double>{0.5, 0, 2});
       CHECK(state.counts.to_vector<double>() == std::vector<double>{10, 11, 6});
+
+      // Clipped by value before: its norm decides about clipping, the other is told.
+      state.loss_scale = row({1, 0, 0});
+      state.clipped = row({4, 0, 100});
+      decide(9, 1);
+      CHECK(state.norm.item() == 5);
+      CHECK(state.scale.item() == 1 / (2 + 1e-6));
+      decide(NAN, 1);  // also where clipping has hidden it
+      CHECK(std::isnan(state.scale.item()));
+    });
+  }
+
+  TEST_CASE("without a changing scale, a step that is not finite halts those after it") {
+    on_every_device([&](Device device) {
+      const auto row = [&](const std::vector<double>& values) {
+        return Tensor::from<double>({std::ssize(values)}, values).to(device);
+      };
+      StepState state{.loss = row({NAN}),
+                      .squares = row({9}),
+                      .moves = row({1}),
+                      .counts = row({0}),
+                      .loss_scale = row({1, 0, 0}),
+                      .norm = row({0}),
+                      .scale = row({0})};
+      const LossScaling never{.interval = 0};
+      for (const double skipped : {1, 2}) {
+        decide_step(0, never, state);
+        CHECK(std::isnan(state.scale.item()));
+        CHECK(state.loss_scale.to_vector<double>() == std::vector<double>{1, 0, skipped});
+        state.loss.fill(1);
+      }
+      state.loss_scale.fill(1);
+      state.loss_scale.slice(2, 1).fill(0);
+      decide_step(0, never, state);
+      CHECK(state.scale.item() == 1);
+      CHECK(state.counts.item() == 1);
     });
   }
 
@@ -465,8 +503,8 @@ TEST_SUITE("optimizer") {
     CHECK_FALSE(is_same(values(tree).at("conv.weight"), before.at("conv.weight")));
     CHECK(tree.conv.weight.value().storage() == optimizer.parameters().values().storage());
     // Groups: backbone, backbone (no decay), head, head (no decay), proxies.
-    CHECK(optimizer.state().at("optimizer.steps").to_vector<std::int64_t>() ==
-          std::vector<std::int64_t>{2, 2, 4, 4, 4});
+    CHECK(optimizer.state().at("optimizer.steps").to_vector<double>() ==
+          std::vector<double>{2, 2, 4, 4, 4});
   }
 
   TEST_CASE("clipping by norm scales all gradients together") {

@@ -161,10 +161,12 @@ TEST_SUITE("training") {
     Optimizer optimizer(group_parameters(model->parameters(), {}), {});
     Tensor images({4, 16, 16, 3}, DType::f32);
     fill_normal(images, Philox(0, 0), 0, 1);
-    const auto loss = [&] { return sum((*model)(images)); };
+    TrainingStep training_step(
+        [&](const std::vector<Tensor>& batch) { return sum((*model)(batch[0])); }, optimizer);
     std::int64_t blocks = 0, in_use = 0;
     for (int step = 0; step < 5; ++step) {
-      training_step(loss, optimizer, 1e-3);
+      training_step.run({images}, 1e-3);
+      training_step.take();
       optimizer.zero_gradients();
       const MemoryReport report = memory_report(Device::cpu);
       if (step >= 2) {

@@ -179,9 +179,13 @@ void add_run(Settings& s, RunConfig& c) {
         {.takes_steps = false});
   add_compute(s, &c.device, &c.threads);
   s.add("precision", &c.precision,
-        "of the backbone on a GPU: f32; tf32, its products; bf16, its products and activations; "
-        "weights, statistics, head and loss are f32 in all",
-        {.choices = {"f32", "tf32", "bf16"}});
+        "of the backbone on a GPU: f32; tf32, its products; bf16 or fp16, its products and "
+        "activations, fp16 with a loss scale that finds itself; weights, statistics, head and loss "
+        "are f32 in all",
+        {.choices = {"f32", "tf32", "bf16", "fp16"}});
+  s.add("cuda_graphs", &c.cuda_graphs,
+        "record the work of a step on the GPU once and repeat it; off gives the same bits, slower",
+        {.choices = {"on", "off"}});
   s.add("deterministic", &c.deterministic, "the same bits on every run with the same seed");
   s.add("on_nan", &c.on_nan, "a loss that is not a number", {.choices = {"stop"}});
   s.add("limit_train", &c.limit_train, "use only so many training pictures; 0: all",

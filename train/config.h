@@ -114,7 +114,8 @@ struct RunConfig {
   std::int64_t seed = 1;
   Duration time_limit;                  // stop cleanly with a checkpoint (exit code 75)
   std::string device = "auto";          // auto, cpu, cuda, cuda:N
-  std::string precision = "f32";        // f32, tf32, bf16
+  std::string precision = "f32";        // f32, tf32, bf16, fp16
+  std::string cuda_graphs = "on";       // record a step of the GPU once and repeat it: on, off
   std::optional<std::int64_t> threads;  // of the computation; auto: as many as cores
   bool deterministic = false;           // bit-equal runs
   std::string on_nan = "stop";

@@ -54,6 +54,7 @@ DType set_up_precision(const std::string& precision, Device device) {
   GpuMath math = gpu_math();
   math.uses_tf32 = precision == "tf32";
   set_gpu_math(math);
+  if (precision == "fp16") return DType::f16;
   return precision == "bf16" ? DType::bf16 : DType::f32;
 }
 

@@ -21,9 +21,9 @@ void add_compute(Settings& settings, std::string* device, ThreadCount* threads);
 // for another text, CudaError where the GPU cannot be used.
 Device set_up_compute(const std::string& device, ThreadCount threads);
 
-// The dtype in which a backbone takes its images under a run.precision ("f32", "tf32", "bf16"), and
-// makes the device's products follow it. Throws UsageError for tf32 and bf16 on the processor,
-// whose convolutions are f32.
+// The dtype in which a backbone takes its images under a run.precision ("f32", "tf32", "bf16",
+// "fp16"), and makes the device's products follow it. Throws UsageError for all but f32 on the
+// processor, whose convolutions are f32.
 DType set_up_precision(const std::string& precision, Device device);
 
 // "cpu, 2 threads" or "cuda, NVIDIA H100 80GB HBM3".

@@ -7,11 +7,12 @@
 #include <tuple>
 #include <utility>
 
-#include "tensor/optimizer_step.h"
 #include "tensor/pointwise.h"
 
 namespace proxent {
 namespace {
+
+constexpr double kFirstLossScale = 65536;  // as torch.amp.GradScaler's
 
 // The part, factor and decay of one parameter, as a group without members.
 ParameterGroup group_for(const Named<Parameter>& parameter, const GroupingOptions& options) {
@@ -44,6 +45,10 @@ void check_options(const OptimizerOptions& options) {
   require(options.epsilon > 0, "eps", "above 0", options.epsilon);
   require(options.clip_norm >= 0, "clip-norm", "0 (off) or above", options.clip_norm);
   require(options.clip_value >= 0, "clip-value", "0 (off) or above", options.clip_value);
+  check<UsageError>(
+      !options.loss_scaling || options.clip_value == 0,
+      "optimizer: clip-value cannot bound gradients that f16's loss scale multiplies; "
+      "clip-norm can");
   check<UsageError>(!options.is_nesterov || options.momentum > 0,
                     "optimizer: nesterov needs a momentum above 0");
 }
@@ -71,52 +76,74 @@ std::vector<ParameterGroup> group_parameters(const std::vector<Named<Parameter>>
 Optimizer::Optimizer(std::vector<ParameterGroup> groups, const OptimizerOptions& options)
     : parameters_(std::move(groups)),
       options_(options),
-      is_held_(parameters_.groups().size(), false),
-      steps_(Tensor::zeros({static_cast<std::int64_t>(parameters_.groups().size())}, DType::i64)) {
+      is_held_(parameters_.groups().size(), false) {
   check_options(options);
   for (const ParameterGroup& group : parameters_.groups())
     check<UsageError>(group.lr_factor >= 0 && group.weight_decay >= 0, "optimizer: group '",
                       group.name(), "' has learning rate factor ", group.lr_factor,
                       " and weight decay ", group.weight_decay, ", both must be 0 or above");
+  const Device device = parameters_.values().device();
+  const auto numbers = [&](std::int64_t count, double value) {
+    return Tensor::full({count}, DType::f64, value, device);
+  };
+  const auto count = static_cast<std::int64_t>(is_held_.size());
+  state_ = {.loss = numbers(1, 0),
+            .squares = numbers(count, 0),
+            .clipped = options.clip_value > 0 ? numbers(count, 0) : Tensor(),
+            .moves = numbers(count, 1),
+            .counts = numbers(count, 0),
+            .loss_scale = numbers(3, 0),
+            .norm = numbers(1, 0),
+            .scale = numbers(1, 1)};
+  loss_scale().fill(options.loss_scaling ? kFirstLossScale : 1);
+  learning_rate_ = numbers(1, 0);
   const bool is_sgd = options.kind == OptimizerOptions::Kind::sgd;
   if (!is_sgd || options.momentum != 0) mean_ = parameters_.zeros_like_values();
   if (!is_sgd) square_ = parameters_.zeros_like_values();
 }
 
 StepReport Optimizer::step(double learning_rate) {
-  Scope scope("optimizer");
-  check(std::isfinite(learning_rate) && learning_rate >= 0,
-        "optimizer: the learning rate must be 0 or above, got ", learning_rate);
-  std::vector<Tensor> gradients(is_held_.size());
-  for (std::size_t group = 0; group < gradients.size(); ++group)
-    if (!is_held_[group]) gradients[group] = parameters_.gathered_gradients(group);
-
-  StepReport report;
-  report.gradient_norm = gradient_norm(gradients);
-  if (!std::isfinite(report.gradient_norm)) fail_not_finite();
-  double norm = report.gradient_norm;
-  if (options_.clip_value > 0) {
-    for (Tensor& gradient : gradients)
-      if (gradient.is_defined())
-        clamp_in_place(gradient, -options_.clip_value, options_.clip_value);
-    if (options_.clip_norm > 0) norm = gradient_norm(gradients);
-  }
-  if (options_.clip_norm > 0)
-    report.gradient_scale = std::min(1.0, options_.clip_norm / (norm + 1e-6));  // 1e-6 as in torch
-
-  for (std::size_t group = 0; group < gradients.size(); ++group)
-    if (!is_held_[group]) step_group(group, learning_rate, report.gradient_scale, gradients[group]);
+  set_learning_rate(learning_rate);
+  queue_step(Tensor::zeros({1}, DType::f64, parameters_.values().device()));
+  const StepReport report{.gradient_norm = state_.norm.item(),
+                          .gradient_scale = state_.scale.item()};
+  if (!options_.loss_scaling && !std::isfinite(report.gradient_norm)) check_finite();
   return report;
 }
 
-double Optimizer::gradient_norm(std::vector<Tensor>& gradients) {
-  double squares = 0;
-  for (const Tensor& gradient : gradients)
-    if (gradient.is_defined()) squares += sum_of_squares(gradient);
-  return std::sqrt(squares);
+void Optimizer::set_learning_rate(double learning_rate) {
+  check(std::isfinite(learning_rate) && learning_rate >= 0,
+        "optimizer: the learning rate must be 0 or above, got ", learning_rate);
+  learning_rate_.fill(learning_rate);
 }
 
-void Optimizer::fail_not_finite() const {
+Tensor Optimizer::seed(const Tensor& loss) const {
+  if (!options_.loss_scaling) return Tensor::full(loss.shape(), loss.dtype(), 1.0, loss.device());
+  return loss_scale().to(loss.dtype()).reshape(loss.shape()).clone();
+}
+
+void Optimizer::queue_step(const Tensor& loss) {
+  Scope scope("optimizer");
+  std::vector<Tensor> gradients(is_held_.size());
+  for (std::size_t group = 0; group < gradients.size(); ++group) {
+    if (is_held_[group]) continue;
+    Tensor& gradient = gradients[group] = parameters_.gathered_gradients(group);
+    Tensor squares = state_.squares.slice(static_cast<std::int64_t>(group), 1);
+    sum_of_squares(gradient, squares);
+    if (options_.clip_value == 0) continue;
+    clamp_in_place(gradient, -options_.clip_value, options_.clip_value);
+    Tensor clipped = state_.clipped.slice(static_cast<std::int64_t>(group), 1);
+    sum_of_squares(gradient, clipped);
+  }
+  state_.loss.copy_from(loss.to(DType::f64).reshape({1}));
+  decide_step(options_.clip_norm, options_.loss_scaling.value_or(LossScaling{.interval = 0}),
+              state_);
+  for (std::size_t group = 0; group < gradients.size(); ++group)
+    if (!is_held_[group]) step_group(group, gradients[group]);
+}
+
+void Optimizer::check_finite() {
+  skipped().fill(0);
   std::string names;
   int count = 0;
   constexpr int kListed = 5;
@@ -127,45 +154,48 @@ void Optimizer::fail_not_finite() const {
       if (++count <= kListed) names += (count > 1 ? ", " : "") + path;
     }
   if (count > kListed) names += ", ...";
-  fail<NonFiniteError>("optimizer: the gradient is not finite in ", count, " parameters: ", names,
-                       "; no weight was changed");
+  check<NonFiniteError>(count == 0, "optimizer: the gradient is not finite in ", count,
+                        " parameters: ", names, "; no weight was changed");
 }
 
-void Optimizer::step_group(std::size_t group, double learning_rate, double gradient_scale,
-                           const Tensor& gradient) {
+void Optimizer::step_group(std::size_t group, const Tensor& gradient) {
   const ParameterGroup& settings = parameters_.groups()[group];
+  const LiveNumber learning_rate(learning_rate_, settings.lr_factor), scale(state_.scale);
   Tensor value = parameters_.group_of(parameters_.values(), group);
   Tensor mean = mean_.is_defined() ? parameters_.group_of(mean_, group) : Tensor();
-  const std::int64_t count = ++steps_.data<std::int64_t>()[group];
   if (options_.kind == OptimizerOptions::Kind::sgd) {
-    sgd_step({.learning_rate = learning_rate * settings.lr_factor,
+    sgd_step({.learning_rate = learning_rate,
               .weight_decay = settings.weight_decay,
               .momentum = options_.momentum,
               .is_nesterov = options_.is_nesterov,
-              .gradient_scale = gradient_scale},
+              .gradient_scale = scale},
              gradient, value, mean);
     return;
   }
   Tensor square = parameters_.group_of(square_, group);
-  adam_step({.learning_rate = learning_rate * settings.lr_factor,
+  adam_step({.learning_rate = learning_rate,
              .weight_decay = settings.weight_decay,
              .beta1 = options_.beta1,
              .beta2 = options_.beta2,
              .epsilon = options_.epsilon,
              .is_decoupled = options_.kind == OptimizerOptions::Kind::adamw,
-             .step = count,
-             .gradient_scale = gradient_scale},
+             .step = LiveNumber(state_.counts.slice(static_cast<std::int64_t>(group), 1)),
+             .gradient_scale = scale},
             gradient, value, mean, square);
 }
 
-void Optimizer::hold(std::string_view part, bool is_held) {
+bool Optimizer::hold(std::string_view part, bool is_held) {
   const auto& groups = parameters_.groups();
+  bool is_change = false;
   for (std::size_t i = 0; i < groups.size(); ++i) {
-    if (groups[i].part != part) continue;
+    if (groups[i].part != part || is_held_[i] == is_held) continue;
+    is_change = true;
     is_held_[i] = is_held;
+    state_.moves.slice(static_cast<std::int64_t>(i), 1).fill(is_held ? 0 : 1);
     for (const Named<Parameter>& parameter : groups[i].parameters)
       parameter.item->set_trained(!is_held);
   }
+  return is_change;
 }
 
 std::vector<std::vector<std::string>> Optimizer::table() const {
@@ -179,7 +209,8 @@ std::vector<std::vector<std::string>> Optimizer::table() const {
 }
 
 TensorMap Optimizer::state() const {
-  TensorMap tensors{{"optimizer.steps", steps_}};
+  TensorMap tensors{{"optimizer.steps", state_.counts},
+                    {"optimizer.loss_scale", state_.loss_scale}};
   const bool is_sgd = options_.kind == OptimizerOptions::Kind::sgd;
   if (mean_.is_defined())
     tensors.merge(parameters_.named(mean_, is_sgd ? "optimizer.velocity." : "optimizer.mean."));

@@ -1,6 +1,9 @@
 // SGD, Adam and AdamW over flat buffers, with parameter groups and gradient clipping.
 #pragma once
 
+#include <optional>
+
+#include "tensor/optimizer_step.h"
 #include "train/flat_parameters.h"
 
 namespace proxent {
@@ -31,6 +34,7 @@ struct OptimizerOptions {
   double clip_value = 0;  // every element of a gradient into [-clip_value, clip_value]
   double clip_norm =
       0;  // all gradients together: scaled by clip_norm / (norm + 1e-6) if that is < 1
+  std::optional<LossScaling> loss_scaling = {};  // for gradients that pass through f16
 };
 
 struct StepReport {
@@ -51,9 +55,26 @@ class Optimizer {
   // and changes nothing, if a gradient is not finite.
   StepReport step(double learning_rate);
 
+  // The same in pieces that never wait for the device. The rate of the steps to come:
+  void set_learning_rate(double learning_rate);
+  bool scales_loss() const { return options_.loss_scaling.has_value(); }
+  // What backward starts from instead of 1: the loss scale, in the loss's dtype.
+  Tensor seed(const Tensor& loss) const;
+  // The step. Where the loss or a gradient is not finite it changes nothing; without loss_scaling
+  // neither do the steps after it, until check_finite() was called.
+  void queue_step(const Tensor& loss);
+  // One f64 each in the device's memory, of the step that was queued last: norm of all gradients,
+  // loss scale that the next one has, and how many steps were skipped so far.
+  Tensor gradient_norm() const { return state_.norm; }
+  Tensor loss_scale() const { return state_.loss_scale.slice(0, 1); }
+  Tensor skipped() const { return state_.loss_scale.slice(2, 1); }
+  // Throws NonFiniteError naming parameters if a gradient is not finite now.
+  void check_finite();
+
   // Holds a part ("backbone", "head", "proxies") still: its gradients are not even computed, and it
   // neither moves nor decays; its moments wait. Nothing happens where the part has no parameter.
-  void hold(std::string_view part, bool is_held);
+  // True if that changed anything.
+  bool hold(std::string_view part, bool is_held);
 
   FlatParameters& parameters() { return parameters_; }
   // Rows of texts for the run's header: group, tensors, elements, learning rate factor, decay.
@@ -62,16 +83,15 @@ class Optimizer {
   TensorMap state() const;
 
  private:
-  double gradient_norm(std::vector<Tensor>& gradients);
-  [[noreturn]] void fail_not_finite() const;
-  void step_group(std::size_t group, double learning_rate, double gradient_scale,
-                  const Tensor& gradient);
+  void step_group(std::size_t group, const Tensor& gradient);
 
   FlatParameters parameters_;
   OptimizerOptions options_;
   std::vector<bool> is_held_;  // by group
-  Tensor steps_;               // (groups) i64: steps done, for Adam's bias correction
-  Tensor mean_, square_;       // moments; SGD's velocity is mean_
+  // In the memory of the parameters. counts are for Adam's bias correction.
+  StepState state_;
+  Tensor learning_rate_;
+  Tensor mean_, square_;  // moments; SGD's velocity is mean_
 };
 
 }  // namespace proxent

@@ -168,6 +168,10 @@ Json to_json(const StepRecord& record) {
   line["step_ms"] = 1e3 * record.step_seconds;
   line["data_wait_ms"] = 1e3 * record.wait_seconds;
   line["mem_mib"] = static_cast<double>(record.memory_bytes) / (1 << 20);
+  if (record.loss_scale) {
+    line["loss_scale"] = *record.loss_scale;
+    line["skipped_steps"] = record.skipped;
+  }
   return line;
 }
 

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -27,6 +28,8 @@ struct StepRecord {
   double step_seconds = 0, wait_seconds = 0;  // per step; of which waiting for data
   std::int64_t memory_bytes = 0;              // held by tensors
   double seconds_left = 0;
+  std::optional<double> loss_scale = {};  // of fp16
+  std::int64_t skipped = 0;               // steps so far that overflowed it and changed nothing
 
   double wait_share() const { return step_seconds > 0 ? wait_seconds / step_seconds : 0; }
 };

@@ -83,10 +83,20 @@ Trainer::Trainer(const Config& config, Device device, const Task& task, RunFolde
   for (const auto& named : loss_->parameters()) parameters.push_back(named);
   optimizer_ =
       std::make_unique<Optimizer>(group_parameters(parameters, grouping_options_of(config)),
-                                  optimizer_options_of(config.optim));
+                                  optimizer_options_of(config.optim, image_dtype_));
   if (config.optim.ema > 0)
     average_ = std::make_unique<WeightAverage>(optimizer_->parameters(), model_->buffers(),
                                                WeightAverageOptions{.decay = config.optim.ema});
+  training_step_ = std::make_unique<TrainingStep>(
+      [this](const std::vector<Tensor>& batch) { return loss_of(batch); }, *optimizer_,
+      average_.get(),
+      // The composed loss looks at labels on the host.
+      TrainingStepOptions{
+          .uses_graph = config.run.cuda_graphs == "on" && config.loss.form == "fused",
+          .terms = [this] {
+            const auto& [ce, inter, intra, used] = loss_->terms();
+            return std::vector<Tensor>{ce, inter, intra, used};
+          }});
 }
 
 void Trainer::load_initial_weights() {
@@ -111,13 +121,16 @@ TrainOutcome Trainer::run() {
   while (progress_.step < total_steps_) {
     const auto start = Clock::now();
     step(next_batch());
+    const bool is_last = progress_.step == total_steps_;
+    const bool is_line_due = log_due.is_due(progress_.step, seconds()) || is_last;
+    // A GPU is left to work on this step while the next one is prepared, unless somebody looks.
+    take_results(device_ == Device::cpu || is_line_due ? 0 : 1);
     if (outcome.first_loss == 0) outcome.first_loss = last_step_.loss;
     const double waited = loader_->seconds_waited();
     pace_.step(std::chrono::duration<double>(Clock::now() - start).count(), waited - waited_,
                config_.batch.size);
     waited_ = waited;
-    const bool is_last = progress_.step == total_steps_;
-    log_step(log_due.is_due(progress_.step, seconds()) || is_last);
+    log_step(is_line_due);
     if (eval_due.is_due(progress_.step, seconds()) || is_last) evaluate_and_choose();
     outcome.stop_reason = is_last ? "" : reason_to_stop();
     outcome.is_finished = outcome.stop_reason.empty();
@@ -137,45 +150,57 @@ Batch Trainer::next_batch() {
   return *only_batch_;
 }
 
-void Trainer::step(const Batch& batch) {
+Variable Trainer::loss_of(const std::vector<Tensor>& batch) {
+  return (*loss_)((*model_)(batch[0].to(image_dtype_)), batch[1]);
+}
+
+void Trainer::step(Batch batch) {
   model_->set_training(true);
   loss_->set_training(true);
   hold_still_parts();
-  const Tensor images = batch.images.to(device_).to(image_dtype_);
-  const Tensor labels = batch.labels.to(device_);
-  try {
-    last_step_ = training_step([&] { return (*loss_)((*model_)(images), labels); }, *optimizer_,
-                               learning_rate(schedule_, progress_.step));
-  } catch (const NonFiniteError& error) {
-    write_bad_batch(batch, error);
-  }
-  if (average_) average_->update();
+  training_step_->run({batch.images, batch.labels}, learning_rate(schedule_, progress_.step));
   const BatchPosition next = sampler_.next(batch.position);
   progress_.step += 1;
   progress_.epoch = next.epoch;
   progress_.batch = next.batch;
   progress_.images += batch.images.dim(0);
   progress_.seconds = seconds();
+  pending_.push_back(std::move(batch));
 }
 
-void Trainer::write_bad_batch(const Batch& batch, const NonFiniteError& error) {
+// Until at most `may_wait` results are left to take.
+void Trainer::take_results(int may_wait) {
+  while (training_step_->waiting() > may_wait) {
+    const Batch batch = std::move(pending_.front());
+    pending_.pop_front();
+    try {
+      last_step_ = training_step_->take();
+    } catch (const NonFiniteError& error) {
+      write_bad_batch(batch, progress_.step - 1 - std::ssize(pending_), error);
+    }
+    skipped_ += last_step_.is_skipped;
+  }
+}
+
+void Trainer::write_bad_batch(const Batch& batch, std::int64_t step, const NonFiniteError& error) {
   const std::string path = folder_.file("nonfinite_batch.safetensors");
   write_safetensors(
       path,
       {{"images", batch.images},
        {"labels", batch.labels},
        {"indices", Tensor::from({static_cast<std::int64_t>(batch.indices.size())}, batch.indices)}},
-      {{"step", std::to_string(progress_.step)}, {"error", error.message()}});
-  fail<NonFiniteError>("step ", progress_.step, ": ", error.what(), "\nThe batch is in ", path,
+      {{"step", std::to_string(step)}, {"error", error.message()}});
+  fail<NonFiniteError>("step ", step, ": ", error.what(), "\nThe batch is in ", path,
                        ". Try a lower --lr, --clip-norm, or a longer --lr-warmup");
 }
 
 void Trainer::hold_still_parts() {
   const bool is_warming_up = progress_.step < warmup_head_steps_;
-  optimizer_->hold("backbone", is_warming_up);
+  if (optimizer_->hold("backbone", is_warming_up)) training_step_->forget_recording();
 }
 
 void Trainer::log_step(bool is_line_due) {
+  if (last_step_.terms.empty()) return;  // the first result is on its way
   const double rate = learning_rate(schedule_, progress_.step - 1);
   const auto per_epoch = sampler_.batches_per_epoch();
   StepRecord record{.epoch = static_cast<double>(progress_.step) / static_cast<double>(per_epoch),
@@ -184,7 +209,7 @@ void Trainer::log_step(bool is_line_due) {
                     .steps = total_steps_,
                     .images = progress_.images,
                     .loss = last_step_.loss,
-                    .terms = loss_->terms_as_weighted(),
+                    .terms = loss_->terms_as_weighted(last_step_.terms),
                     .gradient_norm = last_step_.gradient_norm,
                     .lr = rate,
                     .proxy_lr = rate * config_.loss.proxy_lr_mult,
@@ -193,6 +218,10 @@ void Trainer::log_step(bool is_line_due) {
                     .wait_seconds = pace_.wait_seconds(),
                     .memory_bytes = memory_report(device_).in_use,
                     .seconds_left = pace_.seconds_left(total_steps_ - progress_.step)};
+  if (optimizer_->scales_loss()) {
+    record.loss_scale = last_step_.loss_scale;
+    record.skipped = skipped_;
+  }
   view_.step(record);
   if (!is_line_due) return;
   view_.line(record);
@@ -203,6 +232,7 @@ void Trainer::evaluate_and_choose() {
   const bool is_paper = config_.run.protocol == "paper";
   const Dataset& dataset = is_paper ? task_.test : task_.validation;
   if (config_.debug.overfit_batch || dataset.is_empty()) return;
+  take_results(0);
   const auto start = Clock::now();
   const RetrievalResult result = evaluate(dataset).result;
   const double chooser = result.recall(1);
@@ -283,6 +313,7 @@ TrainingState Trainer::state() {
 }
 
 void Trainer::save() {
+  take_results(0);
   TensorMap weights;
   {
     UseAverage averaged(average_.get());

@@ -77,8 +77,11 @@ class Trainer {
  private:
   void load_initial_weights();
   Batch next_batch();
-  void step(const Batch& batch);
-  void write_bad_batch(const Batch& batch, const NonFiniteError& error);
+  Variable loss_of(const std::vector<Tensor>& batch);
+  void step(Batch batch);
+  void take_results(int may_wait);
+  [[noreturn]] void write_bad_batch(const Batch& batch, std::int64_t step,
+                                    const NonFiniteError& error);
   void hold_still_parts();
   void log_step(bool is_line_due);
   void evaluate_and_choose();
@@ -103,6 +106,8 @@ class Trainer {
   std::vector<std::int64_t> recall_at_;
   std::unique_ptr<Optimizer> optimizer_;
   std::unique_ptr<WeightAverage> average_;
+  std::unique_ptr<TrainingStep> training_step_;
+  std::deque<Batch> pending_;  // batches whose steps' results were not taken
   ScheduleOptions schedule_;
   Sampler sampler_;
   std::unique_ptr<Loader> loader_;
@@ -112,6 +117,7 @@ class Trainer {
   std::int64_t total_steps_ = 0, warmup_head_steps_ = 0;
   Progress progress_;
   StepResult last_step_;
+  std::int64_t skipped_ = 0;  // steps that changed nothing: fp16's loss scale was too large
   std::chrono::steady_clock::time_point started_;
   double seconds_before_ = 0;  // of earlier sittings
   double waited_ = 0;          // of the loader, at the last step

@@ -7,36 +7,109 @@
 namespace proxent {
 namespace {
 
-StepResult attempt(const std::function<Variable()>& loss, Optimizer& optimizer,
-                   double learning_rate) {
-  Tape tape;
-  const Variable value = loss();
-  StepResult result{.loss = value.value().item()};
-  check<NonFiniteError>(std::isfinite(result.loss), "the loss is ", result.loss);
-  tape.backward(value);
-  result.gradient_norm = optimizer.step(learning_rate).gradient_norm;
-  return result;
-}
+// Below it, halving the loss scale further cannot be what helps.
+constexpr double kSmallestLossScale = 1.0 / 1024;
 
-// Throws for the first tensor that is not finite. Returns only if the second run does not fail like
-// the first.
-void find_culprit(const std::function<Variable()>& loss) {
-  Tape tape({.has_nan_guard = true});
-  tape.backward(loss());
-}
+enum Number { kLoss, kGradientNorm, kSkipped, kLossScale, kTerms };
 
 }  // namespace
 
-StepResult training_step(const std::function<Variable()>& loss, Optimizer& optimizer,
-                         double learning_rate) {
-  optimizer.zero_gradients();
-  try {
-    return attempt(loss, optimizer, learning_rate);
-  } catch (const NonFiniteError&) {
-    optimizer.zero_gradients();
-    find_culprit(loss);
-    throw;
+TrainingStep::TrainingStep(Loss loss, Optimizer& optimizer, WeightAverage* average,
+                           TrainingStepOptions options)
+    : loss_(std::move(loss)),
+      optimizer_(optimizer),
+      average_(average),
+      options_(std::move(options)),
+      device_(optimizer.parameters().values().device()),
+      uploads_(device_),
+      downloads_(device_) {
+  options_.uses_graph = options_.uses_graph && RecordedWork::is_possible(device_);
+}
+TrainingStep::~TrainingStep() = default;
+
+void TrainingStep::run(std::vector<Tensor> batch, double learning_rate) {
+  optimizer_.set_learning_rate(learning_rate);
+  if (average_) average_->begin_update();
+  const std::vector<Tensor> inputs = on_device(batch);
+  if (!options_.uses_graph || plain_steps_ < options_.plain_steps ||
+      (recording_ && !has_recorded_shapes(inputs))) {
+    queue(inputs);
+    ++plain_steps_;
+  } else {
+    if (!recording_) {
+      recorded_batch_.clear();
+      for (const Tensor& input : inputs) recorded_batch_.push_back(input.clone());
+      recording_ = std::make_unique<RecordedWork>([&] { queue(recorded_batch_); });
+    } else {
+      for (std::size_t i = 0; i < inputs.size(); ++i) recorded_batch_[i].copy_from(inputs[i]);
+    }
+    recording_->run();
   }
+  downloads_.push(numbers_);
+  pending_.push_back(std::move(batch));
+}
+
+std::vector<Tensor> TrainingStep::on_device(const std::vector<Tensor>& batch) {
+  if (device_ == Device::cpu || batch.empty() || batch.front().device() == device_) return batch;
+  uploads_.push(batch);
+  return uploads_.pop();
+}
+
+bool TrainingStep::has_recorded_shapes(const std::vector<Tensor>& batch) const {
+  return std::equal(batch.begin(), batch.end(), recorded_batch_.begin(), recorded_batch_.end(),
+                    [](const Tensor& a, const Tensor& b) {
+                      return a.shape() == b.shape() && a.dtype() == b.dtype();
+                    });
+}
+
+void TrainingStep::queue(const std::vector<Tensor>& batch) {
+  optimizer_.zero_gradients();
+  Tensor loss;
+  {
+    Tape tape;
+    const Variable value = loss_(batch);
+    loss = value.value();
+    tape.backward(value, optimizer_.seed(loss));
+  }
+  optimizer_.queue_step(loss);
+  if (average_) average_->queue_update();
+
+  std::vector<Tensor> numbers = {loss, optimizer_.gradient_norm(), optimizer_.skipped(),
+                                 optimizer_.loss_scale()};
+  if (options_.terms)
+    for (const Tensor& term : options_.terms()) numbers.push_back(term);
+  if (!numbers_.is_defined()) numbers_ = Tensor({std::ssize(numbers)}, DType::f64, device_);
+  for (std::int64_t i = 0; i < std::ssize(numbers); ++i)
+    numbers_.slice(i, 1).copy_from(
+        numbers[static_cast<std::size_t>(i)].to(DType::f64).reshape({1}));
+}
+
+StepResult TrainingStep::take() {
+  const std::vector<double> numbers = downloads_.pop().to_vector<double>();
+  const std::vector<Tensor> batch = std::move(pending_.front());
+  pending_.pop_front();
+  const bool is_finite = std::isfinite(numbers[kLoss]) && std::isfinite(numbers[kGradientNorm]);
+  if (!is_finite && (!optimizer_.scales_loss() || numbers[kLossScale] < kSmallestLossScale)) {
+    while (downloads_.waiting() > 0) downloads_.pop();
+    pending_.clear();
+    find_culprit(batch);
+  }
+  return {.loss = numbers[kLoss],
+          .gradient_norm = numbers[kGradientNorm],
+          .is_skipped = !is_finite,
+          .loss_scale = numbers[kLossScale],
+          .terms = {numbers.begin() + kTerms, numbers.end()}};
+}
+
+void TrainingStep::find_culprit(const std::vector<Tensor>& batch) {
+  optimizer_.zero_gradients();
+  const std::vector<Tensor> inputs = on_device(batch);
+  {
+    Tape tape({.has_nan_guard = true});
+    tape.backward(loss_(inputs));
+  }
+  optimizer_.check_finite();
+  fail<NonFiniteError>("the loss or a gradient was not finite, and is when computed once more");
 }
 
 }  // namespace proxent

@@ -20,7 +20,8 @@ WeightAverage::WeightAverage(FlatParameters& parameters, std::vector<Named<Buffe
       buffers_(std::move(buffers)),
       options_(options),
       average_(parameters.values().clone()),
-      updates_(Tensor::zeros({1}, DType::i64)) {
+      updates_(Tensor::zeros({1}, DType::i64)),
+      share_({1}, DType::f64, average_.device()) {
   check<UsageError>(options.decay >= 0 && options.decay < 1,
                     "ema: the decay must be in [0, 1), got ", options.decay);
   for (const Named<Buffer>& buffer : buffers_)
@@ -28,13 +29,23 @@ WeightAverage::WeightAverage(FlatParameters& parameters, std::vector<Named<Buffe
 }
 
 void WeightAverage::update() {
+  begin_update();
+  queue_update();
+}
+
+void WeightAverage::begin_update() {
   check(!is_swapped_, "ema: an update while the averages stand in the model's place");
   const double n = static_cast<double>(++*updates_.data<std::int64_t>());
   const double decay =
       options_.has_warmup ? std::min(options_.decay, (1 + n) / (10 + n)) : options_.decay;
-  move_towards(parameters_.values(), 1 - decay, average_);
+  share_.fill(1 - decay);
+}
+
+void WeightAverage::queue_update() {
+  const LiveNumber share(share_);
+  move_towards(parameters_.values(), share, average_);
   for (std::size_t i = 0; i < buffers_.size(); ++i)
-    move_towards(buffers_[i].item->value(), 1 - decay, buffer_averages_[i]);
+    move_towards(buffers_[i].item->value(), share, buffer_averages_[i]);
 }
 
 void WeightAverage::swap() {

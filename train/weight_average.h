@@ -22,6 +22,10 @@ class WeightAverage {
 
   // average += (1 - decay_n) (value - average); call it after each step.
   void update();
+  // The same in two pieces: the next n and its decay, which is written to the device's memory; and
+  // the work, which never waits for the device.
+  void begin_update();
+  void queue_update();
   // Exchanges averages and values; a second call changes them back. No update between the two.
   void swap();
   bool is_swapped() const { return is_swapped_; }
@@ -36,6 +40,7 @@ class WeightAverage {
   Tensor average_;
   std::vector<Tensor> buffer_averages_;
   Tensor updates_;  // one i64
+  Tensor share_;    // 1 - decay_n, one f64 beside the averages
   bool is_swapped_ = false;
 };
 

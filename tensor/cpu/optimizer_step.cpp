@@ -6,6 +6,7 @@
 
 #include "tensor/copy.h"
 #include "tensor/cpu/parallel.h"
+#include "tensor/step_decision.h"
 
 namespace proxent::kernel {
 namespace {
@@ -121,26 +122,16 @@ void move_towards(Cpu, const Tensor& target, const LiveNumber& share, Tensor& x)
 }
 
 void decide_step(Cpu, double clip_norm, const LossScaling& scaling, StepState& state) {
-  const double *squares = state.squares.data<double>(), *moves = state.moves.data<double>();
-  double* counts = state.counts.data<double>();
-  double* loss_scale = state.loss_scale.is_defined() ? state.loss_scale.data<double>() : nullptr;
-  const double unit = loss_scale ? loss_scale[0] : 1;
-  double sum = 0;
-  for (std::int64_t i = 0; i < state.squares.numel(); ++i)
-    if (moves[i] > 0) sum += squares[i];
-  const double norm = std::sqrt(sum) / unit;
-  const bool is_step = std::isfinite(norm);
-  for (std::int64_t i = 0; is_step && i < state.squares.numel(); ++i) counts[i] += moves[i];
-  const double clip = clip_norm > 0 ? std::min(1.0, clip_norm / (norm + kNormEpsilon)) : 1;
-  state.norm.data<double>()[0] = norm;
-  state.scale.data<double>()[0] = is_step ? clip / unit : std::nan("");
-  if (!loss_scale) return;
-  loss_scale[1] = is_step ? loss_scale[1] + 1 : 0;
-  loss_scale[2] += is_step ? 0 : 1;
-  if (!is_step) loss_scale[0] *= scaling.backoff;
-  if (loss_scale[1] < static_cast<double>(scaling.interval)) return;
-  loss_scale[0] *= scaling.growth;
-  loss_scale[1] = 0;
+  decide(clip_norm, scaling,
+         {.loss = state.loss.data<double>(),
+          .squares = state.squares.data<double>(),
+          .clipped = (state.clipped.is_defined() ? state.clipped : state.squares).data<double>(),
+          .moves = state.moves.data<double>(),
+          .counts = state.counts.data<double>(),
+          .loss_scale = state.loss_scale.data<double>(),
+          .norm = state.norm.data<double>(),
+          .scale = state.scale.data<double>(),
+          .groups = state.squares.numel()});
 }
 
 }  // namespace proxent::kernel

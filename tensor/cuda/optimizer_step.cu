@@ -2,6 +2,7 @@
 // time, and does so little arithmetic that it runs at the speed of memory: AdamW moves 28 bytes per
 // f32 value, and 2 more where a rounded copy is written.
 #include "tensor/optimizer_step.h"
+#include "tensor/step_decision.h"
 
 #include <algorithm>
 #include <cmath>
@@ -228,32 +229,9 @@ __global__ void move_towards_kernel(const T* target, Number share, T* x, std::in
   store<kCount>(x + at, from, count, is_aligned);
 }
 
-// StepState's rows.
-struct State {
-  const double *squares, *moves;
-  double *counts, *loss_scale, *norm, *scale;
-  int groups;
-};
 // One thread: a dozen numbers.
-__global__ void decide_step_kernel(State state, double clip_norm, LossScaling scaling) {
-  double* loss_scale = state.loss_scale;
-  const double unit = loss_scale ? loss_scale[0] : 1;
-  double sum = 0;
-  for (int i = 0; i < state.groups; ++i)
-    if (state.moves[i] > 0) sum += state.squares[i];
-  const double norm = sqrt(sum) / unit;
-  const bool is_step = isfinite(norm);
-  for (int i = 0; is_step && i < state.groups; ++i) state.counts[i] += state.moves[i];
-  const double clip = clip_norm > 0 ? min(1.0, clip_norm / (norm + kNormEpsilon)) : 1;
-  *state.norm = norm;
-  *state.scale = is_step ? clip / unit : nan("");
-  if (!loss_scale) return;
-  loss_scale[1] = is_step ? loss_scale[1] + 1 : 0;
-  loss_scale[2] += is_step ? 0 : 1;
-  if (!is_step) loss_scale[0] *= scaling.backoff;
-  if (loss_scale[1] < static_cast<double>(scaling.interval)) return;
-  loss_scale[0] *= scaling.growth;
-  loss_scale[1] = 0;
+__global__ void decide_step_kernel(StepNumbers state, double clip_norm, LossScaling scaling) {
+  decide(clip_norm, scaling, state);
 }
 }  // namespace
 
@@ -330,15 +308,17 @@ void move_towards(Cuda, const Tensor& target, const LiveNumber& share, Tensor& x
 }
 
 void decide_step(Cuda, double clip_norm, const LossScaling& scaling, StepState& state) {
-  const bool is_scaled = state.loss_scale.is_defined();
+  const Tensor& clipped = state.clipped.is_defined() ? state.clipped : state.squares;
   cuda::launch_kernel(decide_step_kernel, 1, 1, 0,
-                      State{.squares = elements<double>(state.squares),
-                            .moves = elements<double>(state.moves),
-                            .counts = elements<double>(state.counts),
-                            .loss_scale = is_scaled ? elements<double>(state.loss_scale) : nullptr,
-                            .norm = elements<double>(state.norm),
-                            .scale = elements<double>(state.scale),
-                            .groups = static_cast<int>(state.squares.numel())},
+                      StepNumbers{.loss = elements<double>(state.loss),
+                                  .squares = elements<double>(state.squares),
+                                  .clipped = elements<double>(clipped),
+                                  .moves = elements<double>(state.moves),
+                                  .counts = elements<double>(state.counts),
+                                  .loss_scale = elements<double>(state.loss_scale),
+                                  .norm = elements<double>(state.norm),
+                                  .scale = elements<double>(state.scale),
+                                  .groups = state.squares.numel()},
                       clip_norm, scaling);
 }
 

@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "tensor/launch.h"
 #include "tensor/storage.h"
@@ -17,6 +18,7 @@ constexpr const char* kBuiltFor = PROXENT_CUDA_ARCHITECTURES;
 
 std::atomic<int> chosen = 0;
 std::atomic<std::int64_t> launches = 0;
+bool keeps_workspaces = false;
 std::atomic<bool> is_synchronous = [] {
   const char* value = std::getenv("PROXENT_CUDA_SYNC");
   return value && std::string_view(value) == "1";
@@ -113,14 +115,16 @@ cudaStream_t compute_stream() { return runtime().stream; }
 int multiprocessors() { return runtime().multiprocessors; }
 
 void* workspace(std::int64_t bytes) {
-  static auto& block = *new std::unique_ptr<Storage>;
-  if (!block || block->bytes() < bytes) {
+  static auto& blocks = *new std::vector<std::unique_ptr<Storage>>;  // the last is in use
+  if (blocks.empty() || blocks.back()->bytes() < bytes) {
     Scope scope("workspace");
-    block.reset();  // the pool may give the same bytes back; the stream keeps users in order
-    block = std::make_unique<Storage>(Device::cuda, bytes);
+    // The pool may give the same bytes back; the stream keeps users in order.
+    if (!keeps_workspaces) blocks.clear();
+    blocks.push_back(std::make_unique<Storage>(Device::cuda, bytes));
   }
-  return block->data();
+  return blocks.back()->data();
 }
+void keep_workspaces() { keeps_workspaces = true; }
 
 unsigned blocks_for(std::int64_t n, std::int64_t per_block) {
   const std::int64_t blocks = (n + per_block - 1) / per_block;

@@ -33,6 +33,8 @@ int multiprocessors();
 // Device memory for a library's scratch, aligned to 256; one block for all, as large as the largest
 // request so far. Its contents are lost at the next call.
 void* workspace(std::int64_t bytes);
+// From now on no workspace is given back when a larger one is needed: a graph uses the present one.
+void keep_workspaces();
 
 // Blocks of `per_block` items for n items. Throws where that is more than a grid can have.
 unsigned blocks_for(std::int64_t n, std::int64_t per_block);
