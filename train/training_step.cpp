@@ -30,7 +30,7 @@ TrainingStep::~TrainingStep() = default;
 void TrainingStep::run(std::vector<Tensor> batch, double learning_rate) {
   optimizer_.set_learning_rate(learning_rate);
   if (average_) average_->begin_update();
-  const std::vector<Tensor> inputs = on_device(batch);
+  const std::vector<Tensor> inputs = uploaded(batch);
   if (!options_.uses_graph || plain_steps_ < options_.plain_steps ||
       (recording_ && !has_recorded_shapes(inputs))) {
     queue(inputs);
@@ -49,7 +49,7 @@ void TrainingStep::run(std::vector<Tensor> batch, double learning_rate) {
   pending_.push_back(std::move(batch));
 }
 
-std::vector<Tensor> TrainingStep::on_device(const std::vector<Tensor>& batch) {
+std::vector<Tensor> TrainingStep::uploaded(const std::vector<Tensor>& batch) {
   if (device_ == Device::cpu || batch.empty() || batch.front().device() == device_) return batch;
   uploads_.push(batch);
   return uploads_.pop();
@@ -103,7 +103,7 @@ StepResult TrainingStep::take() {
 
 void TrainingStep::find_culprit(const std::vector<Tensor>& batch) {
   optimizer_.zero_gradients();
-  const std::vector<Tensor> inputs = on_device(batch);
+  const std::vector<Tensor> inputs = uploaded(batch);
   {
     Tape tape({.has_nan_guard = true});
     tape.backward(loss_(inputs));

@@ -60,7 +60,7 @@ class TrainingStep {
   bool is_recorded() const { return recording_ != nullptr; }
 
  private:
-  std::vector<Tensor> on_device(const std::vector<Tensor>& batch);
+  std::vector<Tensor> uploaded(const std::vector<Tensor>& batch);
   bool has_recorded_shapes(const std::vector<Tensor>& batch) const;
   void queue(const std::vector<Tensor>& batch);
   [[noreturn]] void find_culprit(const std::vector<Tensor>& batch);
