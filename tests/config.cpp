@@ -48,6 +48,8 @@ TEST_SUITE("config") {
         give(options.takes_steps ? "7it" : "1h30min");
       else if (row.key == "metrics")
         give("r@3,rp");
+      else if (row.key == "profile_steps")
+        give("3:5");
       else if (std::holds_alternative<double*>(row.target) ||
                std::holds_alternative<std::optional<double>*>(row.target))
         give(row.key == "min_lr" ? "1e-9" : "0.625");
@@ -131,6 +133,9 @@ TEST_SUITE("config") {
     CHECK(refusal("data.crop = 'rcr'") ==
           "data.crop in my.toml:1: expected rrc, random, center or none, got 'rcr'. Did you mean "
           "'rrc'?");
+    CHECK(refusal("debug.profile_steps = '5'") ==
+          "profile-steps: expected A:B, the first and the last step to profile, counted from 1, "
+          "such as 20:22; got '5'");
     CHECK(refusal("data.exif = 1") == "data.exif in my.toml:1: expected true or false, got '1'.");
     CHECK(refusal("data.std = [1, 1]") ==
           "data.std in my.toml:1: expected 3 numbers above 0, got '[1, 1]'.");

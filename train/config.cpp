@@ -6,6 +6,7 @@
 #include "tensor/check.h"
 #include "train/config_table.h"
 #include "train/device.h"
+#include "train/profiled_steps.h"
 #include "train/text.h"
 #include "train/toml.h"
 
@@ -208,6 +209,7 @@ void add_debug(Settings& s, DebugConfig& c) {
   s.section("debug", "before a long run");
   s.add("dry_run", &c.dry_run, "check all data, do one step, evaluation and save; then stop");
   s.add("overfit_batch", &c.overfit_batch, "train on one batch: its loss must fall to the floor");
+  add_profile_steps(s, &c.profile_steps);
 }
 
 // "r@1,2" arrives as the items "r@1" and "2", which means r@2.
@@ -322,6 +324,7 @@ void check_config(const Config& config) {
                       metric, "'.", suggestion(metric, {"r@1", "map@r", "rp"}));
   }
   recall_ks(config);  // refuses a K out of range
+  step_range(config.debug.profile_steps);
 }
 
 SettingTexts::SettingTexts(const Config& config) {

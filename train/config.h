@@ -133,6 +133,7 @@ struct LogConfig {
 struct DebugConfig {
   bool dry_run = false;        // check everything, one step of each kind, stop
   bool overfit_batch = false;  // train on the first batch alone: the loss must fall to its floor
+  std::string profile_steps;   // "A:B": a waiting GPU profiler collects these steps
 };
 
 struct Config {

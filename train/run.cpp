@@ -101,6 +101,7 @@ void check_pictures(const Dataset& dataset) {
 
 Config dry_run_of(Config config) {
   config.run.steps = 1;
+  config.debug.profile_steps.clear();
   config.run.limit_test = std::min<std::int64_t>(config.batch.size, 64);
   return config;
 }

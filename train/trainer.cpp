@@ -5,6 +5,7 @@
 
 #include "train/device.h"
 #include "train/model_options.h"
+#include "train/profiled_steps.h"
 #include "train/signals.h"
 
 namespace proxent {
@@ -118,9 +119,13 @@ TrainOutcome Trainer::run() {
   loader_ = std::make_unique<Loader>(task_.train, sampler_, options,
                                      BatchPosition{progress_.epoch, progress_.batch});
   TrainOutcome outcome;
+  ProfiledSteps profiled(step_range(config_.debug.profile_steps), device_,
+                         total_steps_ - progress_.step);
   while (progress_.step < total_steps_) {
     const auto start = Clock::now();
+    profiled.before_step();
     step(next_batch());
+    profiled.after_step();
     const bool is_last = progress_.step == total_steps_;
     const bool is_line_due = log_due.is_due(progress_.step, seconds()) || is_last;
     // A GPU is left to work on this step while the next one is prepared, unless somebody looks.
