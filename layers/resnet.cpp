@@ -56,6 +56,12 @@ Conv2dOptions stem_options(Stem stem) {
 
 }  // namespace
 
+std::optional<int> resnet_depth(std::string_view name) {
+  for (const Plan& plan : kPlans)
+    if (name == "resnet" + std::to_string(plan.depth)) return plan.depth;
+  return std::nullopt;
+}
+
 BasicBlock::BasicBlock(Module* parent, std::string name, std::int64_t in, std::int64_t width,
                        std::int64_t stride)
     : ResidualBlock(parent, std::move(name)),

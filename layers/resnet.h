@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <string_view>
 
 #include "layers/backbone.h"
 #include "layers/batch_norm.h"
@@ -65,6 +66,9 @@ class Bottleneck : public ResidualBlock {
  protected:
   Variable forward(const Variable& x) override;
 };
+
+// 50 for "resnet50"; none for a name that is no ResNet of a known depth.
+std::optional<int> resnet_depth(std::string_view name);
 
 struct ResNetOptions {
   int depth = 50;  // 18, 34, 50, 101 or 152

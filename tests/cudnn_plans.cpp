@@ -4,15 +4,17 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "layers/resnet.h"
+#include "layers/census.h"
 #include "tensor/cuda/cudnn_conv.h"
 #include "tensor/cuda/plan_cache.h"
+#include "tensor/gpu.h"
 
 TEST_SUITE("cudnn") {
   using namespace proxent;
@@ -33,44 +35,19 @@ TEST_SUITE("cudnn") {
     return targets.emplace(name, Target::described(json, name)).first->second;
   }
 
-  struct Layer {
-    Shape x, w;
-    Conv2dOptions options;
-    ConvKey key(ConvDirection direction, DType dtype, const GpuMath& math = {},
-                std::int64_t alignment = cudnn::kBestAlignment) const {
-      return {direction, x, w, options, dtype, alignment, math};
-    }
-  };
-
-  // The convolutions of a network in the order in which it calls them, with this batch.
-  std::vector<Layer> convolutions(const ResNetOptions& options, std::int64_t pixels,
-                                  std::int64_t batch) {
-    ResNet net(nullptr, "resnet", options);
-    net.set_training(false);
-    std::vector<Layer> found;
-    const ModuleObserver observer([&](const Module& module, const Variable& x, const Variable&) {
-      if (const auto* conv = dynamic_cast<const Conv2d*>(&module))
-        found.push_back({x.shape().with(0, batch), conv->weight.shape(), conv->options()});
-    });
-    net(Variable(Tensor::zeros({1, pixels, pixels, 3}, DType::f32)));
-    return found;
+  ConvKey key_of(const ConvCall& call, ConvDirection direction, DType dtype,
+                 const GpuMath& math = {}, std::int64_t alignment = cudnn::kBestAlignment) {
+    return {direction, call.x, call.w, call.options, dtype, alignment, math};
   }
 
   // Each once.
-  const std::vector<Layer>& resnet_layers() {
-    static const std::vector<Layer> layers = [] {
-      std::vector<Layer> distinct;
+  const std::vector<ConvCall>& resnet_layers() {
+    static const std::vector<ConvCall> layers = [] {
+      std::vector<ConvCall> all, once;
       const auto add = [&](const ResNetOptions& options, std::int64_t pixels, std::size_t count) {
-        const std::vector<Layer> found = convolutions(options, pixels, 128);
+        const std::vector<ConvCall> found = census_of(options, pixels, 128).convolutions;
         CHECK(found.size() == count);
-        for (const Layer& layer : found) {
-          const auto is_same = [&](const Layer& other) {
-            return other.x == layer.x && other.w == layer.w &&
-                   other.options.stride == layer.options.stride &&
-                   other.options.padding == layer.options.padding;
-          };
-          if (std::none_of(distinct.begin(), distinct.end(), is_same)) distinct.push_back(layer);
-        }
+        all.insert(all.end(), found.begin(), found.end());
       };
       for (const Stem stem : {Stem::imagenet, Stem::small}) {
         const std::int64_t pixels = stem == Stem::imagenet ? 224 : 32;
@@ -78,7 +55,8 @@ TEST_SUITE("cudnn") {
         add({.depth = 34, .stem = stem}, pixels, 36);
         add({.depth = 50, .stem = stem}, pixels, 53);
       }
-      return distinct;
+      for (const auto& [call, count] : distinct(all)) once.push_back(call);
+      return once;
     }();
     return layers;
   }
@@ -110,9 +88,9 @@ TEST_SUITE("cudnn") {
   Tally plans_of_all_layers(const Target& target, const Precision& precision) {
     const GpuMath math{.uses_tf32 = precision.uses_tf32};
     Tally tally;
-    for (const Layer& layer : resnet_layers())
+    for (const ConvCall& layer : resnet_layers())
       for (const ConvDirection direction : kDirections) {
-        const ConvKey key = layer.key(direction, precision.dtype, math);
+        const ConvKey key = key_of(layer, direction, precision.dtype, math);
         INFO(detail::concat(key));
         std::vector<ExecutionPlan> plans;
         CHECK_NOTHROW(plans = cudnn::conv_plans(key, target, 1));
@@ -142,7 +120,7 @@ TEST_SUITE("cudnn") {
     }
   }
 
-  const Layer kLayer{{128, 56, 56, 64}, {64, 3, 3, 64}, {.padding = 1}};
+  const ConvCall kLayer{{128, 56, 56, 64}, {64, 3, 3, 64}, {.padding = 1}};
 
   std::string complaint(const ConvKey& key, const Target& target) {
     try {
@@ -157,22 +135,23 @@ TEST_SUITE("cudnn") {
     for (const auto& [dtype, alignment] : std::vector<std::pair<DType, std::int64_t>>{
              {DType::f64, 16}, {DType::f64, 8}, {DType::f32, 4}, {DType::bf16, 2}, {DType::f16, 2}})
       for (const ConvDirection direction : kDirections)
-        CHECK(complaint(kLayer.key(direction, dtype, {}, alignment), chip("sm_90")) == "");
+        CHECK(complaint(key_of(kLayer, direction, dtype, {}, alignment), chip("sm_90")) == "");
   }
 
   TEST_CASE("what cuDNN refuses is an error that names it") {
-    const Layer too_small{{8, 2, 2, 64}, {64, 3, 3, 64}, {}};  // the window does not fit once
-    CHECK(complaint(too_small.key(ConvDirection::forward, DType::f32), chip("sm_90"))
+    const ConvCall too_small{{8, 2, 2, 64}, {64, 3, 3, 64}, {}};  // the window does not fit once
+    CHECK(complaint(key_of(too_small, ConvDirection::forward, DType::f32), chip("sm_90"))
               .starts_with("cuDNN refuses conv2d of x (8, 2, 2, 64), w (64, 3, 3, 64), stride 1, "
                            "padding 0 in f32: CUDNN_STATUS_BAD_PARAM, "));
-    const std::string none = complaint(kLayer.key(ConvDirection::dx, DType::bf16), chip("sm_75"));
+    const std::string none =
+        complaint(key_of(kLayer, ConvDirection::dx, DType::bf16), chip("sm_75"));
     CHECK(none ==
           "conv2d_dx of x (128, 56, 56, 64), w (64, 3, 3, 64), stride 1, padding 1 in "
           "bf16: none of 0 engine configurations that cuDNN " +
               cudnn::version() +
               " proposes will do on sm_75; bf16 needs compute capability 8.0, f16 does not");
-    CHECK(complaint(kLayer.key(ConvDirection::dx, DType::f16), chip("sm_75")) == "");
-    CHECK(complaint(kLayer.key(ConvDirection::dx, DType::f32, {}, 2), chip("sm_90"))
+    CHECK(complaint(key_of(kLayer, ConvDirection::dx, DType::f16), chip("sm_75")) == "");
+    CHECK(complaint(key_of(kLayer, ConvDirection::dx, DType::f32, {}, 2), chip("sm_90"))
               .starts_with("cuDNN refuses tensor (128, 56, 56, 64) f32: CUDNN_STATUS_BAD_PARAM"));
     CHECK_THROWS_AS(cudnn::data_type(DType::i32), Error);
     CHECK_THROWS_AS(Target::described("{}", "nothing"), CudnnError);
@@ -208,6 +187,24 @@ TEST_SUITE("cudnn") {
     return cudnn::graph_of(operation, chip("sm_90"));
   }
 
+  // On a machine with a GPU its description becomes one for tests/devices: the file that
+  // PROXENT_DEVICE_DESCRIPTION names.
+  TEST_CASE("this machine's GPU describes itself, and plans are made from that") {
+    if (const std::string problem = gpu_report().problem; !problem.empty()) {
+      MESSAGE("skipped: ", problem);
+      return;
+    }
+    const std::string json = cudnn::describe_gpu(0);
+    CHECK(nlohmann::json::parse(json).contains("multiProcessorCount"));
+    const Target target = Target::described(json, "this GPU");
+    CHECK(complaint(key_of(kLayer, ConvDirection::forward, DType::f32), target) == "");
+    if (const char* path = std::getenv("PROXENT_DEVICE_DESCRIPTION")) {
+      std::ofstream file(path);
+      file << nlohmann::json::parse(json).dump(2) << "\n";
+      CHECK(file.good());
+    }
+  }
+
   TEST_CASE("another major version, or one that cannot plan without a GPU, is refused") {
     CHECK_NOTHROW(cudnn::check_version());
     CHECK_NOTHROW(cudnn::check_version(90800));
@@ -232,10 +229,10 @@ TEST_SUITE("cudnn") {
   }
 
   TEST_CASE("a plan keeps to its workspace limit, exactness and order of summation") {
-    const Layer stem{{128, 224, 224, 3}, {64, 7, 7, 3}, {.stride = 2, .padding = 3}};
+    const ConvCall stem{{128, 224, 224, 3}, {64, 7, 7, 3}, {.stride = 2, .padding = 3}};
     const auto plan = [&](const GpuMath& math) {
       return std::move(
-          cudnn::conv_plans(stem.key(ConvDirection::dw, DType::f32, math), chip("sm_80"), 1)
+          cudnn::conv_plans(key_of(stem, ConvDirection::dw, DType::f32, math), chip("sm_80"), 1)
               .front());
     };
     const ExecutionPlan roomy = plan({.uses_tf32 = true});
@@ -245,8 +242,8 @@ TEST_SUITE("cudnn") {
     CHECK(plan({.uses_tf32 = true, .workspace_limit = 0}).workspace() == 0);
     CHECK_FALSE(plan({}).config().has(CUDNN_NUMERICAL_NOTE_TENSOR_CORE));
 
-    const ConvKey key = stem.key(ConvDirection::dw, DType::f32);
-    const ConvKey loose = stem.key(ConvDirection::dw, DType::f32, {.is_deterministic = false});
+    const ConvKey key = key_of(stem, ConvDirection::dw, DType::f32);
+    const ConvKey loose = key_of(stem, ConvDirection::dw, DType::f32, {.is_deterministic = false});
     cudnn::EngineConfig engine{
         cudnn::Descriptor(CUDNN_BACKEND_ENGINECFG_DESCRIPTOR, "an engine of no graph")};
     CHECK(cudnn::is_exact_enough(engine, key));
@@ -258,7 +255,7 @@ TEST_SUITE("cudnn") {
   }
 
   TEST_CASE("several plans for timing are different ones, in cuDNN's order") {
-    const ConvKey key = kLayer.key(ConvDirection::forward, DType::bf16);
+    const ConvKey key = key_of(kLayer, ConvDirection::forward, DType::bf16);
     const auto one = cudnn::conv_plans(key, chip("sm_90"), 1);
     const auto many = cudnn::conv_plans(key, chip("sm_90"), 8);
     REQUIRE(many.size() == 8);
@@ -277,27 +274,27 @@ TEST_SUITE("cudnn") {
     const auto plan_of = [&](const ConvKey& key) {
       return *cache.find_or_make(key, [&] { return ++made; });
     };
-    const ConvKey key = kLayer.key(ConvDirection::forward, DType::bf16);
+    const ConvKey key = key_of(kLayer, ConvDirection::forward, DType::bf16);
     CHECK(plan_of(key) == 1);
-    CHECK(plan_of(kLayer.key(ConvDirection::forward, DType::bf16)) == 1);
+    CHECK(plan_of(key_of(kLayer, ConvDirection::forward, DType::bf16)) == 1);
 
-    Layer other = kLayer;
+    ConvCall other = kLayer;
     other.options.stride = 2;
     const std::vector<ConvKey> others = {
-        kLayer.key(ConvDirection::dx, DType::bf16),
-        kLayer.key(ConvDirection::forward, DType::f16),
-        kLayer.key(ConvDirection::forward, DType::bf16, {.uses_tf32 = true}),
-        kLayer.key(ConvDirection::forward, DType::bf16, {.is_deterministic = false}),
-        kLayer.key(ConvDirection::forward, DType::bf16, {.timed_engines = 5}),
-        kLayer.key(ConvDirection::forward, DType::bf16, {.workspace_limit = 0}),
-        kLayer.key(ConvDirection::forward, DType::bf16, {}, 8),
-        other.key(ConvDirection::forward, DType::bf16)};
+        key_of(kLayer, ConvDirection::dx, DType::bf16),
+        key_of(kLayer, ConvDirection::forward, DType::f16),
+        key_of(kLayer, ConvDirection::forward, DType::bf16, {.uses_tf32 = true}),
+        key_of(kLayer, ConvDirection::forward, DType::bf16, {.is_deterministic = false}),
+        key_of(kLayer, ConvDirection::forward, DType::bf16, {.timed_engines = 5}),
+        key_of(kLayer, ConvDirection::forward, DType::bf16, {.workspace_limit = 0}),
+        key_of(kLayer, ConvDirection::forward, DType::bf16, {}, 8),
+        key_of(other, ConvDirection::forward, DType::bf16)};
     for (int round = 0; round < 2; ++round)
       for (std::size_t i = 0; i < others.size(); ++i)
         CHECK(plan_of(others[i]) == static_cast<int>(i) + 2);
 
     // A plan that could not be made is not kept.
-    const ConvKey fails = kLayer.key(ConvDirection::dw, DType::bf16);
+    const ConvKey fails = key_of(kLayer, ConvDirection::dw, DType::bf16);
     CHECK_THROWS_AS(cache.find_or_make(fails, []() -> int { fail("no plan"); }), Error);
     CHECK(plan_of(fails) == static_cast<int>(others.size()) + 2);
   }

@@ -2,9 +2,11 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <set>
 
+#include "layers/census.h"
 #include "layers/init.h"
 #include "layers/resnet12.h"
 #include "train/model.h"
@@ -75,6 +77,41 @@ TEST_SUITE("layers") {
     CHECK(seen.back() == "resnet(1, 8, 8, 3)(1, 1, 1, 512)");
     CHECK(std::count(seen.begin(), seen.end(), "downsample(1, 8, 8, 64)(1, 4, 4, 128)") == 1);
     CHECK(convolutions == 1 + 16 + 3);
+  }
+
+  TEST_CASE("a census counts what a ResNet calls, at the sizes of a batch") {
+    for (const auto& [depth, blocks, shortcuts] :
+         {std::array{18, 8, 3}, {34, 16, 3}, {50, 16, 4}, {101, 33, 4}}) {
+      INFO(depth);
+      const int per_block = depth >= 50 ? 3 : 2;
+      const Census census = census_of({.depth = depth}, 64, 7);
+      const auto convolutions = static_cast<int>(census.convolutions.size());
+      CHECK(convolutions == 1 + blocks * per_block + shortcuts);
+      CHECK(census.convolutions.front().x == Shape{7, 64, 64, 3});
+      CHECK_FALSE(census.convolutions.front().wants_dx);
+      CHECK(census.convolutions.back().w[0] == census.batch_norms.back().x[3]);
+      const auto count = [&](bool has_relu, bool has_residual) {
+        return std::count_if(
+            census.batch_norms.begin(), census.batch_norms.end(), [&](const BatchNormCall& call) {
+              return call.has_relu == has_relu && call.has_residual == has_residual;
+            });
+      };
+      CHECK(std::ssize(census.batch_norms) == convolutions);
+      CHECK(count(true, true) == blocks);
+      CHECK(count(false, false) == shortcuts);
+      CHECK(count(true, false) == 1 + blocks * (per_block - 1));
+    }
+    const Census census = census_of({.depth = 50}, 64, 2);
+    const auto once = distinct(census.convolutions);
+    CHECK(once.size() == 23);
+    std::int64_t calls = 0;
+    for (const auto& [call, count] : once) calls += count;
+    CHECK(calls == 53);
+    const ConvCall second_stage{{2, 8, 8, 128}, {128, 3, 3, 128}, {.padding = 1}};
+    CHECK(std::count(census.convolutions.begin(), census.convolutions.end(), second_stage) == 3);
+    CHECK(resnet_depth("resnet50") == 50);
+    for (const char* name : {"resnet", "resnet12", "resnet051", "resnet500", "vgg50", ""})
+      CHECK_FALSE(resnet_depth(name).has_value());
   }
 
   TEST_CASE("names are torchvision's, and the bottleneck strides in its 3x3") {

@@ -13,9 +13,8 @@ std::unique_ptr<Backbone> build_backbone(Module* parent, const ModelConfig& conf
   const Stem stem = config.stem == "small"     ? Stem::small
                     : config.stem == "compact" ? Stem::compact
                                                : Stem::imagenet;
-  for (int depth : {18, 34, 50, 101, 152})
-    if (config.arch == "resnet" + std::to_string(depth))
-      return std::make_unique<ResNet>(parent, "", ResNetOptions{.depth = depth, .stem = stem});
+  if (const std::optional<int> depth = resnet_depth(config.arch))
+    return std::make_unique<ResNet>(parent, "", ResNetOptions{.depth = *depth, .stem = stem});
   fail<UsageError>("model.arch: unknown architecture '", config.arch, "'");
 }
 
