@@ -1,5 +1,10 @@
 // proxent bench: every benchmark runs, does the work it says, and prints what it measured.
+#include <map>
+
+#include "tensor/gpu.h"
 #include "tests/run_binary.h"
+#include "tests/temp_folder.h"
+#include "train/safetensors.h"
 
 TEST_SUITE("bench commands") {
   using namespace proxent;
@@ -12,7 +17,108 @@ TEST_SUITE("bench commands") {
     CHECK(found["img_s"].get<double>() ==
           doctest::Approx(4000 / found["ms_step"].get<double>()).epsilon(0.01));
     CHECK(found["peak_bytes"].get<std::int64_t>() > 11'000'000 * 4 * 2);  // weights and gradients
-    CHECK(found["loss"].get<double>() > 0);
+    CHECK(found["losses"].size() == 3);
+    for (const auto& loss : found["losses"]) CHECK(loss.get<double>() > 0);
+    CHECK(found["first_gradient_norm"].get<double>() > 0);
+  }
+
+  TEST_CASE("bench step trains with proxies, and leaves what PyTorch may start from") {
+    TempFolder temporary;
+    const std::string file = (temporary.path() / "start.safetensors").string();
+    const auto found = run_json(
+        "bench step --arch resnet18 --size 32 --batch 6 --loss mpl --classes 5 --proxies 3 "
+        "--dim 16 --optim adamw --steps 8 --warm-up 0 --device cpu --start-file " +
+        file);
+    CHECK(found["losses"].size() == 8);
+    CHECK(found["losses"].back().get<double>() < found["losses"].front().get<double>());
+    const TensorMap start = read_safetensors(file).tensors;
+    CHECK(start.at("images").shape() == Shape{6, 32, 32, 3});
+    CHECK(start.at("images").dtype() == DType::u8);
+    CHECK(start.at("labels").shape() == Shape{6});
+    CHECK(start.at("proxies").shape() == Shape{5, 3, 16});
+    CHECK(start.at("embedding.weight").shape() == Shape{16, 512});
+    CHECK(start.at("conv1.weight").shape() == Shape{64, 3, 7, 7});  // as PyTorch has it
+    double sum = 0;
+    for (const double pixel : start.at("images").to_vector<double>()) sum += pixel;
+    CHECK(sum / (6 * 32 * 32 * 3) == doctest::Approx(127.5).epsilon(0.02));
+  }
+
+  // What must hold of a `bench layers` of resnet18, 32 px, batch 2, whatever the times are.
+  void check_layers(const nlohmann::json& found, std::int64_t element_bytes, bool has_bits) {
+    const auto& layers = found["layers"];
+    const double bandwidth = found["ceilings"]["copy_gb_s"].get<double>() * 1e9;
+    const double peak = found["ceilings"]["matmul_tflop_s"].get<double>() * 1e12;
+    std::map<std::string, std::int64_t> calls, bytes, flop;
+    double seconds = 0, floor_seconds = 0;
+    for (const auto& layer : layers) {
+      const std::string direction = layer["direction"];
+      const auto count = layer["calls"].get<std::int64_t>();
+      calls[direction] += count;
+      bytes[direction] += count * layer["bytes"].get<std::int64_t>();
+      flop[direction] += count * layer["flop"].get<std::int64_t>();
+      seconds += static_cast<double>(count) * layer["seconds"].get<double>();
+      floor_seconds += static_cast<double>(count) * layer["floor_seconds"].get<double>();
+      const double moving = layer["bytes"].get<double>() / bandwidth;
+      const double computing = layer["flop"].get<double>() / peak;
+      CHECK(layer["floor_seconds"].get<double>() ==
+            doctest::Approx(std::max(moving, computing)).epsilon(1e-9));
+      CHECK(layer["share_of_roofline"].get<double>() ==
+            doctest::Approx(layer["floor_seconds"].get<double>() / layer["seconds"].get<double>()));
+    }
+    // ResNet-18: 20 convolutions, of which the first one's dx nobody wants, and 20 batch norms.
+    CHECK(calls ==
+          std::map<std::string, std::int64_t>{
+              {"conv", 20}, {"conv dx", 19}, {"conv dw", 20}, {"norm", 20}, {"norm back", 20}});
+    // Twice the multiply-adds of torchvision's resnet18 without fc at 224 px, of which 32 px have
+    // 1 / 49, for two pictures.
+    CHECK(flop["conv"] == 4LL * 1'813'561'344 / 49);
+    CHECK(flop["conv dw"] == flop["conv"]);
+    const std::int64_t stem = 2LL * 2 * 16 * 16 * 64 * 7 * 7 * 3;
+    CHECK(flop["conv dx"] == flop["conv"] - stem);
+    CHECK(flop["norm"] == 0);
+    CHECK(bytes["conv dw"] == bytes["conv"]);
+    // Elements that the 20 batch norms see, and of those the 8 that end a block's branch.
+    const std::int64_t all =
+        2 * (16 * 16 * 64 + 4 * 8 * 8 * 64 + 5 * (4 * 4 * 128 + 2 * 2 * 256 + 1 * 1 * 512));
+    const std::int64_t ends = 2 * 2 * (8 * 8 * 64 + 4 * 4 * 128 + 2 * 2 * 256 + 512);
+    CHECK(bytes["norm"] == (3 * all + ends) * element_bytes + (has_bits ? ends / 8 : 0));
+    CHECK(bytes["norm back"] ==
+          (5 * all + ends) * element_bytes + (has_bits ? ends / 8 : ends * element_bytes));
+    const auto& total = found["sums"].back();
+    CHECK(total["direction"] == "all");
+    CHECK(total["seconds"].get<double>() == doctest::Approx(seconds));
+    CHECK(total["share_of_roofline"].get<double>() == doctest::Approx(floor_seconds / seconds));
+  }
+
+  TEST_CASE("bench layers times each layer once and counts what a step does") {
+    const std::string small = "bench layers --arch resnet18 --size 32 --batch 2 --rounds 1";
+    check_layers(run_json(small + " --device cpu"), 4, false);
+    if (gpu_report().problem.empty()) {
+      const auto found = run_json(small + " --device cuda --precision bf16");
+      CHECK(found["precision"] == "bf16");
+      check_layers(found, 2, true);
+    }
+    const Outcome text = run_binary(small + " --device cpu");
+    CHECK(text.code == 0);
+    for (const char* part : {"of roofline", "32x32x3 > 64, 7x7/2", "1x1x512 add relu", "a step",
+                             "ceilings, measured in this run: copy "})
+      CHECK_MESSAGE(text.out.find(part) != std::string::npos, part);
+    const Outcome half = run_binary(small + " --device cpu --precision bf16 2>&1");
+    CHECK(half.code == 2);
+    CHECK(half.out.find("needs a GPU") != std::string::npos);
+  }
+
+  TEST_CASE("bench step lets a profiler collect some of its steps") {
+    const std::string small =
+        "bench step --arch resnet18 --size 32 --batch 2 --classes 5 --steps 2 --warm-up 1 ";
+    const Outcome on_cpu = run_binary(small + "--device cpu --profile-steps 2:3 2>&1");
+    CHECK(on_cpu.code == 2);
+    CHECK(on_cpu.out.find("this computes on the CPU") != std::string::npos);
+    if (!gpu_report().problem.empty()) return;
+    CHECK(run_binary(small + "--device cuda --profile-steps 2:3").code == 0);
+    const Outcome late = run_binary(small + "--device cuda --profile-steps 2:4 2>&1");
+    CHECK(late.code == 2);
+    CHECK(late.out.find("only 3 steps will be made") != std::string::npos);
   }
 
   TEST_CASE("bench loss compares equal gradients") {
@@ -34,7 +140,8 @@ TEST_SUITE("bench commands") {
   }
 
   TEST_CASE("sizes of 0 are refused") {
-    for (const char* arguments : {"step --batch 0", "loss --classes 0", "knn --rows 0"}) {
+    for (const char* arguments :
+         {"step --batch 0", "loss --classes 0", "layers --size 0", "knn --rows 0"}) {
       const Outcome outcome = run_binary("bench " + std::string(arguments) + " 2>&1");
       CHECK_MESSAGE(outcome.code == 2, arguments);
       CHECK_MESSAGE(outcome.out.find("at least 1, got '0'") != std::string::npos, outcome.out);

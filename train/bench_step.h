@@ -1,11 +1,13 @@
-// `proxent bench step`: the time and memory of one training step of a ResNet classifier, the work
-// that bench/torch_step.py does in PyTorch.
+// `proxent bench step`: the time and memory of one training step of a ResNet, with a classifier or
+// with the multi-proxy entropy loss: the work that bench/torch_step.py does in PyTorch.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "tensor/device.h"
+#include "train/profiled_steps.h"
 
 namespace proxent {
 
@@ -13,22 +15,34 @@ struct BenchStepOptions {
   std::string arch = "resnet18";  // resnet18 ... resnet152
   std::int64_t size = 64;         // image height and width
   std::int64_t batch = 64;
+  std::string loss = "cross-entropy";  // of a linear classifier; mpl: multi_proxy_entropy
   std::int64_t classes = 1000;
-  std::int64_t steps = 8;    // timed
-  std::int64_t warm_up = 2;  // not timed
+  std::int64_t proxies = 2, dim = 512;  // of mpl: per class, and size of the embedding
+  std::string optim = "sgd";            // sgd (0.01, momentum 0.9), adamw (1e-4)
+  std::string precision = "f32";        // f32, tf32, bf16, fp16
+  bool uses_graph = true;               // on a GPU: a step is one CUDA graph
+  std::int64_t steps = 8;               // timed
+  std::int64_t warm_up = 2;             // not timed
+  StepRange profile_steps;              // counted from 1, those of the warm-up too
+  // Where not empty, the state before the first step is written there: weights and proxies under
+  // torchvision's names, and the batch as "images" (N, H, W, 3) u8 and "labels" i32.
+  std::string start_file;
   Device device = Device::cpu;
 };
 
 struct BenchStepResult {
   double ms_step = 0, ms_min = 0, ms_max = 0;  // wall clock; ms_step is the median
   double img_s = 0;
-  double first_loss = 0, loss = 0;        // cross-entropy of the first and the last step
-  std::int64_t peak_bytes = 0;            // of tensors
-  std::int64_t peak_rss_bytes = 0;        // of the whole process
+  std::vector<double> losses;                         // of every step, the warm-up's too
+  double first_gradient_norm = 0, gradient_norm = 0;  // of the first and the last step
+  std::int64_t peak_bytes = 0;                        // of tensors
+  std::int64_t peak_rss_bytes = 0;                    // of the whole process
+  std::int64_t gpu_used_bytes = 0;        // of all the GPU's memory, at the end; 0 on the CPU
   std::int64_t blocks_after_warm_up = 0;  // asked from the system while timing: 0
 };
 
-// Random images and labels; SGD with momentum 0.9 and weight decay 1e-4; everything from one seed.
+// The same batch in every step, random pixels x taken as x / 64 - 2 and random labels; weight decay
+// 1e-4 for all parameters; everything from one seed. Throws UsageError for options out of range.
 BenchStepResult bench_step(const BenchStepOptions& options);
 
 // One JSON object, one line.

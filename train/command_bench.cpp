@@ -2,6 +2,7 @@
 
 #include "tensor/check.h"
 #include "train/bench_knn.h"
+#include "train/bench_layers.h"
 #include "train/bench_loader.h"
 #include "train/bench_loss.h"
 #include "train/bench_step.h"
@@ -18,31 +19,101 @@ namespace {
 int bench_step_command(const Arguments& arguments) {
   BenchStepOptions options;
   bool is_json = false;
-  std::string device = "auto";
+  std::string device = "auto", profile_steps;
   ThreadCount threads;
   CommandLine line(
       {.name = "bench step",
        .usage = "[flags]",
-       .summary = "time a whole training step of a ResNet classifier",
-       .about = "Forward, cross-entropy, backward and SGD with momentum on random images: the "
-                "work of bench/torch_step.py in PyTorch. bench/compare_step.py runs both in turn.",
+       .summary = "time a whole training step of a ResNet",
+       .about = "Forward, loss, backward and optimizer on one batch of random pixels: the work of "
+                "bench/torch_step.py in PyTorch. bench/compare_step.py runs both in turn, from "
+                "the same weights and batch, and prints losses and gradient norms beside the "
+                "times.",
        .examples = {{"proxent bench step --arch resnet18 --size 64 --batch 64", "the small case"},
                     {"proxent bench step --arch resnet50 --size 224 --batch 8 --json",
-                     "one JSON object on stdout"}},
+                     "one JSON object on stdout"},
+                    {"proxent bench step --arch resnet50 --size 224 --batch 128 --loss mpl "
+                     "--classes 11318 --optim adamw --precision bf16 --device cuda",
+                     "a step of retrieval training on a GPU"}},
        .output = {}});
   line.settings().add("arch", &options.arch, "network",
                       {.choices = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}});
   line.settings().add("size", &options.size, "image height and width", {.range = at_least(1)});
   line.settings().add("batch", &options.batch, "pictures per step", {.range = at_least(1)});
-  line.settings().add("classes", &options.classes, "of the classifier", {.range = at_least(1)});
+  line.settings().add("loss", &options.loss, "of a linear classifier, or multi-proxy entropy",
+                      {.choices = {"cross-entropy", "mpl"}});
+  line.settings().add("classes", &options.classes, "of the loss", {.range = at_least(1)});
+  line.settings().add("proxies", &options.proxies, "of mpl, per class", {.range = at_least(1)});
+  line.settings().add("dim", &options.dim, "of mpl: size of the embedding", {.range = at_least(1)});
+  line.settings().add("optim", &options.optim, "optimizer", {.choices = {"sgd", "adamw"}});
+  line.settings().add("precision", &options.precision, "of the backbone; all but f32 on a GPU",
+                      {.choices = {"f32", "tf32", "bf16", "fp16"}});
+  line.settings().add("cuda_graphs", &options.uses_graph,
+                      "on a GPU: record the work of a step once and repeat it");
   line.settings().add("steps", &options.steps, "timed steps", {.range = at_least(1)});
   line.settings().add("warm_up", &options.warm_up, "steps before them", {.range = at_least(0)});
+  line.settings().add("start_file", &options.start_file,
+                      "write weights and batch as they are before the first step",
+                      {.value = "FILE"});
+  add_profile_steps(line.settings(), &profile_steps);
   add_compute(line.settings(), &device, &threads);
   line.settings().add("json", &is_json, "print one JSON object on stdout");
   if (!line.parse(arguments)) return kDone;
   options.device = set_up_compute(device, threads);
+  options.profile_steps = step_range(profile_steps);
   const BenchStepResult result = bench_step(options);
   print_out((is_json ? to_json(options, result) : to_text(options, result)) + "\n");
+  return kDone;
+}
+
+int bench_layers_command(const Arguments& arguments) {
+  BenchLayersOptions options;
+  bool is_json = false;
+  std::string device = "auto";
+  ThreadCount threads;
+  CommandLine line(
+      {.name = "bench layers",
+       .usage = "[flags]",
+       .summary = "time each layer of a ResNet beside what the device could do",
+       .about =
+           "Every distinct convolution (forward, gradient of the image, gradient of the weights) "
+           "and batch norm (forward, backward) is timed alone on random numbers. A layer must move "
+           "its bytes and do its arithmetic, so it cannot take less than the larger of bytes / "
+           "bandwidth and FLOP / peak: the roofline. The last column is that time over the "
+           "measured one, and which of the two it is. Both ceilings are measured first, in the "
+           "same "
+           "precision, by a large copy and a large matrix product.\n\n"
+           "Where to look: the last rows say what a step of all layers costs in each direction; "
+           "calls x ms is a layer's part of it; a small share in a large part is worth an hour. "
+           "Above 100% the inputs came from a cache, which the GPU's are cleared of and the "
+           "processor's are not. Bytes count each operand once per pass over the tensors; a batch "
+           "norm takes two passes, because all of its input is needed before any of its output.",
+       .examples = {{"proxent bench layers --device cuda --precision bf16", "ResNet-50 at 224 px"},
+                    {"proxent bench layers --device cuda --precision bf16 --engines 10",
+                     "with the fastest of ten engines for each, not the libraries' first choice"},
+                    {"proxent bench layers --arch resnet18 --batch 8 --rounds 3",
+                     "a few seconds on a processor"}},
+       .output = "A table on stdout; with --json one object with the same numbers."});
+  Settings& settings = line.settings();
+  settings.add("arch", &options.arch, "network",
+               {.choices = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}});
+  settings.add("size", &options.size, "image height and width", {.range = at_least(1)});
+  settings.add("batch", &options.batch, "pictures per step", {.range = at_least(1)});
+  settings.add("precision", &options.precision, "of images and weights; all but f32 on a GPU",
+               {.choices = {"f32", "tf32", "bf16", "fp16"}});
+  settings.add("rounds", &options.rounds, "timed calls of each, of which the median counts",
+               {.range = between(1, 10000)});
+  settings.add("engines", &options.engines,
+               "on a GPU: try so many engines for each size and take the fastest; 0: the "
+               "libraries' own choice",
+               {.range = between(0, 100)});
+  add_compute(settings, &device, &threads);
+  settings.add("json", &is_json, "print one JSON object on stdout");
+  if (!line.parse(arguments)) return kDone;
+  options.device = set_up_compute(device, threads);
+  const BenchLayersResult result = bench_layers(options);
+  print_out(is_json ? to_json(options, result) + "\n"
+                    : to_text(options, result, terminal_on(Stream::out).columns()));
   return kDone;
 }
 
@@ -131,6 +202,7 @@ int bench_loader_command(const Arguments& arguments) {
 const std::vector<Command>& benches() {
   static const std::vector<Command> all = {
       {"step", "a training step: forward, loss, backward, optimizer", bench_step_command},
+      {"layers", "each layer of a ResNet beside what the device could do", bench_layers_command},
       {"loss", "the multi-proxy entropy loss, fused beside composed", bench_loss_command},
       {"knn", "exact search of the nearest neighbours, as eval does it", bench_knn_command},
       {"loader", "reading, decoding and transforming pictures", bench_loader_command},
