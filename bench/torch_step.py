@@ -1,67 +1,211 @@
 #!/usr/bin/env python3
 """One training step of a torchvision ResNet in PyTorch: what `proxent bench step` is compared with.
 
-Same network (torchvision's, 1000 classes), same loss (cross-entropy), same optimizer (SGD, momentum 0.9, weight
-decay 1e-4), random images. Prints one JSON object. Needs torch and torchvision (Debian: python3-torch
-python3-torchvision)."""
+Same network, loss, optimizer and data; with --start FILE (from `proxent bench step --start-file FILE`) also the same
+weights, batch and labels. Prints one JSON object. Needs torch and torchvision (Debian: python3-torch
+python3-torchvision); --mode graph needs a GPU, compile and max-autotune need PyTorch 2.
+
+On a GPU the time of a step is that of --steps steps queued one behind the other, which is what a training loop sees;
+minimum and maximum are single steps between events. Precision bf16 is autocast with float32 weights."""
 import argparse
+import inspect
 import json
 import resource
 import statistics
+import struct
+import sys
 import time
 
 import torch
+import torch.nn.functional as F
 import torchvision
 
-parser = argparse.ArgumentParser(description=__doc__)
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--arch", default="resnet18")
 parser.add_argument("--size", type=int, default=64)
 parser.add_argument("--batch", type=int, default=64)
+parser.add_argument("--loss", choices=["cross-entropy", "mpl"], default="cross-entropy")
+parser.add_argument("--classes", type=int, default=1000)
+parser.add_argument("--proxies", type=int, default=2, help="of mpl, per class")
+parser.add_argument("--dim", type=int, default=512, help="of mpl: size of the embedding")
+parser.add_argument("--optim", choices=["sgd", "adamw"], default="sgd")
+parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32")
 parser.add_argument("--steps", type=int, default=8)
+parser.add_argument("--warm-up", type=int, default=2)
 parser.add_argument("--threads", type=int, default=2)
 parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
 parser.add_argument("--layout", choices=["channels_last", "contiguous"], default="channels_last")
+parser.add_argument("--mode", choices=["eager", "graph", "compile", "max-autotune"], default="eager",
+                    help="eager, the whole step as one CUDA graph, or forward and backward by torch.compile")
+parser.add_argument("--start", metavar="FILE", help="safetensors with weights, proxies, images and labels")
 options = parser.parse_args()
 
 is_cuda = options.device == "cuda"
+is_compiled = options.mode in ("compile", "max-autotune")
+if is_cuda and not torch.cuda.is_available():
+    sys.exit("torch_step.py: --device cuda, but PyTorch sees no GPU")
+if options.mode == "graph" and not is_cuda:
+    sys.exit("torch_step.py: --mode graph is a CUDA graph and needs --device cuda")
+if is_compiled and not hasattr(torch, "compile"):
+    sys.exit(f"torch_step.py: --mode {options.mode} needs PyTorch 2, this is {torch.__version__}")
+if options.warm_up < (3 if options.mode == "graph" else 1):
+    sys.exit("torch_step.py: --warm-up must be 1 at least, and 3 before the capture of --mode graph")
+
 torch.set_num_threads(options.threads)
 torch.manual_seed(0)
 torch.backends.cudnn.benchmark = True  # its fastest algorithms
-torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # float32 throughout
-model = getattr(torchvision.models, options.arch)(num_classes=1000).train().to(options.device)
-images = torch.randn(options.batch, 3, options.size, options.size).to(options.device)
-labels = torch.randint(0, 1000, (options.batch,)).to(options.device)
-if options.layout == "channels_last":
-    model = model.to(memory_format=torch.channels_last)
-    images = images.to(memory_format=torch.channels_last)
-optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
-cross_entropy = torch.nn.CrossEntropyLoss()
+torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = options.precision != "f32"
+
+DTYPES = {"F32": torch.float32, "F64": torch.float64, "I32": torch.int32, "I64": torch.int64, "U8": torch.uint8}
+
+
+def read_safetensors(path):
+    """Tensors by name: eight bytes of length, a JSON header, then the data."""
+    with open(path, "rb") as file:
+        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+        data = bytearray(file.read())
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, entry in header.items():
+        begin, end = entry["data_offsets"]
+        flat = torch.frombuffer(data, dtype=torch.uint8)[begin:end].clone()
+        tensors[name] = flat.view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return tensors
+
+
+# ---- what is trained
+
+is_mpl = options.loss == "mpl"
+model = getattr(torchvision.models, options.arch)(num_classes=options.dim if is_mpl else options.classes)
+proxies = torch.randn(options.classes, options.proxies, options.dim) / 8
+images = torch.randint(0, 256, (options.batch, options.size, options.size, 3), dtype=torch.uint8)
+labels = torch.randint(0, options.classes, (options.batch,))
+if options.start:
+    start = read_safetensors(options.start)
+    images, labels = start.pop("images"), start.pop("labels").long()
+    proxies = start.pop("proxies", proxies)
+    model.load_state_dict({name.replace("embedding.", "fc."): value for name, value in start.items()})
+
+layout = torch.channels_last if options.layout == "channels_last" else torch.contiguous_format
+model = model.train().to(options.device).to(memory_format=layout)
+images = images.permute(0, 3, 1, 2).to(options.device).contiguous(memory_format=layout)
+labels = labels.to(options.device)
+parameters = list(model.parameters())
+if is_mpl:
+    proxies = torch.nn.Parameter(proxies.to(options.device))
+    parameters.append(proxies)
+
+
+def multi_proxy_entropy(embeddings, sigma=18.0, weight_inter=0.1, weight_intra=0.1):
+    """The defaults of losses/multi_proxy_entropy.h: scores by log-sum-exp over a class's proxies, every class counts."""
+    similarities = F.normalize(embeddings) @ F.normalize(proxies.flatten(0, 1)).t()
+    logits = sigma * similarities.float().view(-1, options.classes, options.proxies)
+    log_p = F.log_softmax(torch.logsumexp(logits, dim=2), dim=1)
+    own = logits.gather(1, labels.view(-1, 1, 1).expand(-1, 1, options.proxies)).squeeze(1)
+    log_q = F.log_softmax(own, dim=1)
+    inter = -(log_p.exp() * log_p).sum(1).mean()
+    intra = -(log_q.exp() * log_q).sum(1).mean()
+    return F.nll_loss(log_p, labels) - weight_inter * inter + weight_intra * intra
+
+
+def loss_of_batch():
+    dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
+    with torch.autocast(options.device, dtype=torch.bfloat16, enabled=options.precision == "bf16",
+                        cache_enabled=options.mode != "graph"):
+        result = model(images.to(dtype) / 64 - 2)
+        return multi_proxy_entropy(result) if is_mpl else F.cross_entropy(result, labels)
+
+
+if is_compiled:
+    loss_of_batch = torch.compile(loss_of_batch, mode="max-autotune" if options.mode == "max-autotune" else None)
+
+
+def make_optimizer():
+    kind, wanted = torch.optim.SGD, {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "fused": is_cuda}
+    if options.optim == "adamw":
+        kind = torch.optim.AdamW
+        wanted = {"lr": 1e-4, "weight_decay": 1e-4, "fused": is_cuda, "capturable": options.mode == "graph"}
+    known = inspect.signature(kind).parameters  # fused and capturable came with later versions
+    return kind(parameters, **{name: value for name, value in wanted.items() if name in known and value is not False})
+
+
+optimizer = make_optimizer()
+
+# ---- steps
 
 
 def step():
     optimizer.zero_grad(set_to_none=True)
-    loss = cross_entropy(model(images), labels)
+    loss = loss_of_batch()
     loss.backward()
     optimizer.step()
-    value = loss.item()
-    if is_cuda:
-        torch.cuda.synchronize()
-    return value
+    return loss.detach().clone()  # compiled code and graphs write into the same memory again
 
 
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def gradient_norm():
+    return torch.stack([p.grad.float().norm() for p in parameters]).norm().item()
+
+
+def captured_step():
+    """The step as a CUDA graph; the steps before it ran on another stream than the default one, as a capture wants."""
+    graph = torch.cuda.CUDAGraph()
+    optimizer.zero_grad(set_to_none=True)
+    with torch.cuda.graph(graph):
+        loss = step()
+
+    def replay():
+        graph.replay()
+        return loss.clone()
+    return replay
+
+
+losses, first_norm = [], None
+memory_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+side = torch.cuda.Stream() if options.mode == "graph" else None
+for i in range(options.warm_up):
+    if side:
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            losses.append(step())
+        torch.cuda.current_stream().wait_stream(side)
+    else:
+        losses.append(step())
+    if i == 0:
+        first_norm = gradient_norm()
+run = captured_step() if options.mode == "graph" else step
+
 times = []
-for i in range(options.steps + 2):  # the first two are warm-up
-    start = time.perf_counter()
-    loss = step()
-    if i >= 2:
-        times.append(time.perf_counter() - start)
-median = statistics.median(times)
-on_device = {"peak_bytes": torch.cuda.max_memory_allocated(), "gpu": torch.cuda.get_device_name(),
-             "cudnn": torch.backends.cudnn.version()} if is_cuda else {}
+if is_cuda:
+    torch.cuda.synchronize()
+    marks = [torch.cuda.Event(enable_timing=True) for _ in range(options.steps + 1)]
+    start_time = time.perf_counter()
+    marks[0].record()
+    for i in range(options.steps):
+        losses.append(run())
+        marks[i + 1].record()
+    torch.cuda.synchronize()
+    median = (time.perf_counter() - start_time) / options.steps
+    times = [a.elapsed_time(b) / 1e3 for a, b in zip(marks, marks[1:])]
+else:
+    for _ in range(options.steps):
+        start_time = time.perf_counter()
+        losses.append(run())
+        losses[-1].item()
+        times.append(time.perf_counter() - start_time)
+    median = statistics.median(times)
+last_norm = gradient_norm()
+losses = [loss.item() for loss in losses]
+
+on_device = {}
+if is_cuda:
+    free, total = torch.cuda.mem_get_info()
+    on_device = {"peak_bytes": torch.cuda.max_memory_allocated(), "reserved_bytes": torch.cuda.max_memory_reserved(),
+                 "gpu_used_bytes": total - free, "gpu": torch.cuda.get_device_name(),
+                 "cudnn": torch.backends.cudnn.version()}
 print(json.dumps(on_device | {
-    "ms_step": round(median * 1e3, 2), "ms_min": round(min(times) * 1e3, 2), "ms_max": round(max(times) * 1e3, 2),
-    "img_s": round(options.batch / median, 2), "loss": round(loss, 4),
+    "ms_step": round(median * 1e3, 3), "ms_min": round(min(times) * 1e3, 3), "ms_max": round(max(times) * 1e3, 3),
+    "img_s": round(options.batch / median, 2), "losses": losses,
+    "first_gradient_norm": first_norm, "gradient_norm": last_norm,
     "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    "peak_rss_growth_bytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024,
-    "torch": torch.__version__, "layout": options.layout}))
+    "peak_rss_growth_bytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_before) * 1024,
+    "torch": torch.__version__, "layout": options.layout, "mode": options.mode}))
