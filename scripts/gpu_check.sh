@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
 # Builds for the GPU of this machine, verifies every op on it and measures it beside PyTorch. Needs no network.
-# Usage: gpu_check.sh OUT_DIR [quick|full]     quick: no sanitizers, fewer rounds
-# Leaves a log per part and summary.json in OUT_DIR, prints a table last, and exits 1 if a part failed.
+# Usage: gpu_check.sh OUT_DIR [quick|full]     quick: no sanitizers, one batch size, PyTorch's eager mode alone
+# Leaves a log per part, summary.json, and JSON of layers and steps in OUT_DIR, prints a table last, and exits 1 if a part
+# failed. Ends after 9 minutes at most: parts stand in the order of their worth, each has a limit, and what finds no
+# time left is named. The build is kept, so that a second run has its time for the parts at the end.
 # cuDNN may lie in the toolkit or in Python's site-packages; PyTorch is compared with where python3 has it.
 set -uo pipefail
 out=${1:?usage: gpu_check.sh OUT_DIR [quick|full]}
@@ -10,7 +12,8 @@ mode=${2:-full}
 cd "$(dirname "$0")/.." || exit 1
 mkdir -p "$out" && out=$(cd "$out" && pwd) || exit 1
 export build=build-gpu
-rows=()  # name, seconds, outcome
+budget=540  # seconds for all parts
+rows=()     # name, seconds, outcome
 failures=0
 
 command -v nvidia-smi >/dev/null || { echo "gpu_check.sh: no nvidia-smi here, so no NVIDIA driver; nothing to check" >&2; exit 4; }
@@ -24,8 +27,14 @@ fi
 
 # part NAME SECONDS COMMAND...: runs it for at most so long, into OUT_DIR/NAME.log.
 part() {
-  local name=$1 limit=$2 start=$SECONDS outcome=ok
+  local name=$1 limit=$2 start=$SECONDS outcome=ok left=$((budget - SECONDS))
   shift 2
+  if [ $left -lt 10 ]; then
+    echo "no time left" >"$out/$name.log"
+    rows+=("$name|0|not run")
+    return 1
+  fi
+  [ "$limit" -le $left ] || limit=$left
   timeout "$limit" bash -c '"$@"' _ "$@" >"$out/$name.log" 2>&1  # bash: a part may be a function
   local code=$?
   if [ $code -eq 124 ]; then outcome="stopped after $limit s"; elif [ $code -ne 0 ]; then outcome="FAILED ($code)"; fi
@@ -49,23 +58,50 @@ sanitize() {  # TOOL: the op table's float32 rows are small; every kernel is amo
   compute-sanitizer --tool "$1" --error-exitcode 9 "$build/tests/proxent_tests" -ts=parity -tc="float32 on the GPU*"
 }
 
-export -f versions configure_and_build sanitize
-part versions 60 versions
-if part build 300 configure_and_build; then
-  part doctor 30 "$build/proxent" doctor
-  part gpu_tests 120 "$build/tests/proxent_tests" -ts=gpu,parity,device
-  if [ "$mode" = full ]; then
-    for tool in memcheck racecheck initcheck synccheck; do part "sanitizer_$tool" 60 sanitize $tool; done
-  fi
-  part bench_loss 60 "$build/proxent" bench loss --device cuda --json
-  rounds=$([ "$mode" = full ] && echo 4 || echo 2)
-  if python3 -c 'import torch, torchvision' 2>/dev/null; then
-    part step_resnet50 150 bench/compare_step.py --device cuda --proxent "$build/proxent" --rounds "$rounds" \
-      --arch resnet50 --size 224 --batch 128 --steps 30
-    part step_resnet18 90 bench/compare_step.py --device cuda --proxent "$build/proxent" --rounds "$rounds" \
-      --arch resnet18 --size 64 --batch 128 --steps 50
+# compare BATCH ROUNDS MODES: a step of retrieval training beside PyTorch's, from the same weights and batch.
+compare() {
+  bench/compare_step.py --device cuda --precision bf16 --arch resnet50 --size 224 --batch "$1" --loss mpl --classes 11318 \
+    --proxies 2 --optim adamw --warm-up 20 --steps 50 --layouts channels_last --rounds "$2" --modes "$3" \
+    --proxent "$build/proxent" --json "$out/step_$1_${3//,/_}.json"
+}
+layers() {
+  "$build/proxent" bench layers --device cuda --arch resnet50 --size 224 --batch 128 --precision bf16 --json \
+    >"$out/layers.json" &&
+    "$build/proxent" bench layers --device cuda --arch resnet50 --size 224 --batch 128 --precision bf16 --engines 10
+}
+describe_gpu() {  # for tests/devices
+  PROXENT_DEVICE_DESCRIPTION=$out/device.json "$build/tests/proxent_tests" -ts=cudnn -tc="this machine's GPU*" &&
+    test -s "$out/device.json"
+}
+
+export out
+export -f versions configure_and_build sanitize compare layers describe_gpu
+has_torch=0
+python3 -c 'import torch, torchvision' 2>/dev/null && has_torch=1
+part versions 30 versions
+if part build 240 configure_and_build; then
+  part doctor 15 "$build/proxent" doctor
+  part gpu_tests 80 "$build/tests/proxent_tests" -ts=gpu,parity,device
+  part device_description 15 describe_gpu
+  part bench_layers 40 layers
+  part bench_loss 15 "$build/proxent" bench loss --device cuda --json
+  if [ $has_torch = 1 ]; then
+    if [ "$mode" = quick ]; then
+      part step_128 60 compare 128 2 eager
+    else
+      part step_128 90 compare 128 2 eager,graph
+      for batch in 32 256; do part step_$batch 40 compare $batch 1 eager,graph; done
+    fi
   else
-    part step_resnet50 60 "$build/proxent" bench step --device cuda --arch resnet50 --size 224 --batch 128 --steps 30 --json
+    part step_128 30 "$build/proxent" bench step --device cuda --precision bf16 --arch resnet50 --size 224 --batch 128 \
+      --loss mpl --classes 11318 --optim adamw --warm-up 20 --steps 50 --json
+  fi
+  if [ "$mode" = full ]; then
+    for tool in memcheck racecheck initcheck synccheck; do part "sanitizer_$tool" 30 sanitize $tool; done
+    if [ $has_torch = 1 ]; then
+      part step_128_compile 90 compare 128 1 compile
+      part step_128_max_autotune 150 compare 128 1 max-autotune
+    fi
   fi
 fi
 
