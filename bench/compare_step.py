@@ -12,6 +12,7 @@ first ones differ by more than --tolerance the exit code is 1, for then the two 
 """
 import argparse
 import json
+import math
 import pathlib
 import statistics
 import subprocess
@@ -87,20 +88,22 @@ for name, reason in refused.items():
 ours = runs.pop("proxent")
 if not runs:
     sys.exit("\ncompare_step.py: no variant of PyTorch ran")
-best = [min(results[i]["ms_step"] for results in runs.values()) for i in range(options.rounds)]
-ratios = [b / r["ms_step"] for b, r in zip(best, ours)]
-print(f"\nproxent is {statistics.median(ratios):.2f}x as fast as PyTorch's fastest variant ({min(ratios):.2f} - "
-      f"{max(ratios):.2f} over the rounds). Peak memory is " +
-      ("all that the GPU has in use when the steps are done." if is_cuda else "the whole process's."))
 
 
 def apart(key):
     """The largest relative difference between proxent's number and a variant's."""
-    return max(abs(key(results[0]) - key(ours[0])) / abs(key(ours[0])) for results in runs.values())
+    own = key(ours[0])
+    distances = [abs(key(results[0]) - own) / abs(own) for results in runs.values()]
+    return max(d if d == d else math.inf for d in distances)  # NaN is no agreement
 
 
 differences = {"first losses": apart(lambda r: r["losses"][0]),
                "first gradient norms": apart(lambda r: r["first_gradient_norm"])}
-print("; ".join(f"{name} differ by {value:.1e} at most" for name, value in differences.items()) + ".")
+print("\n" + "; ".join(f"{name} differ by {value:.1e} at most" for name, value in differences.items()) + ".")
+best = [min(results[i]["ms_step"] for results in runs.values()) for i in range(options.rounds)]
+ratios = [b / r["ms_step"] for b, r in zip(best, ours)]
+print(f"proxent is {statistics.median(ratios):.2f}x as fast as PyTorch's fastest variant ({min(ratios):.2f} - "
+      f"{max(ratios):.2f} over the rounds). Peak memory is " +
+      ("all that the GPU has in use when the steps are done." if is_cuda else "the whole process's."))
 if not max(differences.values()) <= tolerance:
     sys.exit(f"compare_step.py: that is more than {tolerance}: the two sides do not do the same work")

@@ -115,7 +115,9 @@ TEST_SUITE("bench commands") {
     CHECK(on_cpu.code == 2);
     CHECK(on_cpu.out.find("this computes on the CPU") != std::string::npos);
     if (!gpu_report().problem.empty()) return;
-    CHECK(run_binary(small + "--device cuda --profile-steps 2:3").code == 0);
+    for (const char* graphs : {"on", "off"})
+      CHECK(run_binary(small + "--device cuda --profile-steps 2:3 --cuda-graphs " + graphs).code ==
+            0);
     const Outcome late = run_binary(small + "--device cuda --profile-steps 2:4 2>&1");
     CHECK(late.code == 2);
     CHECK(late.out.find("only 3 steps will be made") != std::string::npos);

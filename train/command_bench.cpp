@@ -19,7 +19,7 @@ namespace {
 int bench_step_command(const Arguments& arguments) {
   BenchStepOptions options;
   bool is_json = false;
-  std::string device = "auto", profile_steps;
+  std::string device = "auto", cuda_graphs = "on", profile_steps;
   ThreadCount threads;
   CommandLine line(
       {.name = "bench step",
@@ -48,8 +48,9 @@ int bench_step_command(const Arguments& arguments) {
   line.settings().add("optim", &options.optim, "optimizer", {.choices = {"sgd", "adamw"}});
   line.settings().add("precision", &options.precision, "of the backbone; all but f32 on a GPU",
                       {.choices = {"f32", "tf32", "bf16", "fp16"}});
-  line.settings().add("cuda_graphs", &options.uses_graph,
-                      "on a GPU: record the work of a step once and repeat it");
+  line.settings().add("cuda_graphs", &cuda_graphs,
+                      "on a GPU: record the work of a step once and repeat it",
+                      {.choices = {"on", "off"}});
   line.settings().add("steps", &options.steps, "timed steps", {.range = at_least(1)});
   line.settings().add("warm_up", &options.warm_up, "steps before them", {.range = at_least(0)});
   line.settings().add("start_file", &options.start_file,
@@ -60,6 +61,7 @@ int bench_step_command(const Arguments& arguments) {
   line.settings().add("json", &is_json, "print one JSON object on stdout");
   if (!line.parse(arguments)) return kDone;
   options.device = set_up_compute(device, threads);
+  options.uses_graph = cuda_graphs == "on";
   options.profile_steps = step_range(profile_steps);
   const BenchStepResult result = bench_step(options);
   print_out((is_json ? to_json(options, result) : to_text(options, result)) + "\n");
