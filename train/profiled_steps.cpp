@@ -28,12 +28,16 @@ StepRange step_range(const std::string& text) {
   return range;
 }
 
-ProfiledSteps::ProfiledSteps(const StepRange& range, Device device, std::int64_t steps)
-    : range_(range), device_(device) {
-  if (range.is_empty()) return;
-  check<UsageError>(device == Device::cuda, "profile-steps ", range.first, ":", range.last,
+void check_profiled(const StepRange& range, Device device) {
+  check<UsageError>(range.is_empty() || device == Device::cuda, "profile-steps ", range.first, ":",
+                    range.last,
                     ": it starts and stops a profiler of the GPU, and this computes on the CPU; "
                     "use --device cuda, or perf for the CPU");
+}
+
+ProfiledSteps::ProfiledSteps(const StepRange& range, Device device, std::int64_t steps)
+    : range_(range), device_(device) {
+  check_profiled(range, device);
   check<UsageError>(range.last <= steps, "profile-steps ", range.first, ":", range.last, ": only ",
                     counted(steps, "step", "steps"), " will be made");
 }

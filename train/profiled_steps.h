@@ -19,13 +19,14 @@ struct StepRange {
 void add_profile_steps(Settings& settings, std::string* text);
 // "20:22"; an empty text is no step. Throws UsageError for anything else.
 StepRange step_range(const std::string& text);
+// Throws UsageError if there is a range and `device` is the CPU: to be told before a long start.
+void check_profiled(const StepRange& range, Device device);
 
 // Starts the profiler before the first step of a range and stops it after the last. Steps are
 // counted by the calls, so a run that goes on from a checkpoint begins at 1 again.
 class ProfiledSteps {
  public:
-  // Throws UsageError if there is a range and `device` is the CPU, or fewer than last `steps` are
-  // to come.
+  // Throws UsageError as check_profiled, and if fewer steps than the range's last are to come.
   ProfiledSteps(const StepRange& range, Device device, std::int64_t steps);
 
   void before_step();

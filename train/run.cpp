@@ -9,6 +9,7 @@
 #include "train/device.h"
 #include "train/diagnostics.h"
 #include "train/exit_code.h"
+#include "train/profiled_steps.h"
 #include "train/retrieval_grid.h"
 #include "train/run_header.h"
 #include "train/signals.h"
@@ -213,6 +214,7 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
   const Config config = given.debug.dry_run ? dry_run_of(given) : given;
   check_config(config);
   const Device device = set_up_compute(config.run.device, config.run.threads);
+  check_profiled(step_range(config.debug.profile_steps), device);
   Log log(terminal_on(Stream::error, config.log.color), config.log.quiet);
   SignalGuard signals;
   const Task task = open_task(config);
