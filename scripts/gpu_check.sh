@@ -81,10 +81,11 @@ python3 -c 'import torch, torchvision' 2>/dev/null && has_torch=1
 part versions 30 versions
 if part build 240 configure_and_build; then
   part doctor 15 "$build/proxent" doctor
-  part gpu_tests 80 "$build/tests/proxent_tests" -ts=gpu,parity,device
+  part gpu_tests 80 "$build/tests/proxent_tests" -ts=gpu,parity,device,retrieval,similarity,topk,embed
   part device_description 15 describe_gpu
   part bench_layers 40 layers
   part bench_loss 15 "$build/proxent" bench loss --device cuda --json
+  part bench_knn 15 "$build/proxent" bench knn --device cuda --repeats 3 --json
   if [ $has_torch = 1 ]; then
     if [ "$mode" = quick ]; then
       part step_128 60 compare 128 2 eager

@@ -1,5 +1,7 @@
 #include "tensor/similarity.h"
 
+#include "tensor/gather.h"
+
 namespace proxent {
 
 Tensor similarities(const Tensor& queries, const Tensor& gallery, Similarity similarity) {
@@ -25,6 +27,15 @@ void similarities(const Tensor& queries, const Tensor& gallery, Similarity simil
         Shape{queries.dim(0), gallery.dim(0)}, ", got ", y.shape());
   launch("similarities", y.device(),
          [&](auto device) { kernel::similarities(device, queries, gallery, similarity, y); });
+}
+
+Tensor unit_rows(const Tensor& x, const Tensor& index) {
+  check(x.shape().rank() == 2 && x.dtype() == DType::f32,
+        "unit_rows: x must be (rows, features) f32, got ", x);
+  check_index("unit_rows", index, x.device(), {.size = index.numel(), .limit = x.dim(0)});
+  Tensor y({index.numel(), x.dim(1)}, x.dtype(), x.device());
+  launch("unit_rows", x.device(), [&](auto device) { kernel::unit_rows(device, x, index, y); });
+  return y;
 }
 
 }  // namespace proxent

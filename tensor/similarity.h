@@ -20,11 +20,20 @@ namespace kernel {
 // changes the last bit.
 KERNEL(similarities, const Tensor& queries, const Tensor& gallery, Similarity similarity,
        Tensor& y);
+// y[n] = x[index[n]] / |x[index[n]]| for rows of x (R, D) f32; a row of zeros stays. The squares
+// are added in double in an order that D alone decides: kUnitLanes sums of every kUnitLanes-th
+// feature, then those a half apart, a quarter apart, ...
+KERNEL(unit_rows, const Tensor& x, const Tensor& index, Tensor& y);
+inline constexpr int kUnitLanes = 32;
 }  // namespace kernel
 
 // The similarities of all rows of queries (Q, D) to all rows of gallery (G, D), as (Q, G).
 Tensor similarities(const Tensor& queries, const Tensor& gallery, Similarity similarity);
 // The same into y, for callers that go through tiles.
 void similarities(const Tensor& queries, const Tensor& gallery, Similarity similarity, Tensor& y);
+
+// Rows of x (R, D) f32 by number, index (N) i32, of length one: dots of them are cosines. To the
+// same bits on every device, and however short a row is; a row of zeros stays.
+Tensor unit_rows(const Tensor& x, const Tensor& index);
 
 }  // namespace proxent

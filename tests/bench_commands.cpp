@@ -141,6 +141,21 @@ TEST_SUITE("bench commands") {
     CHECK(found["r@5"] >= found["r@1"]);
   }
 
+#ifdef __FMA__  // where the CPU, too, fuses multiply and add
+  TEST_CASE("bench knn finds the same on the GPU, or its emulation") {
+    if (const std::string problem = gpu_report().problem; !problem.empty()) {
+      MESSAGE("skipped: ", problem);
+      return;
+    }
+    const std::string arguments = "bench knn --rows 200 --dim 8 --classes 30 --recall-at 1,5";
+    const auto here = run_json(arguments + " --device cpu"),
+               there = run_json(arguments + " --device cuda");
+    CHECK(there["device"].get<std::string>().starts_with("cuda"));
+    CHECK(there["peak_bytes"].get<std::int64_t>() > 200 * 8 * 4);
+    for (const char* key : {"r@1", "r@5", "map@r", "rp"}) CHECK(there[key] == here[key]);
+  }
+#endif
+
   TEST_CASE("sizes of 0 are refused") {
     for (const char* arguments :
          {"step --batch 0", "loss --classes 0", "layers --size 0", "knn --rows 0"}) {

@@ -9,9 +9,16 @@
 #include <numeric>
 #include <set>
 
+#include "autograd/ops.h"
 #include "autograd/tape.h"
+#include "tensor/random.h"
+#include "tests/devices.h"
 #include "tests/temp_folder.h"
 #include "train/retrieval_grid.h"
+
+#ifdef PROXENT_CUDA_EMULATED
+#include "tests/cuda_emulator/emulator.h"
+#endif
 
 namespace proxent {
 namespace {
@@ -103,7 +110,7 @@ TEST_SUITE("embed") {
     CHECK_THROWS_WITH_AS(
         embed(
             dataset, [](const Variable& x) { return x; }, options_of(4)),
-        doctest::Contains("expected (3, dim) f32 from the model, got (3, 4, 4, 3)"), Error);
+        doctest::Contains("expected (3, dim) f32 on cpu from the model, got (3, 4, 4, 3)"), Error);
     const auto broken = [](const Variable& x) -> Variable {
       Tensor y = Tensor::zeros({x.dim(0), 2}, DType::f32);
       y.data<float>()[3] = std::numeric_limits<float>::infinity();
@@ -114,6 +121,82 @@ TEST_SUITE("embed") {
                          NonFiniteError);
     CHECK_THROWS_WITH_AS(embed(Dataset{}, first_pixel, options_of(4)),
                          doctest::Contains("has no pictures"), UsageError);
+  }
+
+  // A linear model of the pixels with a unit row for each picture, on the pictures' device.
+  EmbeddingFunction linear_model(Device device) {
+    Tensor weight({48, 6}, DType::f32);
+    fill_normal(weight, Philox(1, 2), 0, 1);
+    return [weight = Variable(weight.to(device))](const Variable& images) {
+      return normalize_rows(matmul(reshape(images, {images.dim(0), 48}), weight));
+    };
+  }
+
+  TEST_CASE("embeddings stay on the model's device, whatever the batch") {
+    const Dataset dataset =
+        gray_set({0, 51, 102, 153, 204, 255, 5, 77, 78}, {1, 2, 3, 1, 2, 3, 1, 2, 3});
+    const Embeddings expected = embed(dataset, linear_model(Device::cpu), options_of(4));
+    const auto reference = expected.values.to_vector<float>();
+    on_every_device([&](Device device) {
+      for (const std::int64_t batch : {1, 2, 4, 9}) {
+        INFO(device, ", batches of ", batch);
+        EmbedOptions options = options_of(4, batch);
+        options.device = device;
+        const Embeddings found = embed(dataset, linear_model(device), options);
+        CHECK(found.values.device() == device);
+        CHECK(found.samples == expected.samples);
+        CHECK(found.labels == expected.labels);
+        REQUIRE(found.values.shape() == Shape{9, 6});
+        const auto values = found.values.to_vector<float>();
+        // Sums of 48 products of pixels in 0 .. 1 and weights around 1, then unit rows.
+        for (std::size_t i = 0; i < values.size(); ++i)
+          CHECK(values[i] == doctest::Approx(reference[i]).epsilon(48 * 0x1p-23));
+      }
+    });
+  }
+
+#ifdef PROXENT_CUDA_EMULATED
+  TEST_CASE("batches are uploaded ahead and in order, however late the streams work") {
+    const Dataset dataset =
+        gray_set({0, 51, 102, 153, 204, 255, 5, 77, 78}, {1, 2, 3, 1, 2, 3, 1, 2, 3});
+    const auto pixels = [](const Variable& images) {
+      return scale(reshape(images, {images.dim(0), 48}), 2);
+    };
+    const auto expected = embed(dataset, pixels, options_of(4)).values.to_vector<float>();
+    cuda_emulator::set_streams(cuda_emulator::Streams::late);
+    for (const std::int64_t batch : {1, 2, 4}) {
+      EmbedOptions options = options_of(4, batch);
+      options.device = Device::cuda;
+      CHECK(embed(dataset, pixels, options).values.to_vector<float>() == expected);
+    }
+    cuda_emulator::set_streams(cuda_emulator::Streams::at_once);
+  }
+#endif
+
+  TEST_CASE("a broken embedding is found in any batch, on every device") {
+    const Dataset dataset = gray_set({0, 1, 2, 3, 4, 5, 6, 7, 8}, {1, 2, 3, 1, 2, 3, 1, 2, 3});
+    on_every_device([&](Device device) {
+      for (const std::int64_t broken : {0, 3, 5, 8})
+        for (const std::int64_t batch : {1, 2, 5, 9}) {
+          INFO(device, ", picture ", broken, ", batches of ", batch);
+          std::int64_t done = 0;
+          const auto function = [&](const Variable& images) -> Variable {
+            Tensor y = Tensor::zeros({images.dim(0), 2}, DType::f32);
+            const std::int64_t place = broken - done;
+            if (place >= 0 && place < images.dim(0))
+              y.data<float>()[2 * place + 1] = std::numeric_limits<float>::quiet_NaN();
+            done += images.dim(0);
+            return y.to(device);
+          };
+          EmbedOptions options = options_of(4, batch);
+          options.device = device;
+          const std::string message =
+              detail::concat("the embedding of picture ", broken, " (gray", broken, ") holds nan");
+          CHECK_THROWS_WITH_AS(embed(dataset, function, options),
+                               doctest::Contains(message.c_str()), NonFiniteError);
+          if (broken == 0) CHECK(done <= 2 * batch);  // at once, not at the end
+        }
+    });
   }
 
   TEST_CASE("queries, gallery and groups follow the samples") {
@@ -166,6 +249,18 @@ TEST_SUITE("embed") {
     CHECK(found.recall(1) == 0.917);
     CHECK(std::abs(found.map_at_r - 0.5202467) < 1e-6);
     CHECK(std::abs(found.r_precision - 0.6240490) < 1e-6);
+  }
+
+  TEST_CASE("plain pixels go to the device that ranks them") {
+    const Dataset dataset = gray_set({0, 51, 204}, {0, 0, 0});
+    const auto expected = embed_pixels(dataset, options_of(4, 2)).values.to_vector<float>();
+    on_every_device([&](Device device) {
+      EmbedOptions options = options_of(4, 2);
+      options.device = device;
+      const Tensor found = embed_pixels(dataset, options).values;
+      CHECK(found.device() == device);
+      CHECK(found.to_vector<float>() == expected);
+    });
   }
 
   TEST_CASE("chosen queries show right and wrong in their shares, spread over classes") {

@@ -1,8 +1,8 @@
 // The commands eval and embed through the binary, and the files between them.
 #include <doctest/doctest.h>
 
-
 #include "data/dataset.h"
+#include "tensor/gpu.h"
 #include "tests/run_binary.h"
 #include "tests/temp_folder.h"
 #include "train/checkpoint.h"
@@ -127,6 +127,12 @@ TEST_SUITE("evaluation_commands") {
     for (const char* key : {"R@1", "R@2", "MAP@R", "RP", "queries", "intra", "inter"})
       CHECK(from_files[key] == direct[key]);
     CHECK(from_files["selection"].is_null());
+    if (gpu_report().problem.empty()) {
+      const auto ranked_there = run_json("eval " + npy + " --recall-at 1,2 --device cuda");
+      for (const char* key : {"R@1", "R@2", "MAP@R", "RP", "ties", "intra", "inter"})
+        CHECK(ranked_there[key] == from_files[key]);
+      CHECK(run_json("embed " + run_path + " --device cuda --split test -o " + npy)["rows"] == 6);
+    }
 
     const Outcome text =
         run_binary("eval " + run_path + " --grid " + folder.path().string() + "/g.png 2>/dev/null");

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "tensor/random.h"
@@ -96,7 +97,38 @@ TEST_SUITE("similarity") {
   }
 #endif
 
+  TEST_CASE("unit rows are as long as one, and the same on every device") {
+    for (const std::int64_t dim : {1, 3, 32, 33, 100, 300}) {
+      INFO(dim);
+      Tensor x = normal({9, dim}, DType::f32, 3);
+      std::fill_n(x.data<float>() + 2 * dim, dim, 0.f);
+      std::fill_n(x.data<float>() + 3 * dim, dim, 1e-30f);
+      std::fill_n(x.data<float>() + 4 * dim, dim, -3e38f);
+      const Tensor index = Tensor::from<std::int32_t>({6}, {8, 2, 0, 3, 4, 8});
+      const auto expected = unit_rows(x, index).to_vector<float>();
+      const auto from = x.to_vector<double>();
+      for (std::int64_t n = 0; n < 6; ++n) {
+        const double* row = from.data() + index.data<std::int32_t>()[n] * dim;
+        double length = 0;
+        for (std::int64_t i = 0; i < dim; ++i) length = std::hypot(length, row[i]);
+        for (std::int64_t i = 0; i < dim; ++i)
+          CHECK(expected[n * dim + i] ==
+                doctest::Approx(length > 0 ? row[i] / length : 0).epsilon(1e-7));
+      }
+      on_every_device([&](Device device) {
+        CHECK(unit_rows(x.to(device), index.to(device)).to_vector<float>() == expected);
+      });
+    }
+    CHECK(unit_rows(Tensor({2, 0}, DType::f32), Tensor::from<std::int32_t>({1}, {1})).numel() == 0);
+  }
+
   TEST_CASE("refuses what does not fit") {
+    CHECK_THROWS_WITH_AS(
+        unit_rows(Tensor({2, 3}, DType::f32), Tensor::from<std::int32_t>({2}, {0, 2})),
+        doctest::Contains("unit_rows: index 2 of row 1 is not in 0 .. 1"), Error);
+    CHECK_THROWS_WITH_AS(
+        unit_rows(Tensor({2, 3}, DType::f64), Tensor::from<std::int32_t>({1}, {0})),
+        doctest::Contains("x must be (rows, features) f32"), Error);
     const Tensor a = Tensor::zeros({2, 3}, DType::f32);
     CHECK_THROWS_WITH_AS(similarities(a, Tensor::zeros({2, 4}, DType::f32), Similarity::dot),
                          doctest::Contains("with as many features, got (2, 3) and (2, 4)"), Error);

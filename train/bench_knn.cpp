@@ -10,6 +10,7 @@
 
 #include "tensor/allocator.h"
 #include "tensor/random.h"
+#include "train/device.h"
 #include "train/metrics_text.h"
 
 namespace proxent {
@@ -33,13 +34,13 @@ BenchKnnResult bench_knn(const BenchKnnOptions& options) {
   check<UsageError>(
       options.rows >= 1 && options.dim >= 1 && options.classes >= 1 && options.repeats >= 1,
       "bench knn: rows, dim, classes and repeats must be at least 1");
-  const Tensor x = clusters(options);
+  const Tensor x = clusters(options).to(options.device);
   std::vector<std::int32_t> labels(options.rows);
   for (std::int64_t i = 0; i < options.rows; ++i)
     labels[i] = static_cast<std::int32_t>(i % options.classes);
 
   BenchKnnResult result{.seconds = std::numeric_limits<double>::infinity()};
-  reset_memory_peak(Device::cpu);
+  reset_memory_peak(options.device);
   for (std::int64_t i = 0; i < options.repeats; ++i) {
     const auto start = std::chrono::steady_clock::now();
     result.retrieval = evaluate_retrieval(x, labels, {.recall_at = options.recall_at});
@@ -48,7 +49,7 @@ BenchKnnResult bench_knn(const BenchKnnOptions& options) {
   }
   const double rows = static_cast<double>(options.rows);
   result.gflops = 2e-9 * rows * rows * static_cast<double>(options.dim) / result.seconds;
-  result.peak_bytes = memory_report(Device::cpu).peak;
+  result.peak_bytes = memory_report(options.device).peak;
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
   result.peak_rss_bytes = usage.ru_maxrss * 1024;
@@ -59,7 +60,7 @@ std::string to_json(const BenchKnnOptions& options, const BenchKnnResult& result
   nlohmann::ordered_json record{{"rows", options.rows},
                                 {"dim", options.dim},
                                 {"classes", options.classes},
-                                {"device", "cpu"},
+                                {"device", describe(options.device)},
                                 {"seconds", result.seconds},
                                 {"gflops", result.gflops},
                                 {"peak_bytes", result.peak_bytes},
@@ -73,10 +74,10 @@ std::string to_json(const BenchKnnOptions& options, const BenchKnnResult& result
 
 std::string to_text(const BenchKnnOptions& options, const BenchKnnResult& result) {
   return fmt::format(
-      "{} x {} embeddings of {} classes against each other, cpu: {:.2f} s, {:.0f} GFLOP/s\n"
+      "{} x {} embeddings of {} classes against each other, {}: {:.3f} s, {:.0f} GFLOP/s\n"
       "{}\npeak memory {:.0f} MB in tensors, {:.0f} MB in the process",
-      options.rows, options.dim, options.classes, result.seconds, result.gflops,
-      metrics_text(result.retrieval), static_cast<double>(result.peak_bytes) / 1e6,
+      options.rows, options.dim, options.classes, describe(options.device), result.seconds,
+      result.gflops, metrics_text(result.retrieval), static_cast<double>(result.peak_bytes) / 1e6,
       static_cast<double>(result.peak_rss_bytes) / 1e6);
 }
 

@@ -15,12 +15,13 @@ struct BenchKnnOptions {
   std::int64_t rows = 60502, dim = 512, classes = 11316;
   std::vector<std::int64_t> recall_at = {1, 10, 100, 1000};
   std::int64_t repeats = 1;
+  Device device = Device::cpu;
 };
 
 struct BenchKnnResult {
   double seconds = 0;               // of the fastest repeat
   double gflops = 0;                // 2 rows^2 dim / seconds
-  std::int64_t peak_bytes = 0;      // of tensors, the embeddings included
+  std::int64_t peak_bytes = 0;      // of tensors on the device, the embeddings included
   std::int64_t peak_rss_bytes = 0;  // of the whole process
   RetrievalResult retrieval;
 };

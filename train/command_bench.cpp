@@ -1,5 +1,3 @@
-#include <omp.h>
-
 #include "tensor/check.h"
 #include "train/bench_knn.h"
 #include "train/bench_layers.h"
@@ -150,8 +148,9 @@ int bench_loss_command(const Arguments& arguments) {
 
 int bench_knn_command(const Arguments& arguments) {
   BenchKnnOptions options;
-  std::optional<std::int64_t> threads;
   bool is_json = false;
+  std::string device = "auto";
+  ThreadCount threads;
   CommandLine line(
       {.name = "bench knn",
        .usage = "[flags]",
@@ -170,10 +169,10 @@ int bench_knn_command(const Arguments& arguments) {
                {.value = "K,K,...", .range = at_least(1)});
   settings.add("repeats", &options.repeats, "the fastest of so many counts",
                {.range = at_least(1)});
-  settings.add("threads", &threads, "threads; auto: all cores", {.range = at_least(1)});
+  add_compute(settings, &device, &threads);
   settings.add("json", &is_json, "print one JSON object on stdout");
   if (!line.parse(arguments)) return kDone;
-  if (threads) omp_set_num_threads(static_cast<int>(*threads));
+  options.device = set_up_compute(device, threads);
   const BenchKnnResult result = bench_knn(options);
   print_out((is_json ? to_json(options, result) : to_text(options, result)) + "\n");
   return kDone;

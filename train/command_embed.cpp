@@ -26,8 +26,7 @@ void add_flags(CommandLine& line, EmbedFlags& flags) {
   line.settings().add("split", &flags.split,
                       "which pictures; all: a single folder or list undivided",
                       {.choices = {"all", "test", "validation", "train"}});
-  line.settings().add("threads", &flags.threads, "threads of the computation; auto: all cores",
-                      {.range = at_least(1)});
+  add_compute(line.settings(), &flags.device, &flags.threads);
   line.settings().add("json", &flags.is_json, "print one JSON object on stdout");
 }
 

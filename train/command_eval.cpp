@@ -49,8 +49,7 @@ void add_flags(CommandLine& line, EvalFlags& flags) {
                {.value = "FILE.png"});
   settings.add("pixels", &flags.is_pixels, "judge plain pixels instead of a network");
   settings.add("explain", &flags.wants_explanation, "say what every number means, and stop");
-  settings.add("threads", &flags.threads, "threads of the computation; auto: all cores",
-               {.range = at_least(1)});
+  add_compute(settings, &flags.device, &flags.threads);
   settings.add("json", &flags.is_json, "print one JSON object on stdout");
 }
 
@@ -90,8 +89,9 @@ Subject embedded_pictures(const EvalFlags& flags, const Config& config,
 }
 
 Subject embeddings_of_file(const EvalFlags& flags) {
-  set_up_compute(flags.device, flags.threads);
+  const Device device = set_up_compute(flags.device, flags.threads);
   LabelledEmbeddings read = read_labelled_embeddings(flags.source, flags.labels);
+  read.embeddings.values = read.embeddings.values.to(device);
   return {.embeddings = std::move(read.embeddings), .options = std::move(read.options)};
 }
 

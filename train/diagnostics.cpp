@@ -202,7 +202,7 @@ EmbeddingDiagnostics diagnose_embeddings(const Tensor& embeddings,
   EmbeddingDiagnostics result;
   const std::int64_t rows = embeddings.dim(0), dim = embeddings.dim(1);
   if (rows == 0 || dim == 0) return {kNothing, kNothing, kNothing, kNothing};
-  const Tensor unit = unit_rows(embeddings);
+  const Tensor unit = unit_rows(embeddings.to(Device::cpu));
   add_class_distances(unit, labels, result);
 
   const std::vector<double> mean = mean_row(unit);

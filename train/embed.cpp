@@ -1,13 +1,19 @@
 #include "train/embed.h"
 
 #include <algorithm>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <string>
+#include <tuple>
+#include <utility>
 
 #include "autograd/ops.h"
+#include "tensor/optimizer_step.h"
+#include "tensor/upload.h"
 
 namespace proxent {
 namespace {
@@ -16,20 +22,98 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-void check_rows(const Dataset& dataset, const Batch& batch, const Tensor& rows) {
-  const std::int64_t pictures = std::ssize(batch.indices);
-  check(rows.shape().rank() == 2 && rows.dim(0) == pictures && rows.dtype() == DType::f32,
-        "embed: expected (", pictures, ", dim) f32 from the model, got ", rows);
-  const float* x = rows.data<float>();
-  const float* bad =
-      std::find_if_not(x, x + rows.numel(), [](float v) { return std::isfinite(v); });
-  if (bad == x + rows.numel()) return;
-  const std::int64_t picture = batch.indices[(bad - x) / rows.dim(1)];
-  const Sample& sample = dataset.samples[picture];
-  fail<NonFiniteError>("embed: the embedding of picture ", picture,
-                       sample.path.empty() ? "" : " (" + sample.path + ")", " holds ", *bad,
-                       "; the model's weights or the picture are broken");
-}
+// Embeddings as they come, on the model's device.
+class Collector {
+ public:
+  Collector(const Dataset& dataset, Device device) : dataset_(dataset), device_(device) {}
+
+  void add(const std::vector<std::int64_t>& pictures, const Tensor& rows) {
+    check_rows(std::ssize(pictures), rows);
+    if (!memory_.is_defined())
+      memory_ = Tensor({dataset_.size(), rows.dim(1)}, DType::f32, device_);
+    check(rows.dim(1) == memory_.dim(1), "embed: the model returned ", rows.dim(1),
+          " features per picture after ", memory_.dim(1));
+    memory_.slice(done(), rows.dim(0)).copy_from(rows);
+    pictures_.insert(pictures_.end(), pictures.begin(), pictures.end());
+    ++batches_;
+    // After 1, 2, 4, ... batches: a broken model is found at once, and a GPU, which has to finish
+    // before it can answer, is asked seldom.
+    if (std::has_single_bit(batches_)) check_finite();
+  }
+
+  std::int64_t done() const { return std::ssize(pictures_); }
+
+  // Rows and their pictures.
+  std::pair<Tensor, std::vector<std::int64_t>> take() {
+    check<DataError>(memory_.is_defined(), "embed: none of the ", dataset_.size(), " pictures of ",
+                     dataset_.name, " could be read");
+    check_finite();
+    return {memory_.slice(0, done()), std::move(pictures_)};
+  }
+
+ private:
+  void check_rows(std::int64_t pictures, const Tensor& rows) const {
+    check(rows.shape().rank() == 2 && rows.dim(0) == pictures && rows.dtype() == DType::f32 &&
+              rows.device() == device_,
+          "embed: expected (", pictures, ", dim) f32 on ", device_, " from the model, got ", rows,
+          " on ", rows.device());
+  }
+
+  // Of the rows that came since the last time.
+  void check_finite() {
+    const Tensor rows = memory_.slice(checked_, done() - checked_);
+    if (!std::isfinite(sum_of_squares(rows))) fail_not_finite(rows.to(Device::cpu));
+    checked_ = done();
+  }
+  [[noreturn]] void fail_not_finite(const Tensor& rows) const {
+    const float *x = rows.data<float>(), *end = x + rows.numel();
+    const float* bad = std::find_if_not(x, end, [](float v) { return std::isfinite(v); });
+    const std::int64_t picture = pictures_[checked_ + (bad - x) / rows.dim(1)];
+    const Sample& sample = dataset_.samples[picture];
+    fail<NonFiniteError>("embed: the embedding of picture ", picture,
+                         sample.path.empty() ? "" : " (" + sample.path + ")", " holds ", *bad,
+                         "; the model's weights or the picture are broken");
+  }
+
+  const Dataset& dataset_;
+  Device device_;
+  Tensor memory_;  // a row for each picture of the data set
+  std::vector<std::int64_t> pictures_;
+  std::uint64_t batches_ = 0;
+  std::int64_t checked_ = 0;  // rows known to be finite
+};
+
+// Batches of the loader, uploaded ahead of the model.
+class Feed {
+ public:
+  struct Pictures {
+    Tensor images;
+    std::vector<std::int64_t> indices;
+  };
+
+  Feed(Loader& loader, Device device) : loader_(loader), uploads_(device) { prepare(); }
+
+  // Puts the next batch on its way, if there is one.
+  void prepare() {
+    while (auto batch = loader_.next()) {
+      if (batch->indices.empty()) continue;  // none of its pictures could be read
+      uploads_.push({batch->images});
+      indices_ = std::move(batch->indices);
+      return;
+    }
+  }
+  // The batch that was prepared; nothing after the last. All work on the one before must have been
+  // queued.
+  std::optional<Pictures> take() {
+    if (uploads_.waiting() == 0) return std::nullopt;
+    return Pictures{.images = uploads_.pop()[0], .indices = std::move(indices_)};
+  }
+
+ private:
+  Loader& loader_;
+  Uploads uploads_;
+  std::vector<std::int64_t> indices_;  // of the batch on its way
+};
 
 // Each picture minus its own mean: brightness tells little about what it shows.
 void subtract_row_means(Tensor& x) {
@@ -60,29 +144,20 @@ Embeddings embed(const Dataset& dataset, const EmbeddingFunction& function,
                  const EmbedOptions& options) {
   check<UsageError>(!dataset.is_empty(), "embed: the data set ", dataset.name, " has no pictures");
   const auto start = std::chrono::steady_clock::now();
-  Embeddings found;
   Loader loader(dataset, options.batch, options.loader);
-  Tensor memory;
-  std::int64_t done = 0;
-  while (const auto batch = loader.next()) {
-    if (batch->indices.empty()) continue;  // none of its pictures could be read
-    const Tensor rows = function(batch->images.to(options.device)).value().to(Device::cpu);
-    check_rows(dataset, *batch, rows);
-    if (!memory.is_defined()) memory = Tensor({dataset.size(), rows.dim(1)}, DType::f32);
-    check(rows.dim(1) == memory.dim(1), "embed: the model returned ", rows.dim(1),
-          " features per picture after ", memory.dim(1));
-    memory.slice(done, rows.dim(0)).copy_from(rows);
-    done += rows.dim(0);
-    for (const std::int64_t index : batch->indices) {
-      found.samples.push_back(index);
-      found.labels.push_back(dataset.samples[index].label);
-    }
-    if (options.on_progress) options.on_progress(done, dataset.size());
+  Feed feed(loader, options.device);
+  Collector collector(dataset, options.device);
+  while (const auto pictures = feed.take()) {
+    const Tensor rows = function(pictures->images).value();
+    feed.prepare();  // while a GPU computes
+    collector.add(pictures->indices, rows);
+    if (options.on_progress) options.on_progress(collector.done(), dataset.size());
   }
+  Embeddings found;
+  std::tie(found.values, found.samples) = collector.take();
+  for (const std::int64_t index : found.samples)
+    found.labels.push_back(dataset.samples[index].label);
   found.bad_images = loader.bad_images();
-  check<DataError>(memory.is_defined(), "embed: none of the ", dataset.size(), " pictures of ",
-                   dataset.name, " could be read");
-  found.values = memory.slice(0, done);
   found.seconds = seconds_since(start);
   found.seconds_waited = loader.seconds_waited();
   return found;
@@ -91,7 +166,7 @@ Embeddings embed(const Dataset& dataset, const EmbeddingFunction& function,
 Embeddings embed_pixels(const Dataset& dataset, EmbedOptions options) {
   options.loader.transform.mean = {0, 0, 0};
   options.loader.transform.std = {1, 1, 1};
-  options.device = Device::cpu;
+  const Device device = std::exchange(options.device, Device::cpu);
   const auto flatten = [](const Variable& images) {
     const std::int64_t pictures = images.dim(0);
     return reshape(images, {pictures, images.value().numel() / pictures});
@@ -99,6 +174,7 @@ Embeddings embed_pixels(const Dataset& dataset, EmbedOptions options) {
   Embeddings found = embed(dataset, flatten, options);
   subtract_row_means(found.values);
   subtract_mean_row(found.values);
+  found.values = found.values.to(device);
   return found;
 }
 

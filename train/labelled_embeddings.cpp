@@ -45,7 +45,7 @@ void write_labelled_embeddings(const fs::path& npy, const Dataset& dataset,
              csv_field(sample.group) + (sample.is_query ? ",True" : ",False") +
              (sample.is_gallery ? ",True\n" : ",False\n");
   }
-  write_npy(npy, embeddings.values);
+  write_npy(npy, embeddings.values.to(Device::cpu));
   write_file_atomically(table_beside(npy), table);
 }
 

@@ -28,8 +28,8 @@ struct RetrievalOptions {
   // Per row, a group that a query must not be matched within (a font's family, a camera); -1: in
   // none. Empty: no groups.
   std::vector<std::int32_t> groups = {};
-  // How much is worked on at once; the results do not depend on it.
-  std::int64_t query_tile = 2048, gallery_tile = 1024;
+  // Rows worked on at once, on which the results do not depend; none: what suits the device.
+  std::optional<std::int64_t> query_tile = {}, gallery_tile = {};
 };
 
 struct RecallAtK {
@@ -57,10 +57,11 @@ struct RetrievalResult {
   double recall(std::int64_t k) const;
 };
 
-// Ranks embeddings (N, D) f32 under labels (N). Memory beside the embeddings: a copy of the
-// gallery, one tile of similarities and a state per match of one tile of queries; at most 0.5 GB
-// for 60,502 x 512. Throws UsageError for options that make no sense (a K below 1, rows that do not
-// exist or repeat), NonFiniteError naming the first row with a NaN or infinity.
+// Ranks embeddings (N, D) f32 under labels (N), on the device that they are on; the result is the
+// same on every device. Memory beside the embeddings: a copy of the gallery, one tile of
+// similarities and a state per match of one tile of queries; at most 0.5 GB for 60,502 x 512.
+// Throws UsageError for options that make no sense (a K below 1, rows that do not exist or repeat),
+// NonFiniteError naming the first row with a NaN or infinity.
 RetrievalResult evaluate_retrieval(const Tensor& embeddings, std::span<const std::int32_t> labels,
                                    const RetrievalOptions& options = {});
 
@@ -71,8 +72,9 @@ struct Neighbour {
 };
 
 // The first `count` of the ranking of each of `queries` (rows; options.queries is not looked at),
-// fewer where the gallery is smaller. The same order as evaluate_retrieval's. For a few queries:
-// holds their similarities to the whole gallery.
+// fewer where the gallery is smaller. The same order as evaluate_retrieval's, on the embeddings'
+// device. Memory beside the embeddings: a copy of the gallery, one tile of similarities, `count`
+// numbers for each query of a tile.
 std::vector<std::vector<Neighbour>> nearest_neighbours(const Tensor& embeddings,
                                                        std::span<const std::int32_t> labels,
                                                        std::span<const std::int64_t> queries,

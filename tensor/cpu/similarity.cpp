@@ -1,6 +1,7 @@
 #include "tensor/similarity.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "tensor/cpu/parallel.h"
@@ -93,6 +94,16 @@ void fill(const Tensor& queries, const Tensor& gallery, Tensor& y) {
           }
       });
 }
+
+double length_of(const float* x, std::int64_t n) {
+  double lanes[kUnitLanes] = {};
+  for (std::int64_t i = 0; i < n; i += kUnitLanes)
+    for (std::int64_t lane = 0; lane < std::min<std::int64_t>(kUnitLanes, n - i); ++lane)
+      lanes[lane] += double{x[i + lane]} * x[i + lane];  // exact products: fused or not, one result
+  for (int half = kUnitLanes / 2; half > 0; half /= 2)
+    for (int lane = 0; lane < half; ++lane) lanes[lane] += lanes[lane + half];
+  return std::sqrt(lanes[0]);
+}
 }  // namespace
 
 void similarities(Cpu, const Tensor& queries, const Tensor& gallery, Similarity similarity,
@@ -101,6 +112,16 @@ void similarities(Cpu, const Tensor& queries, const Tensor& gallery, Similarity 
     using T = decltype(zero);
     if (similarity == Similarity::dot) return fill<T, Similarity::dot>(queries, gallery, y);
     fill<T, Similarity::euclidean>(queries, gallery, y);
+  });
+}
+
+void unit_rows(Cpu, const Tensor& x, const Tensor& index, Tensor& y) {
+  const std::int64_t dim = x.dim(1);
+  parallel_for(y.dim(0), 1 + kMinCopies / (dim + 1), [&](std::int64_t n) {
+    const float* from = x.data<float>() + index.data<std::int32_t>()[n] * dim;
+    float* to = y.data<float>() + n * dim;
+    const double length = length_of(from, dim), divisor = length > 0 ? length : 1;
+    for (std::int64_t i = 0; i < dim; ++i) to[i] = static_cast<float>(from[i] / divisor);
   });
 }
 

@@ -3,8 +3,8 @@
 // split sums would be faster and do not promise that.
 #include "tensor/similarity.h"
 
-#include <cmath>
-
+#include "tensor/cuda/add_feature.cuh"
+#include "tensor/cuda/block_reduce.cuh"
 #include "tensor/cuda/element.cuh"
 #include "tensor/cuda/runtime.h"
 
@@ -85,13 +85,6 @@ class Loader {
   bool is_aligned_;
 };
 
-template <Similarity kSimilarity, class T>
-__device__ T add(T q, T g, T sum) {
-  if constexpr (kSimilarity == Similarity::dot) return std::fma(q, g, sum);
-  const T difference = q - g;
-  return std::fma(-difference, difference, sum);
-}
-
 // A thread's sums grow by one step.
 template <Similarity kSimilarity, class T>
 __device__ void multiply(const typename Tile<T>::Step& queries,
@@ -113,8 +106,9 @@ __device__ void multiply(const typename Tile<T>::Step& queries,
     for (int r = 0; r < Tile::kOwn; ++r)
 #pragma unroll
       for (int c = 0; c < Tile::kOwn; ++c)
-        sums[r][c] = add<kSimilarity>(q[r / Tile::kPack].at[r % Tile::kPack],
-                                      g[c / Tile::kPack].at[c % Tile::kPack], sums[r][c]);
+        sums[r][c] =
+            cuda::add_feature<kSimilarity>(q[r / Tile::kPack].at[r % Tile::kPack],
+                                           g[c / Tile::kPack].at[c % Tile::kPack], sums[r][c]);
   }
 }
 
@@ -173,6 +167,22 @@ __global__ void __launch_bounds__(kThreads, 2)
   store(sums, first_query, first_gallery, y);
 }
 
+// y = x / |x|. A warp per row: its lanes have the sums that the contract asks for, and reads of
+// whole lines.
+__global__ void unit_rows_kernel(const float* x, const std::int32_t* index, float* y,
+                                 std::int64_t rows, int dim) {
+  static_assert(kUnitLanes == 32);
+  const std::int64_t row = (std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x) / 32;
+  if (row >= rows) return;
+  const float* from = x + std::int64_t{index[row]} * dim;
+  double squares = 0;
+  for (int i = threadIdx.x % 32; i < dim; i += 32) squares += double{from[i]} * from[i];
+  const double length = std::sqrt(cuda::warp_sum(squares));
+  const double divisor = length > 0 ? length : 1;
+  for (int i = threadIdx.x % 32; i < dim; i += 32)
+    y[row * dim + i] = static_cast<float>(from[i] / divisor);
+}
+
 template <class T>
 Matrix<T> matrix_of(T* data, const Tensor& x) {
   return {.data = data,
@@ -200,6 +210,12 @@ void similarities(Cuda, const Tensor& queries, const Tensor& gallery, Similarity
     if (similarity == Similarity::dot) return run<Similarity::dot, T>(queries, gallery, y);
     run<Similarity::euclidean, T>(queries, gallery, y);
   });
+}
+
+void unit_rows(Cuda, const Tensor& x, const Tensor& index, Tensor& y) {
+  cuda::launch_kernel(unit_rows_kernel, cuda::blocks_for(y.dim(0), kThreads / 32), kThreads, 0,
+                      elements<float>(x), elements<std::int32_t>(index), elements<float>(y),
+                      y.dim(0), static_cast<int>(y.dim(1)));
 }
 
 }  // namespace proxent::kernel
