@@ -10,14 +10,17 @@ Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& be
                     const Variable& residual) {
   const BatchNormed forward = batch_norm(x.value(), gamma.value(), beta.value(), running_mean,
                                          running_var, options, residual.value());
-  return record(
-      "batch_norm", forward.y, {x, gamma, beta, residual},
-      [kept = forward.kept, options](Tensor dy, const std::vector<bool>& wanted) {
-        const BatchNormGradients d = batch_norm_backward(
-            std::move(dy), kept, options,
-            {.dx = wanted[0], .parameters = wanted[1] || wanted[2], .dresidual = wanted[3]});
-        return std::vector<Tensor>{d.dx, d.dgamma, d.dbeta, d.dresidual};
-      });
+  Variable y =
+      record("batch_norm", forward.y, {x, gamma, beta, residual},
+             [kept = forward.kept, options](Tensor dy, const std::vector<bool>& wanted) {
+               const BatchNormGradients d = batch_norm_backward(
+                   std::move(dy), kept, options,
+                   {.dx = wanted[0], .parameters = wanted[1] || wanted[2], .dresidual = wanted[3]});
+               return std::vector<Tensor>{d.dx, d.dgamma, d.dbeta, d.dresidual};
+             });
+  if (options.is_remade && y.wants_gradient())
+    y.remake_with([kept = forward.kept] { return batch_norm_again(kept); });
+  return y;
 }
 
 }  // namespace proxent

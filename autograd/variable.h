@@ -1,6 +1,7 @@
 // A tensor that may want a gradient.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -32,6 +33,20 @@ class GradientCell {
   Tensor gradient_, home_;
 };
 
+// A value that backward will look at: kept, or made again when it is wanted, which costs time
+// instead of memory.
+class Kept {
+ public:
+  Kept(Tensor value) : value_(std::move(value)) {}
+  explicit Kept(std::shared_ptr<const std::function<Tensor()>> remake)
+      : remake_(std::move(remake)) {}
+  Tensor operator()() const { return remake_ ? (*remake_)() : value_; }
+
+ private:
+  Tensor value_;
+  std::shared_ptr<const std::function<Tensor()>> remake_;
+};
+
 // A value and, unless it is a constant, the cell of its gradient. Copies share both.
 class Variable {
  public:
@@ -41,6 +56,12 @@ class Variable {
   static Variable leaf(Tensor value);
 
   const Tensor& value() const { return value_; }
+  // What an op that takes this variable keeps of it for backward.
+  Kept kept() const { return remake_ ? Kept(remake_) : Kept(value_); }
+  // From now on kept() holds no value but this, which must make the same bits.
+  void remake_with(std::function<Tensor()> remake) {
+    remake_ = std::make_shared<const std::function<Tensor()>>(std::move(remake));
+  }
   const Shape& shape() const { return value_.shape(); }
   std::int64_t dim(int i) const { return value_.dim(i); }
   DType dtype() const { return value_.dtype(); }
@@ -55,6 +76,7 @@ class Variable {
   friend class Tape;
   Tensor value_;
   std::shared_ptr<GradientCell> cell_;
+  std::shared_ptr<const std::function<Tensor()>> remake_;
 };
 
 }  // namespace proxent

@@ -22,6 +22,9 @@ class BatchNorm2d : public Module {
 
   void set_mode(BatchNormMode mode);
   BatchNormMode mode() const { return mode_; }
+  // On: what with_relu() returns is made again in backward instead of kept. The same bits, a pass
+  // over memory more.
+  void recompute(bool is_on) { remakes_output_ = is_on; }
   // relu(norm(x)) and relu(norm(x) + residual) in one pass over the image.
   Variable with_relu(const Variable& x);
   Variable add_relu(const Variable& x, const Variable& residual);
@@ -34,9 +37,12 @@ class BatchNorm2d : public Module {
  private:
   Variable normalize(const Variable& x, const Variable& residual, bool has_relu);
   BatchNormMode mode_ = BatchNormMode::train;
+  bool remakes_output_ = false;
 };
 
 // Sets the mode of every batch norm below root.
 void set_batch_norm_mode(Module& root, BatchNormMode mode);
+// The same for recompute().
+void set_batch_norm_recomputation(Module& root, bool is_on);
 
 }  // namespace proxent

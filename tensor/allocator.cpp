@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <list>
 #include <map>
@@ -25,8 +26,15 @@ std::int64_t size_class(std::int64_t bytes) {
 constexpr std::int64_t kCanaryBytes = 64;
 constexpr unsigned char kCanary = 0xc5;
 
+// call(Cpu{}), call(Cuda{}) or call(Meta{}), for the overloads of tensor/memory.h.
+template <class Call>
+decltype(auto) on_memory(Device device, Call&& call) {
+  if (device == Device::meta) return call(Meta{});
+  return on_device(device, std::forward<Call>(call));
+}
+
 void allow_access(Device device, const void* data, std::int64_t bytes, std::int64_t block_bytes) {
-  on_device(device, [&](auto tag) { detail::allow_access(tag, data, bytes, block_bytes); });
+  on_memory(device, [&](auto tag) { detail::allow_access(tag, data, bytes, block_bytes); });
 }
 
 struct Block {
@@ -126,7 +134,7 @@ class Pool {
  private:
   // Behind every block lie kCanaryBytes that belong to nobody.
   void* take_fresh(std::int64_t bytes) const {
-    return on_device(device_, [&](auto device) {
+    return on_memory(device_, [&](auto device) {
       return detail::system_allocate(device, bytes + kCanaryBytes);
     });
   }
@@ -170,7 +178,7 @@ class Pool {
     cached_ -= position->bytes;
     allow_access(device_, position->data, position->bytes + kCanaryBytes,
                  position->bytes + kCanaryBytes);
-    on_device(device_, [&](auto device) { detail::system_free(device, position->data); });
+    on_memory(device_, [&](auto device) { detail::system_free(device, position->data); });
     free_.erase(position);
   }
 
@@ -198,7 +206,7 @@ class Pool {
     const std::int64_t behind = block.bytes + kCanaryBytes - block.asked;
     if (block.is_guarded) {
       allow_access(device_, block.data, block.bytes + kCanaryBytes, block.bytes + kCanaryBytes);
-      on_device(device_, [&](auto device) {
+      on_memory(device_, [&](auto device) {
         detail::fill_bytes(device, block.data, 0xff, block.asked);
         detail::fill_bytes(device, static_cast<char*>(block.data) + block.asked, kCanary, behind);
       });
@@ -210,7 +218,7 @@ class Pool {
     allow_access(device_, block.data, block.bytes + kCanaryBytes, block.bytes + kCanaryBytes);
     std::vector<unsigned char> behind(
         static_cast<std::size_t>(block.bytes + kCanaryBytes - block.asked));
-    on_device(device_, [&](auto device) {
+    on_memory(device_, [&](auto device) {
       detail::copy_out(device, behind.data(), static_cast<char*>(block.data) + block.asked,
                        std::ssize(behind));
     });
@@ -232,7 +240,8 @@ class Pool {
 
 // Never destroyed: tensors with static lifetime may outlive any order of destruction.
 Pool& pool(Device device) {
-  static auto& pools = *new std::array<Pool, 2>{Pool(Device::cpu), Pool(Device::cuda)};
+  static auto& pools =
+      *new std::array<Pool, 3>{Pool(Device::cpu), Pool(Device::cuda), Pool(Device::meta)};
   return pools[static_cast<std::size_t>(device)];
 }
 
@@ -264,6 +273,12 @@ MemoryReserve::~MemoryReserve() { pool(device_).release_reserve(number_); }
 void MemoryReserve::close() { pool(device_).close_reserve(number_); }
 
 namespace detail {
+void* system_allocate(Meta, std::int64_t bytes) {
+  static std::atomic<std::uintptr_t> next = 1 << 20;
+  return reinterpret_cast<void*>(
+      next.fetch_add(static_cast<std::uintptr_t>(bytes + 255) / 256 * 256));
+}
+
 void* pool_allocate(Device device, std::int64_t bytes) { return pool(device).allocate(bytes); }
 void pool_free(Device device, void* data) noexcept { pool(device).free(data); }
 }  // namespace detail

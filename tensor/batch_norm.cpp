@@ -43,10 +43,15 @@ Tensor reuse_or_new(const Tensor& dy) {
 BatchNormed batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta,
                        Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options,
                        const Tensor& residual) {
+  check(!options.is_remade || !residual.is_defined(),
+        "batch_norm: with a residual y cannot be made again");
   check_inputs(x, gamma, beta, running_mean, running_var, options, residual);
   const auto like_gamma = [&] { return Tensor(gamma.shape(), gamma.dtype(), x.device()); };
   BatchNormKept kept{x, like_gamma(), like_gamma(), gamma, beta, options.has_relu, {}};
   Tensor y(x.shape(), x.dtype(), x.device());
+  if (options.has_relu && residual.is_defined())
+    kept.passed =
+        x.device() == Device::cpu ? y : Tensor({(x.numel() + 7) / 8}, DType::u8, x.device());
   launch("batch_norm", x.device(), [&](auto device) {
     if (options.uses_batch_statistics)
       kernel::batch_statistics(device, x, options, kept.mean, kept.invstd, running_mean,
@@ -63,26 +68,35 @@ BatchNormed batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta,
   return {y, kept};
 }
 
+Tensor batch_norm_again(const BatchNormKept& kept) {
+  Tensor y(kept.x.shape(), kept.x.dtype(), kept.x.device());
+  launch("batch_norm_again", y.device(),
+         [&](auto device) { kernel::batch_norm(device, kept, {}, y); });
+  return y;
+}
+
 BatchNormGradients batch_norm_backward(Tensor dy, const BatchNormKept& kept,
                                        const BatchNormOptions& options,
                                        const BatchNormWanted& wanted) {
-  check_same("batch_norm_backward", dy, kept.x);
+  constexpr std::string_view op = "batch_norm_backward";
+  check_same(op, dy, kept.x);
   BatchNormGradients out;
-  launch("batch_norm_backward", dy.device(), [&](auto device) {
-    BatchNormKept left = kept;
-    const bool is_moving = options.uses_batch_statistics;  // mean and variance depend on x
-    if (wanted.parameters || wanted.dresidual || is_moving) {
-      const Shape channels = kept.gamma.shape();
-      out.dgamma = Tensor(channels, kept.gamma.dtype(), dy.device());
-      out.dbeta = Tensor(channels, kept.gamma.dtype(), dy.device());
-      Tensor dz;
-      if (wanted.dresidual && kept.has_relu) dz = reuse_or_new(dy);
+  BatchNormKept left = kept;
+  const bool is_moving = options.uses_batch_statistics;  // mean and variance depend on x
+  if (wanted.parameters || wanted.dresidual || is_moving) {
+    out.dgamma = Tensor(kept.gamma.shape(), kept.gamma.dtype(), dy.device());
+    out.dbeta = Tensor(kept.gamma.shape(), kept.gamma.dtype(), dy.device());
+    Tensor dz;
+    if (wanted.dresidual && kept.has_relu) dz = reuse_or_new(dy);
+    launch(op, dy.device(), [&](auto device) {
       kernel::batch_norm_backward_sums(device, dy, kept, out.dgamma, out.dbeta, dz);
-      if (dz.is_defined()) dy = dz, left.has_relu = false;
-    }
-    if (wanted.dresidual) out.dresidual = dy;
-    if (!wanted.dx) return;
-    out.dx = reuse_or_new(dy);
+    });
+    if (dz.is_defined()) dy = dz, left.has_relu = false;
+  }
+  if (wanted.dresidual) out.dresidual = dy;
+  if (!wanted.dx) return out;
+  out.dx = reuse_or_new(dy);
+  launch(op, dy.device(), [&](auto device) {
     kernel::batch_norm_backward_input(device, dy, left, is_moving ? out.dgamma : Tensor(),
                                       is_moving ? out.dbeta : Tensor(), out.dx);
   });

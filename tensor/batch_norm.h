@@ -13,6 +13,9 @@ struct BatchNormOptions {
   double eps = 1e-5, momentum = 0.1;  // momentum: weight of the new statistics, as in PyTorch
   bool uses_batch_statistics = true;  // false: the running ones, as constants
   bool has_relu = false;
+  // For autograd: ops that take y keep no copy of it for backward, but have it made again from x,
+  // which is kept anyway: a pass over memory more, a tensor less. Not with a residual.
+  bool is_remade = false;
 };
 
 // What backward needs of forward.
@@ -35,8 +38,8 @@ KERNEL(batch_statistics, const Tensor& x, const BatchNormOptions& options, Tenso
 // running ones move on.
 KERNEL(running_statistics, const Tensor& running_mean, const Tensor& running_var, double eps,
        Tensor& mean, Tensor& invstd);
-// y as above, and kept.passed after a ReLU of a residual sum; residual may be undefined.
-KERNEL(batch_norm, BatchNormKept& kept, const Tensor& residual, Tensor& y);
+// y as above, and on the GPU the bits of kept.passed; residual may be undefined.
+KERNEL(batch_norm, const BatchNormKept& kept, const Tensor& residual, Tensor& y);
 // With dz = dy where there was no ReLU or y > 0, else 0, and xhat = (x - mean) invstd:
 // dgamma = sum of dz xhat, dbeta = sum of dz over the rows; dz is written unless undefined. It may
 // be dy's memory.
@@ -60,6 +63,9 @@ struct BatchNormed {
 BatchNormed batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta,
                        Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options,
                        const Tensor& residual = {});
+
+// y once more, from a call without residual: the same bits.
+Tensor batch_norm_again(const BatchNormKept& kept);
 
 // dresidual = dz of the kernels above. What nobody wants is undefined.
 struct BatchNormGradients {

@@ -34,10 +34,12 @@ decltype(auto) on_device(Device device, Call&& call) {
 }
 
 // The same for a kernel, inside a Scope of that name. On the GPU the kernel is only queued: what
-// goes wrong in it is found by a later call, unless set_gpu_synchronous(true).
+// goes wrong in it is found by a later call, unless set_gpu_synchronous(true). On Device::meta
+// nothing happens.
 template <class Call>
 void launch(std::string_view name, Device device, Call&& call) {
   Scope scope(name);
+  if (device == Device::meta) return;
   on_device(device, std::forward<Call>(call));
 #ifdef PROXENT_CUDA
   if (device == Device::cuda) detail::finish_cuda_call(name);

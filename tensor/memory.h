@@ -23,10 +23,16 @@ void copy_in(Cuda, void* to, const void* from, std::int64_t bytes);
 void copy_out(Cpu, void* to, const void* from, std::int64_t bytes);
 void copy_out(Cuda, void* to, const void* from, std::int64_t bytes);
 
-
 // With AddressSanitizer, in memory that it sees: of a block of block_bytes only the first `bytes`
 // may be touched from here on.
 void allow_access(Cpu, const void* data, std::int64_t bytes, std::int64_t block_bytes);
 void allow_access(Cuda, const void* data, std::int64_t bytes, std::int64_t block_bytes);
+
+// Addresses without memory behind them.
+void* system_allocate(Meta, std::int64_t bytes);
+inline void system_free(Meta, void*) noexcept {}
+inline void fill_bytes(Meta, void*, unsigned char, std::int64_t) {}
+inline void copy_out(Meta, void*, const void*, std::int64_t) {}
+inline void allow_access(Meta, const void*, std::int64_t, std::int64_t) {}
 
 }  // namespace proxent::detail

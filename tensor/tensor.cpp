@@ -7,6 +7,7 @@ namespace proxent {
 namespace {
 // The bytes of `from` to `to`, one of which is on the CPU and the other on `device`.
 void copy_across(const Tensor& from, Tensor& to) {
+  check(from.device() != Device::meta, "tensor: ", from, " on meta has no elements to copy");
   const bool is_upload = from.device() == Device::cpu;
   launch(is_upload ? "upload" : "download", is_upload ? to.device() : from.device(),
          [&](auto device) {

@@ -17,7 +17,8 @@ class proxent::Uploads::Gpu {  // never made: there is no such device
 namespace proxent {
 
 Uploads::Uploads(Device device) : device_(device) {
-  if (on_device(device, [](auto tag) { return std::is_same_v<decltype(tag), Cuda>; }))
+  if (device != Device::meta &&
+      on_device(device, [](auto tag) { return std::is_same_v<decltype(tag), Cuda>; }))
     gpu_ = std::make_unique<Gpu>();
 }
 Uploads::~Uploads() = default;

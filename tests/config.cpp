@@ -127,9 +127,9 @@ TEST_SUITE("config") {
     CHECK(refusal("[optim]\nlr = nan") ==
           "optim.lr in my.toml:2: expected a number of at least 0, got 'nan'.");
     CHECK(refusal("batch.size = 0") ==
-          "batch.size in my.toml:1: expected a whole number from 1 to 1048576, got '0'.");
+          "batch.size in my.toml:1: expected auto or a whole number from 1 to 1048576, got '0'.");
     CHECK(refusal("batch.size = 1.5") ==
-          "batch.size in my.toml:1: expected a whole number from 1 to 1048576, got '1.5'.");
+          "batch.size in my.toml:1: expected auto or a whole number from 1 to 1048576, got '1.5'.");
     CHECK(refusal("data.crop = 'rcr'") ==
           "data.crop in my.toml:1: expected rrc, random, center or none, got 'rcr'. Did you mean "
           "'rrc'?");

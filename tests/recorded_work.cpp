@@ -29,7 +29,7 @@ TEST_SUITE("recorded work") {
 
   TEST_CASE("recorded work is done when it is run, with what its inputs hold then") {
     if (!has_gpu()) {
-      CHECK_THROWS_WITH_AS(RecordedWork([] {}), doctest::Contains("no CUDA"), CudaError);
+      CHECK_THROWS_AS(RecordedWork([] {}), CudaError);
       return;
     }
     Tensor x = Tensor::full({1000}, DType::f32, 1, kGpu),

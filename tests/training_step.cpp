@@ -8,10 +8,11 @@
 #include <cstring>
 
 #include "autograd/ops.h"
+#include "layers/batch_norm.h"
 #include "tensor/gpu.h"
 #include "tensor/random.h"
 #include "tests/devices.h"
-#include "train/model.h"
+#include "train/learner.h"
 
 namespace proxent {
 namespace {
@@ -108,6 +109,43 @@ TEST_SUITE("training step") {
       CHECK(recorded.step->is_recorded());
       CHECK(has_same_bits(plain.weights(), recorded.weights()));
     }
+  }
+
+  TEST_CASE("a step of ResNet-50 is few launches") {
+    if (!gpu_report().problem.empty()) return;
+    Config config;
+    config.model.arch = "resnet50";
+    config.data.image_size = 32;
+    Learner learner(config, 20, Device::cuda, DType::bf16);
+    Tensor images({2, 32, 32, 3}, DType::f32);
+    fill_normal(images, Philox(1, 0), 0, 1);
+    std::int64_t launches = 0;
+    for (int step = 0; step < 3; ++step) {
+      launches = gpu_launches();
+      learner.step->run({images, labels_of(2)}, 1e-4);
+      learner.step->take();
+      launches = gpu_launches() - launches;
+    }
+    REQUIRE(learner.step->is_recorded());
+    // Three for each of 53 convolutions, less the gradient of the pictures; four for each batch
+    // norm; a cast of each weight and back.
+    CHECK(launches == 543);
+  }
+
+  TEST_CASE("ReLUs that are made again in backward change no bit") {
+    on_every_device([](Device device) {
+      std::vector<double> weights[2];
+      for (const bool is_on : {false, true}) {
+        Run run(device, DType::f32, true);
+        set_batch_norm_recomputation(*run.model, is_on);
+        for (std::uint64_t i = 0; i < 2; ++i) {
+          run.step->run({images_of(4, i), labels_of(4)}, 1e-3);
+          run.step->take();
+        }
+        weights[is_on] = run.weights();
+      }
+      CHECK(has_same_bits(weights[0], weights[1]));
+    });
   }
 
   TEST_CASE("results wait their turn while steps are queued") {

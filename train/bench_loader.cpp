@@ -19,7 +19,7 @@ BenchLoaderResult bench_loader(const Config& config, const BenchLoaderOptions& o
   BenchLoaderResult result{.data = task.train.describe(),
                            .transform = task.train_transform.describe(),
                            .decoder = jpeg_decoder_name(),
-                           .batch = config.batch.size,
+                           .batch = config.batch.pictures(),
                            .batches = options.batches};
   result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   result.img_s = static_cast<double>(result.batch * result.batches) / result.seconds;

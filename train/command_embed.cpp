@@ -64,7 +64,7 @@ int embed_command(const Arguments& arguments) {
   const Embeddings embeddings =
       embed(dataset, [&](const Variable& images) { return (*model)(images); },
             {.loader = loader_options_of(config, eval_transform_of(config.data)),
-             .batch = config.batch.size,
+             .batch = config.batch.pictures(),
              .device = device,
              .on_progress = [&](std::int64_t done, std::int64_t all) {
                view.doing(detail::concat("embedding ", done, "/", all));

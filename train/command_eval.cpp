@@ -67,7 +67,7 @@ Subject embedded_pictures(const EvalFlags& flags, const Config& config,
   Subject subject{.dataset = open_split(config, flags.split)};
   ProgressView view(log, progress_mode(config.log.progress, log.terminal()));
   const EmbedOptions options{.loader = loader_options_of(config, eval_transform_of(config.data)),
-                             .batch = config.batch.size,
+                             .batch = config.batch.pictures(),
                              .device = device,
                              .on_progress = [&](std::int64_t done, std::int64_t all) {
                                view.doing(detail::concat("embedding ", done, "/", all));

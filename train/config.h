@@ -37,10 +37,13 @@ struct DataConfig {
 };
 
 struct BatchConfig {
-  std::int64_t size = 120;
-  std::string sampler = "random";  // random, m-per-class
-  std::int64_t m = 4;              // pictures per class of m-per-class
-  bool drop_last = true;           // leave out an epoch's last, smaller batch
+  std::optional<std::int64_t> size = 120;  // auto: as many as the memory holds
+  std::string sampler = "random";          // random, m-per-class
+  std::int64_t m = 4;                      // pictures per class of m-per-class
+  bool drop_last = true;                   // leave out an epoch's last, smaller batch
+
+  // Of auto, where nothing depends on it and before it is decided, the usual number.
+  std::int64_t pictures() const { return size.value_or(120); }
 };
 
 struct ModelConfig {
@@ -52,6 +55,7 @@ struct ModelConfig {
   std::int64_t embed_dim = 512;     // size of the embedding
   std::string head = "linear";      // linear, ln-linear
   std::string bn_mode = "train";    // train, eval-stats, frozen
+  std::string recompute = "none";   // none, relu: made again in backward instead of kept
   std::vector<std::string> freeze;  // modules that are not trained: conv1, layer1, ...
   Duration warmup_head;             // only head and proxies are trained for this long
 };

@@ -43,6 +43,7 @@ std::unique_ptr<EmbeddingModel> build_model(const ModelConfig& config, std::uint
                        .has_layer_norm = config.head == "ln-linear"});
   initialize(*model, seed);
   set_batch_norm_mode(*model, batch_norm_mode_of(config.bn_mode));
+  set_batch_norm_recomputation(*model, config.recompute == "relu");
   return model;
 }
 

@@ -9,6 +9,7 @@
 #include "train/device.h"
 #include "train/diagnostics.h"
 #include "train/exit_code.h"
+#include "train/memory_plan.h"
 #include "train/profiled_steps.h"
 #include "train/retrieval_grid.h"
 #include "train/run_header.h"
@@ -74,13 +75,16 @@ Json data_record(const Task& task) {
        {"jpeg_decoder", jpeg_decoder_name()}});
 }
 
+// Planning builds the model once more, so only where somebody reads it.
 void show_header(Log& log, const Config& config, Device device, const Task& task,
                  const Trainer& trainer, const RunFolder& folder) {
+  if (config.log.quiet) return;
   log.info(run_header(config, task,
                       {.folder = folder.path(),
                        .steps = trainer.total_steps(),
                        .steps_per_epoch = trainer.steps_per_epoch(),
                        .device = describe(device),
+                       .memory = memory_plan_text(config, task.train, device),
                        .parameter_groups = trainer.parameter_groups()},
                       log.width()));
   for (const std::string& line : advice(config, task, trainer.total_steps()))
@@ -103,7 +107,7 @@ void check_pictures(const Dataset& dataset) {
 Config dry_run_of(Config config) {
   config.run.steps = 1;
   config.debug.profile_steps.clear();
-  config.run.limit_test = std::min<std::int64_t>(config.batch.size, 64);
+  config.run.limit_test = std::min<std::int64_t>(config.batch.pictures(), 64);
   return config;
 }
 
@@ -197,6 +201,18 @@ int train(const Config& config, Device device, const Task& task, RunFolder& fold
   return kDone;
 }
 
+// train(), which tells of a batch that would fit when this one does not.
+int train_within_memory(const Config& config, Device device, const Task& task, RunFolder& folder,
+                        Log& log) {
+  try {
+    return train(config, device, task, folder, log);
+  } catch (const OutOfMemory& error) {
+    release_cached_memory(device);
+    fail<OutOfMemory>(error.what(), "\n  planned: ", memory_plan_text(config, task.train, device),
+                      ". Choose a smaller --batch, or --batch auto");
+  }
+}
+
 }  // namespace
 
 std::filesystem::path state_to_resume(const RunConfig& config) {
@@ -211,13 +227,14 @@ std::filesystem::path state_to_resume(const RunConfig& config) {
 }
 
 int run_training(const Config& given, const std::vector<std::string>& arguments) {
-  const Config config = given.debug.dry_run ? dry_run_of(given) : given;
+  Config config = given.debug.dry_run ? dry_run_of(given) : given;
   check_config(config);
   const Device device = set_up_compute(config.run.device, config.run.threads);
   check_profiled(step_range(config.debug.profile_steps), device);
   Log log(terminal_on(Stream::error, config.log.color), config.log.quiet);
   SignalGuard signals;
   const Task task = open_task(config);
+  if (!config.batch.size) config.batch.size = batch_that_fits(config, task.train, device);
   std::optional<TemporaryFolder> dry;
   if (config.debug.dry_run) {
     dry.emplace();
@@ -234,7 +251,7 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
   folder.record()["seed"] = config.run.seed;
   folder.set_status("running");
   try {
-    const int code = train(config, device, task, folder, log);
+    const int code = train_within_memory(config, device, task, folder, log);
     if (dry) log.result("dry run: data, model, one step, evaluation and checkpoint all work");
     return code;
   } catch (const std::exception& error) {

@@ -47,7 +47,8 @@ Table run_table(const Config& config, const Task& task, const RunFacts& facts) {
                                   human_count(facts.steps_per_epoch))})
       .row({"protocol",
             text("run.protocol") + ": numbers are " + std::string(name_of(task.selection))})
-      .row({"seed", text("run.seed") + "; " + facts.device});
+      .row({"seed", text("run.seed") + "; " + facts.device})
+      .row({"memory", facts.memory});
   return table;
 }
 
@@ -95,9 +96,10 @@ std::vector<std::string> advice(const Config& config, const Task& task, std::int
   say(model.stem == "small" && data.image_size >= 128,
       fmt::format("--stem small at {} px is about 16 times slower than --stem imagenet",
                   data.image_size));
-  say(batch.size < 32, fmt::format("batches of {} make noisy steps: 64 or more is usual for this "
-                                   "loss",
-                                   batch.size));
+  say(batch.pictures() < 32,
+      fmt::format("batches of {} make noisy steps: 64 or more is usual for this "
+                  "loss",
+                  batch.pictures()));
   say(loss.weight_inter >= 0.5,
       fmt::format("weight_inter {} outweighs the classification: 0.02 to 0.3 is the useful range",
                   shortest(loss.weight_inter)));

@@ -14,6 +14,7 @@ struct RunFacts {
   std::string folder;
   std::int64_t steps = 0, steps_per_epoch = 0;
   std::string device;  // and threads, as describe(Device) says it
+  std::string memory;  // memory_plan_text
   std::vector<std::vector<std::string>> parameter_groups;  // Optimizer::table(): heads, then rows
 };
 

@@ -85,7 +85,7 @@ Transform eval_transform_of(const DataConfig& config) {
 
 SamplerOptions sampler_options_of(const Config& config) {
   return {.kind = sampler_from_name(config.batch.sampler),
-          .batch = config.batch.size,
+          .batch = config.batch.pictures(),
           .per_class = config.batch.m,
           .drop_last = config.batch.drop_last,
           .seed = static_cast<std::uint64_t>(config.run.seed)};
@@ -117,9 +117,9 @@ Task open_task(const Config& config) {
   check<DataError>(task.train.classes() >= 2,
                    "data: a loss over proxies needs at least two classes, got ",
                    task.train.describe());
-  check<UsageError>(config.batch.size <= task.train.size(), "batch.size: ", config.batch.size,
-                    " is larger than the training set, ", task.train.describe(),
-                    ". Choose --batch ", task.train.size(), " or less");
+  check<UsageError>(!config.batch.size || *config.batch.size <= task.train.size(),
+                    "batch.size: ", config.batch.pictures(), " is larger than the training set, ",
+                    task.train.describe(), ". Choose --batch ", task.train.size(), " or less");
   task.train_transform = train_transform_of(config.data);
   task.eval_transform = eval_transform_of(config.data);
   return task;

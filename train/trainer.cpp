@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "train/device.h"
-#include "train/model_options.h"
 #include "train/profiled_steps.h"
 #include "train/signals.h"
 
@@ -60,14 +59,11 @@ bool Every::is_due(std::int64_t step, double seconds) {
 Trainer::Trainer(const Config& config, Device device, const Task& task, RunFolder& folder, Log& log)
     : config_(config),
       device_(device),
-      image_dtype_(set_up_precision(config.run.precision, device)),
       task_(task),
       folder_(folder),
       log_(log),
-      model_(build_model(config.model, static_cast<std::uint64_t>(config.run.seed))),
-      loss_(std::make_unique<MultiProxyEntropyLoss>(nullptr, "loss",
-                                                    proxy_options_of(config, task.train.classes()),
-                                                    loss_options_of(config.loss))),
+      learner_(config, task.train.classes(), device,
+               set_up_precision(config.run.precision, device)),
       sampler_(task.train, sampler_options_of(config)),
       checkpoints_(folder.file("ckpt"), config.run.keep_last),
       view_(log, progress_mode(config.log.progress, log.terminal())) {
@@ -76,36 +72,6 @@ Trainer::Trainer(const Config& config, Device device, const Task& task, RunFolde
   schedule_ = schedule_of(config.optim, total_steps_, steps_per_epoch);
   warmup_head_steps_ = config.model.warmup_head.steps(steps_per_epoch);
   recall_at_ = recall_ks(config);
-  load_initial_weights();
-  model_->move_to(device);
-  loss_->move_to(device);
-  freeze(*model_, config.model.freeze);
-  std::vector<Named<Parameter>> parameters = model_->parameters();
-  for (const auto& named : loss_->parameters()) parameters.push_back(named);
-  optimizer_ =
-      std::make_unique<Optimizer>(group_parameters(parameters, grouping_options_of(config)),
-                                  optimizer_options_of(config.optim, image_dtype_));
-  if (config.optim.ema > 0)
-    average_ = std::make_unique<WeightAverage>(optimizer_->parameters(), model_->buffers(),
-                                               WeightAverageOptions{.decay = config.optim.ema});
-  training_step_ = std::make_unique<TrainingStep>(
-      [this](const std::vector<Tensor>& batch) { return loss_of(batch); }, *optimizer_,
-      average_.get(),
-      // The composed loss looks at labels on the host.
-      TrainingStepOptions{
-          .uses_graph = config.run.cuda_graphs == "on" && config.loss.form == "fused",
-          .terms = [this] {
-            const auto& [ce, inter, intra, used] = loss_->terms();
-            return std::vector<Tensor>{ce, inter, intra, used};
-          }});
-}
-
-void Trainer::load_initial_weights() {
-  if (config_.model.weights.empty()) return;
-  load_report_ = load_weights(
-      {model_.get()}, std::filesystem::path(config_.model.weights),
-      {.is_partial = config_.model.partial, .may_be_missing = {"embedding", "gem_power"}});
-  identity_blocks_ = start_blocks_as_identity(*model_, load_report_->not_loaded());
 }
 
 TrainOutcome Trainer::run() {
@@ -133,7 +99,7 @@ TrainOutcome Trainer::run() {
     if (outcome.first_loss == 0) outcome.first_loss = last_step_.loss;
     const double waited = loader_->seconds_waited();
     pace_.step(std::chrono::duration<double>(Clock::now() - start).count(), waited - waited_,
-               config_.batch.size);
+               config_.batch.pictures());
     waited_ = waited;
     log_step(is_line_due);
     if (eval_due.is_due(progress_.step, seconds()) || is_last) evaluate_and_choose();
@@ -155,15 +121,11 @@ Batch Trainer::next_batch() {
   return *only_batch_;
 }
 
-Variable Trainer::loss_of(const std::vector<Tensor>& batch) {
-  return (*loss_)((*model_)(batch[0].to(image_dtype_)), batch[1]);
-}
-
 void Trainer::step(Batch batch) {
-  model_->set_training(true);
-  loss_->set_training(true);
+  learner_.model->set_training(true);
+  learner_.loss->set_training(true);
   hold_still_parts();
-  training_step_->run({batch.images, batch.labels}, learning_rate(schedule_, progress_.step));
+  learner_.step->run({batch.images, batch.labels}, learning_rate(schedule_, progress_.step));
   const BatchPosition next = sampler_.next(batch.position);
   progress_.step += 1;
   progress_.epoch = next.epoch;
@@ -175,11 +137,11 @@ void Trainer::step(Batch batch) {
 
 // Until at most `may_wait` results are left to take.
 void Trainer::take_results(int may_wait) {
-  while (training_step_->waiting() > may_wait) {
+  while (learner_.step->waiting() > may_wait) {
     const Batch batch = std::move(pending_.front());
     pending_.pop_front();
     try {
-      last_step_ = training_step_->take();
+      last_step_ = learner_.step->take();
     } catch (const NonFiniteError& error) {
       write_bad_batch(batch, progress_.step - 1 - std::ssize(pending_), error);
     }
@@ -201,7 +163,7 @@ void Trainer::write_bad_batch(const Batch& batch, std::int64_t step, const NonFi
 
 void Trainer::hold_still_parts() {
   const bool is_warming_up = progress_.step < warmup_head_steps_;
-  if (optimizer_->hold("backbone", is_warming_up)) training_step_->forget_recording();
+  if (learner_.optimizer->hold("backbone", is_warming_up)) learner_.step->forget_recording();
 }
 
 void Trainer::log_step(bool is_line_due) {
@@ -214,7 +176,7 @@ void Trainer::log_step(bool is_line_due) {
                     .steps = total_steps_,
                     .images = progress_.images,
                     .loss = last_step_.loss,
-                    .terms = loss_->terms_as_weighted(last_step_.terms),
+                    .terms = learner_.loss->terms_as_weighted(last_step_.terms),
                     .gradient_norm = last_step_.gradient_norm,
                     .lr = rate,
                     .proxy_lr = rate * config_.loss.proxy_lr_mult,
@@ -223,7 +185,7 @@ void Trainer::log_step(bool is_line_due) {
                     .wait_seconds = pace_.wait_seconds(),
                     .memory_bytes = memory_report(device_).in_use,
                     .seconds_left = pace_.seconds_left(total_steps_ - progress_.step)};
-  if (optimizer_->scales_loss()) {
+  if (learner_.optimizer->scales_loss()) {
     record.loss_scale = last_step_.loss_scale;
     record.skipped = skipped_;
   }
@@ -245,8 +207,8 @@ void Trainer::evaluate_and_choose() {
   if (is_best) {
     progress_.best = chooser;
     progress_.best_epoch = progress_.epoch;
-    UseAverage averaged(average_.get());
-    checkpoints_.save_best(weights_of(modules()), checkpoint_info());
+    UseAverage averaged(learner_.average.get());
+    checkpoints_.save_best(weights_of(learner_.modules()), checkpoint_info());
   }
   const EvalRecord record{.epoch = static_cast<double>(progress_.step) /
                                    static_cast<double>(sampler_.batches_per_epoch()),
@@ -267,7 +229,7 @@ void Trainer::evaluate_and_choose() {
 
 EmbedOptions Trainer::embed_options() {
   return {.loader = loader_options_of(config_, task_.eval_transform),
-          .batch = config_.batch.size,
+          .batch = config_.batch.pictures(),
           .device = device_,
           .on_progress = [this](std::int64_t done, std::int64_t all) {
             view_.doing(detail::concat("evaluating ", done, "/", all));
@@ -275,10 +237,10 @@ EmbedOptions Trainer::embed_options() {
 }
 
 Evaluation Trainer::evaluate(const Dataset& dataset) {
-  UseAverage averaged(average_.get());
-  model_->set_training(false);
+  UseAverage averaged(learner_.average.get());
+  learner_.model->set_training(false);
   return proxent::evaluate(
-      dataset, [&](const Variable& images) { return (*model_)(images); }, embed_options(),
+      dataset, [&](const Variable& images) { return (*learner_.model)(images); }, embed_options(),
       recall_at_);
 }
 
@@ -310,9 +272,9 @@ CheckpointInfo Trainer::checkpoint_info() const {
 }
 
 TrainingState Trainer::state() {
-  TrainingState state{.tensors = model_state(modules()), .texts = to_texts(progress_)};
-  state.tensors.merge(optimizer_->state());
-  if (average_) state.tensors.merge(average_->state());
+  TrainingState state{.tensors = model_state(learner_.modules()), .texts = to_texts(progress_)};
+  state.tensors.merge(learner_.optimizer->state());
+  if (learner_.average) state.tensors.merge(learner_.average->state());
   state.texts["config"] = to_toml(config_);
   return state;
 }
@@ -321,8 +283,8 @@ void Trainer::save() {
   take_results(0);
   TensorMap weights;
   {
-    UseAverage averaged(average_.get());
-    weights = weights_of(modules());
+    UseAverage averaged(learner_.average.get());
+    weights = weights_of(learner_.modules());
   }
   checkpoints_.save_last(weights, checkpoint_info(), state());
 }
@@ -337,8 +299,8 @@ void Trainer::resume(const std::filesystem::path& path) {
 
 bool Trainer::load_best() {
   if (!std::filesystem::exists(checkpoints_.best_weights())) return false;
-  load_weights(modules(), checkpoints_.best_weights());
-  average_.reset();  // the file holds the averages: evaluation must not swap them away
+  load_weights(learner_.modules(), checkpoints_.best_weights());
+  learner_.average.reset();  // the file holds the averages: evaluation must not swap them away
   return true;
 }
 

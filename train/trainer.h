@@ -3,23 +3,20 @@
 #pragma once
 
 #include <chrono>
+#include <deque>
 #include <memory>
 #include <string>
 
 #include "data/loader.h"
-#include "losses/proxies.h"
 #include "train/checkpoint.h"
 #include "train/config.h"
 #include "train/evaluation.h"
+#include "train/learner.h"
 #include "train/metrics_text.h"
-#include "train/model.h"
-#include "train/optimizer.h"
 #include "train/progress.h"
 #include "train/run_folder.h"
 #include "train/schedule.h"
 #include "train/task.h"
-#include "train/training_step.h"
-#include "train/weight_average.h"
 
 namespace proxent {
 
@@ -67,17 +64,19 @@ class Trainer {
   // The K of every Recall@K that evaluations report.
   const std::vector<std::int64_t>& recall_at() const { return recall_at_; }
   // Blocks whose branch the loaded weights lack.
-  const std::vector<std::string>& identity_blocks() const { return identity_blocks_; }
-  const LoadReport* load_report() const { return load_report_ ? &*load_report_ : nullptr; }
+  const std::vector<std::string>& identity_blocks() const { return learner_.identity_blocks; }
+  const LoadReport* load_report() const {
+    return learner_.load_report ? &*learner_.load_report : nullptr;
+  }
   // Rows for the run's header: group, tensors, elements, learning rate factor, decay.
-  std::vector<std::vector<std::string>> parameter_groups() const { return optimizer_->table(); }
+  std::vector<std::vector<std::string>> parameter_groups() const {
+    return learner_.optimizer->table();
+  }
   // Pictures that could not be read and were replaced.
   std::vector<BadImage> bad_images() const;
 
  private:
-  void load_initial_weights();
   Batch next_batch();
-  Variable loss_of(const std::vector<Tensor>& batch);
   void step(Batch batch);
   void take_results(int may_wait);
   [[noreturn]] void write_bad_batch(const Batch& batch, std::int64_t step,
@@ -88,26 +87,18 @@ class Trainer {
   void save();
   std::string reason_to_stop() const;
   double seconds() const;
-  Modules modules() { return {model_.get(), loss_.get()}; }
   CheckpointInfo checkpoint_info() const;
   TrainingState state();
 
   const Config& config_;
   const Device device_;
-  const DType image_dtype_;  // what the backbone computes in
   const Task& task_;
   RunFolder& folder_;
   Log& log_;
 
-  std::unique_ptr<EmbeddingModel> model_;
-  std::unique_ptr<MultiProxyEntropyLoss> loss_;
-  std::optional<LoadReport> load_report_;
-  std::vector<std::string> identity_blocks_;
-  std::vector<std::int64_t> recall_at_;
-  std::unique_ptr<Optimizer> optimizer_;
-  std::unique_ptr<WeightAverage> average_;
-  std::unique_ptr<TrainingStep> training_step_;
+  Learner learner_;
   std::deque<Batch> pending_;  // batches whose steps' results were not taken
+  std::vector<std::int64_t> recall_at_;
   ScheduleOptions schedule_;
   Sampler sampler_;
   std::unique_ptr<Loader> loader_;

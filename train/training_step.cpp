@@ -90,8 +90,7 @@ StepResult TrainingStep::take() {
   pending_.pop_front();
   const bool is_finite = std::isfinite(numbers[kLoss]) && std::isfinite(numbers[kGradientNorm]);
   if (!is_finite && (!optimizer_.scales_loss() || numbers[kLossScale] < kSmallestLossScale)) {
-    while (downloads_.waiting() > 0) downloads_.pop();
-    pending_.clear();
+    drop_results();
     find_culprit(batch);
   }
   return {.loss = numbers[kLoss],
@@ -99,6 +98,11 @@ StepResult TrainingStep::take() {
           .is_skipped = !is_finite,
           .loss_scale = numbers[kLossScale],
           .terms = {numbers.begin() + kTerms, numbers.end()}};
+}
+
+void TrainingStep::drop_results() {
+  while (downloads_.waiting() > 0) downloads_.pop();
+  pending_.clear();
 }
 
 void TrainingStep::find_culprit(const std::vector<Tensor>& batch) {

@@ -55,6 +55,9 @@ class TrainingStep {
   // weights are those of before that step; results behind it are dropped.
   StepResult take();
 
+  // Forgets the results that wait.
+  void drop_results();
+
   // Call it when the work of a step changes: a part is held or let go, a module's mode differs.
   void forget_recording() { recording_.reset(); }
   bool is_recorded() const { return recording_ != nullptr; }

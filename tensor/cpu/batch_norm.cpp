@@ -196,7 +196,7 @@ void running_statistics(Cpu, const Tensor& running_mean, const Tensor& running_v
   });
 }
 
-void batch_norm(Cpu, BatchNormKept& kept, const Tensor& residual, Tensor& y) {
+void batch_norm(Cpu, const BatchNormKept& kept, const Tensor& residual, Tensor& y) {
   visit_float(y.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const Chunks chunks(kept.x);
@@ -220,7 +220,6 @@ void batch_norm(Cpu, BatchNormKept& kept, const Tensor& residual, Tensor& y) {
       });
     });
   });
-  if (kept.has_relu && residual.is_defined()) kept.passed = y;
 }
 
 void batch_norm_backward_sums(Cpu, const Tensor& dy, const BatchNormKept& kept, Tensor& dgamma,

@@ -540,11 +540,10 @@ void running_statistics(Cuda, const Tensor& running_mean, const Tensor& running_
   });
 }
 
-void batch_norm(Cuda, BatchNormKept& kept, const Tensor& residual, Tensor& y) {
+void batch_norm(Cuda, const BatchNormKept& kept, const Tensor& residual, Tensor& y) {
   const Tensor& x = kept.x;
-  if (kept.has_relu && residual.is_defined())
-    kept.passed = Tensor({(x.numel() + 7) / 8}, DType::u8, x.device());
-  auto* bits = kept.passed.is_defined() ? elements<std::uint8_t>(kept.passed) : nullptr;
+  Tensor passed = kept.passed;  // its memory is written, kept itself stays
+  auto* bits = passed.is_defined() ? elements<std::uint8_t>(passed) : nullptr;
   cuda::visit_gpu_float(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const Channels<Compute<T>> channels(kept);

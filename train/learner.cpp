@@ -1,0 +1,43 @@
+#include "train/learner.h"
+
+#include "train/model_options.h"
+
+namespace proxent {
+
+Learner::Learner(const Config& config, std::int64_t classes, Device device, DType image_dtype)
+    : model(build_model(config.model, static_cast<std::uint64_t>(config.run.seed))),
+      loss(std::make_unique<MultiProxyEntropyLoss>(
+          nullptr, "loss", proxy_options_of(config, classes), loss_options_of(config.loss))) {
+  if (device != Device::meta && !config.model.weights.empty()) load_weights(config.model);
+  model->move_to(device);
+  loss->move_to(device);
+  freeze(*model, config.model.freeze);
+  std::vector<Named<Parameter>> parameters = model->parameters();
+  for (const auto& named : loss->parameters()) parameters.push_back(named);
+  optimizer = std::make_unique<Optimizer>(group_parameters(parameters, grouping_options_of(config)),
+                                          optimizer_options_of(config.optim, image_dtype));
+  if (config.optim.ema > 0)
+    average = std::make_unique<WeightAverage>(optimizer->parameters(), model->buffers(),
+                                              WeightAverageOptions{.decay = config.optim.ema});
+  const auto loss_of = [this, image_dtype](const std::vector<Tensor>& batch) {
+    return (*loss)((*model)(batch[0].to(image_dtype)), batch[1]);
+  };
+  const auto terms = [this] {
+    const auto& [ce, inter, intra, used] = loss->terms();
+    return std::vector<Tensor>{ce, inter, intra, used};
+  };
+  // The composed loss looks at labels on the host.
+  const bool is_recordable = config.run.cuda_graphs == "on" && config.loss.form == "fused";
+  step = std::make_unique<TrainingStep>(
+      loss_of, *optimizer, average.get(),
+      TrainingStepOptions{.uses_graph = is_recordable, .terms = terms});
+}
+
+void Learner::load_weights(const ModelConfig& config) {
+  load_report = proxent::load_weights(
+      {model.get()}, std::filesystem::path(config.weights),
+      {.is_partial = config.partial, .may_be_missing = {"embedding", "gem_power"}});
+  identity_blocks = start_blocks_as_identity(*model, load_report->not_loaded());
+}
+
+}  // namespace proxent

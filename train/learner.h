@@ -1,0 +1,44 @@
+// Everything that a step of training touches: model, loss, optimizer, averaged weights, and the
+// step itself.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "losses/proxies.h"
+#include "train/config.h"
+#include "train/model.h"
+#include "train/optimizer.h"
+#include "train/training_step.h"
+#include "train/weight_average.h"
+#include "train/weights.h"
+
+namespace proxent {
+
+class Learner {
+ public:
+  // Builds what config names for pictures of `classes` classes, which the backbone takes in
+  // image_dtype, and moves it to `device`. On Device::meta no weights are read. Throws what a wrong
+  // configuration or weight file throws.
+  Learner(const Config& config, std::int64_t classes, Device device, DType image_dtype);
+  Learner(const Learner&) = delete;
+  Learner& operator=(const Learner&) = delete;
+
+  Modules modules() { return {model.get(), loss.get()}; }
+
+  std::unique_ptr<EmbeddingModel> model;
+  std::unique_ptr<MultiProxyEntropyLoss> loss;
+  std::optional<LoadReport> load_report;     // where weights were loaded
+  std::vector<std::string> identity_blocks;  // whose branch the loaded weights lack
+  std::unique_ptr<Optimizer> optimizer;
+  std::unique_ptr<WeightAverage> average;  // null without optim.ema
+  // Takes {images (B, size, size, 3) f32, labels (B) i32}; its terms are the loss's four.
+  std::unique_ptr<TrainingStep> step;
+
+ private:
+  void load_weights(const ModelConfig& config);
+};
+
+}  // namespace proxent
