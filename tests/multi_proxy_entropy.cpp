@@ -10,7 +10,9 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/gather.h"
+#include "tensor/gpu.h"
 #include "tensor/random.h"
+#include "tests/devices.h"
 #include "train/safetensors.h"
 
 namespace proxent {
@@ -23,9 +25,23 @@ using Loss = std::function<MultiProxyEntropy(const Variable&, const Variable&, c
 struct Form {
   std::string name;
   Loss loss;
+  Device device = Device::cpu;
 };
-const std::array<Form, 2> kForms = {Form{"composed", multi_proxy_entropy_composed},
-                                    Form{"fused", multi_proxy_entropy}};
+const Form kComposed{"composed", multi_proxy_entropy_composed},
+    kFused{"fused", multi_proxy_entropy};
+const std::array<Form, 2> kCpuForms = {kComposed, kFused};
+
+// Both forms, on every device that there is.
+const std::vector<Form>& forms() {
+  static const std::vector<Form> all = [] {
+    std::vector<Form> found(kCpuForms.begin(), kCpuForms.end());
+    if (gpu_report().problem.empty())
+      for (const Form& form : kCpuForms)
+        found.push_back({form.name + " on the GPU", form.loss, Device::cuda});
+    return found;
+  }();
+  return all;
+}
 
 // Loss, terms and gradients of one call.
 struct Result {
@@ -34,11 +50,13 @@ struct Result {
   std::vector<double> dz, dw, assignment;
 };
 
-Result run(const Loss& loss, const Tensor& z, const Tensor& w, const Tensor& labels,
+Result run(const Form& form, const Tensor& z, const Tensor& w, const Tensor& labels,
            const Options& options, const Tensor& usage = {}) {
-  const Variable embeddings = Variable::leaf(z), proxies = Variable::leaf(w);
+  const Variable embeddings = Variable::leaf(z.to(form.device));
+  const Variable proxies = Variable::leaf(w.to(form.device));
   Tape tape;
-  const MultiProxyEntropy out = loss(embeddings, proxies, labels, options, usage);
+  const MultiProxyEntropy out = form.loss(embeddings, proxies, labels.to(form.device), options,
+                                          usage.is_defined() ? usage.to(form.device) : Tensor());
   tape.backward(out.loss);
   const auto& [ce, inter, intra, used] = out.terms;
   return {out.loss.value().item(),
@@ -189,9 +207,9 @@ TEST_SUITE("multi_proxy_entropy") {
         return found == golden.tensors.end() ? Tensor() : found->second;
       };
       const auto values = [&](const char* part) { return tensor(part).to_vector<double>(); };
-      for (const Form& form : kForms) {
+      for (const Form& form : forms()) {
         INFO(name, " ", form.name);
-        const Result got = run(form.loss, tensor("embeddings"), tensor("proxies"), tensor("labels"),
+        const Result got = run(form, tensor("embeddings"), tensor("proxies"), tensor("labels"),
                                options_of(nlohmann::json::parse(text)), tensor("usage"));
         // 1e-12: a few hundred roundings of numbers up to 100.
         CHECK(std::abs(got.loss - tensor("loss").item()) < 1e-12);
@@ -205,26 +223,44 @@ TEST_SUITE("multi_proxy_entropy") {
 
   TEST_CASE("fused equals composed for any options and sizes") {
     const std::vector<std::array<std::int64_t, 4>> sizes = {
-        {5, 7, 3, 6}, {1, 7, 2, 4},   {4, 1, 3, 4},   {4, 1, 1, 2},  {3, 2, 4, 3},
-        {2, 5, 1, 1}, {3, 293, 2, 5}, {2, 257, 1, 3}, {2, 97, 3, 2}, {3, 17, 19, 4}};
+        {5, 7, 3, 6},   {1, 7, 2, 4},   {4, 1, 3, 4},  {4, 1, 1, 2},   {3, 2, 4, 3},  {2, 5, 1, 1},
+        {3, 293, 2, 5}, {2, 257, 1, 3}, {2, 97, 3, 2}, {3, 17, 19, 4}, {40, 9, 33, 3}};
     Philox random(3, stream_of("options"));
-    for (int round = 0; round < 120; ++round) {
+    for (int round = 0; round < 132; ++round) {
       const auto [B, C, K, D] = sizes[round % sizes.size()];
       const Options o = random_options(random);
       INFO("round ", round, ", B ", B, " C ", C, " K ", K, " D ", D);
       const Tensor z = normal({B, D}, 2 * round, 2), w = normal({C, K, D}, 2 * round + 1);
       const Tensor labels = random_labels(B, C, round), usage = random_usage(C, K, round);
-      const Result want = run(multi_proxy_entropy_composed, z, w, labels, o, usage);
-      CHECK(distance(run(multi_proxy_entropy, z, w, labels, o, usage), want) < 1e-11);
-      // In float: similarities are right to 1e-7, logits to sigma times that, gradients to sigma
-      // times that again.
-      const Result single = run(multi_proxy_entropy, z.to(DType::f32), w.to(DType::f32), labels, o,
-                                usage.to(DType::f32));
-      // A nearly equal pair may swap places in float, and then `max` takes another branch.
+      const Result want = run(kComposed, z, w, labels, o, usage);
       const double sigma = std::max({o.sigma, o.sigma_h.value_or(0), o.sigma_a.value_or(0)});
       const double gamma = o.gamma.value_or(o.select == ProxySelect::soft ? 0.1 : 1 / o.sigma);
-      if (o.select != ProxySelect::max)
-        CHECK(distance(single, want) < 1e-6 * (1 + sigma * std::max(sigma, 1 / gamma)));
+      for (const Form& form : forms()) {
+        INFO(form.name);
+        CHECK(distance(run(form, z, w, labels, o, usage), want) < 1e-11);
+        // In float: similarities are right to 1e-7, logits to sigma times that, gradients to sigma
+        // times that again.
+        const Result single =
+            run(form, z.to(DType::f32), w.to(DType::f32), labels, o, usage.to(DType::f32));
+        // A nearly equal pair may swap places in float, and then `max` takes another branch.
+        if (o.select != ProxySelect::max)
+          CHECK(distance(single, want) < 1e-6 * (1 + sigma * std::max(sigma, 1 / gamma)));
+      }
+    }
+  }
+
+  TEST_CASE("more proxies than a tile of the GPU's") {
+    const std::int64_t B = 3, C = 300, K = 3, D = 4096;  // 29 MB
+    const Tensor z = normal({B, D}, 47), w = normal({C, K, D}, 48);
+    const Tensor labels = labels_of({7, kIgnoredLabel, 299});
+    const Result want = run(kFused, z, w, labels, {});
+    for (const Form& form : forms()) {
+      INFO(form.name);
+      CHECK(distance(run(form, z, w, labels, {}), want) < 1e-12);
+      if (!form.name.starts_with("fused")) continue;
+      const MultiProxyEntropy unrecorded =
+          form.loss(z.to(form.device), w.to(form.device), labels.to(form.device), {}, {});
+      CHECK(unrecorded.loss.value().item() == doctest::Approx(want.loss).epsilon(1e-13));
     }
   }
 
@@ -232,12 +268,12 @@ TEST_SUITE("multi_proxy_entropy") {
     const Tensor z = normal({6, 5}, 1), w = normal({9, 1, 5}, 2), labels = random_labels(6, 9, 3);
     const Result want = run_baseline(
         [&](const Variable& a, const Variable& b) { return proxy_nca(a, b, labels); }, z, w);
-    for (const Form& form : kForms)
+    for (const Form& form : forms())
       for (const auto select : {ProxySelect::lse, ProxySelect::max, ProxySelect::soft}) {
         INFO(form.name);
         Options o = without_entropies();
         o.select = select;
-        const Result got = run(form.loss, z, w, labels, o);
+        const Result got = run(form, z, w, labels, o);
         CHECK(got.loss == doctest::Approx(want.loss).epsilon(1e-13));
         CHECK(distance(got.dz, want.dz) < 1e-13);
         CHECK(distance(got.dw, want.dw) < 1e-13);
@@ -253,9 +289,9 @@ TEST_SUITE("multi_proxy_entropy") {
                      z, w);
     Options o = without_entropies();
     o.select = ProxySelect::soft, o.sigma = 20, o.margin = 0.01;  // gamma 0.1 is the default
-    for (const Form& form : kForms) {
+    for (const Form& form : forms()) {
       INFO(form.name);
-      const Result got = run(form.loss, z, w, labels, o);
+      const Result got = run(form, z, w, labels, o);
       CHECK(got.loss == doctest::Approx(want.loss).epsilon(1e-13));
       CHECK(distance(got.dz, want.dz) < 1e-13);
       CHECK(distance(got.dw, want.dw) < 1e-13);
@@ -275,9 +311,9 @@ TEST_SUITE("multi_proxy_entropy") {
     const Variable entropy_within = -sum_last(exp(within) * within);
     const double joint = mean(-sum_last(exp(log_joint) * log_joint)).value().item();
     const double spread = mean(sum_last(exp(S) * entropy_within)).value().item();
-    for (const Form& form : kForms) {
+    for (const Form& form : forms()) {
       INFO(form.name);
-      const Result got = run(form.loss, z, w, labels, {.sigma = sigma});
+      const Result got = run(form, z, w, labels, {.sigma = sigma});
       CHECK(got.terms[0] == doctest::Approx(mean(-pick(S, labels)).value().item()).epsilon(1e-13));
       CHECK(got.terms[1] + spread == doctest::Approx(joint).epsilon(1e-13));
       // The intra term is H(k | c) at the true class: its softmax has the same scale.
@@ -296,9 +332,9 @@ TEST_SUITE("multi_proxy_entropy") {
     const Variable a = sigma * max_last(reshape(s, {B, C, K}));
     const Variable damped =
         (1 - lambda) * log_sum_exp(a) - pick(a, labels) + lambda * sum_last(softmax(a) * a);
-    for (const Form& form : kForms) {
+    for (const Form& form : forms()) {
       INFO(form.name);
-      const Result got = run(form.loss, z, w, labels,
+      const Result got = run(form, z, w, labels,
                              {.sigma = sigma, .select = ProxySelect::max, .weight_inter = lambda});
       const double want = mean(damped).value().item() + 0.1 * got.terms[2];
       CHECK(got.loss == doctest::Approx(want).epsilon(1e-13));
@@ -310,12 +346,12 @@ TEST_SUITE("multi_proxy_entropy") {
     const Tensor z = normal({3, D}, 13), labels = random_labels(3, C, 14);
     const Tensor one = normal({C, 1, D}, 15);
     const Tensor w = broadcast_to(one, {C, K, D});
-    for (const Form& form : kForms) {
+    for (const Form& form : forms()) {
       INFO(form.name);
       Options with = without_entropies();
       with.weight_intra = 1;
-      const Result plain = run(form.loss, z, w, labels, without_entropies());
-      const Result got = run(form.loss, z, w, labels, with);
+      const Result plain = run(form, z, w, labels, without_entropies());
+      const Result got = run(form, z, w, labels, with);
       CHECK(got.terms[2] == doctest::Approx(std::log(4.0)));  // as undecided as can be
       CHECK(distance(got.dz, plain.dz) < 1e-14);
       CHECK(distance(got.dw, plain.dw) < 1e-14);
@@ -336,16 +372,15 @@ TEST_SUITE("multi_proxy_entropy") {
     CHECK(want == doctest::Approx(6.10).epsilon(0.001));
     Tensor w = Tensor::zeros({C, 1, C}, DType::f64);
     for (std::int64_t c = 0; c < C; ++c) w.data<double>()[c * C + c] = 1;
-    const auto loss_at = [&](const Loss& loss, double gap) {
+    const auto loss_at = [&](const Form& form, double gap) {
       const Options o = {.sigma = gap, .weight_inter = lambda};
-      return loss(w.slice(7, 1).reshape({1, C}), w, labels_of({7}), o, {}).loss.value().item();
+      return run(form, w.slice(7, 1).reshape({1, C}), w, labels_of({7}), o).loss;
     };
-    for (const Form& form : kForms) {
+    for (const Form& form : forms()) {
       INFO(form.name);
-      CHECK(loss_at(form.loss, want) < loss_at(form.loss, want - 0.1));
-      CHECK(loss_at(form.loss, want) < loss_at(form.loss, want + 0.1));
-      const double slope =
-          (loss_at(form.loss, want + 1e-4) - loss_at(form.loss, want - 1e-4)) / 2e-4;
+      CHECK(loss_at(form, want) < loss_at(form, want - 0.1));
+      CHECK(loss_at(form, want) < loss_at(form, want + 0.1));
+      const double slope = (loss_at(form, want + 1e-4) - loss_at(form, want - 1e-4)) / 2e-4;
       CHECK(std::abs(slope) < 1e-9);  // of rounding: 1e-15 / 2e-4
     }
   }
@@ -354,16 +389,16 @@ TEST_SUITE("multi_proxy_entropy") {
     const std::int64_t B = 6, C = 40, K = 3, D = 5;
     const Tensor labels = random_labels(B, C, 16);
     Philox random(17, stream_of("options"));
-    for (const Form& form : kForms)
+    for (const Form& form : forms())
       for (const DType dtype : {DType::f32, DType::f64})
         for (const double sigma : {1e-3, 1e3, 1e5})
           for (const double size : {1e-6, 1e6}) {
             Options o = random_options(random);
             o.sigma = sigma, o.sigma_h = o.sigma_a = o.gamma = std::nullopt;
             INFO(form.name, " ", sigma, " ", size);
-            const Result got = run(form.loss, normal({B, D}, 18, size).to(dtype),
-                                   normal({C, K, D}, 19, size).to(dtype), labels, o,
-                                   random_usage(C, K, 20).to(dtype));
+            const Result got =
+                run(form, normal({B, D}, 18, size).to(dtype), normal({C, K, D}, 19, size).to(dtype),
+                    labels, o, random_usage(C, K, 20).to(dtype));
             CHECK(std::isfinite(got.loss));
             for (const double g : got.dz) CHECK(std::isfinite(g));
             for (const double g : got.dw) CHECK(std::isfinite(g));
@@ -377,8 +412,8 @@ TEST_SUITE("multi_proxy_entropy") {
     const Tensor z = normal({6, 32}, 21), w = normal({700, 2, 32}, 22);
     const Tensor labels = random_labels(6, 700, 23);
     const Options o = {.sigma = 200, .margin = 0.1};
-    const Result want = run(multi_proxy_entropy, z, w, labels, o);
-    const Result got = run(multi_proxy_entropy, z.to(DType::f32), w.to(DType::f32), labels, o);
+    const Result want = run(kFused, z, w, labels, o);
+    const Result got = run(kFused, z.to(DType::f32), w.to(DType::f32), labels, o);
     CHECK(std::abs(got.loss - want.loss) < 200 * 1e-6);  // sigma times the error of a similarity
   }
 
@@ -389,22 +424,22 @@ TEST_SUITE("multi_proxy_entropy") {
     const Tensor z = w.slice(1, 1).reshape({3, D}).slice(0, 1).clone();  // on the two equal ones
     Options o = without_entropies();
     o.select = ProxySelect::max;
-    for (const Form& form : kForms)
+    for (const Form& form : forms())
       for (const std::int32_t label : {1, 2}) {  // the tie in the own class, and in another
         INFO(form.name, " ", label);
-        const Result got = run(form.loss, z, w, labels_of({label}), o);
+        const Result got = run(form, z, w, labels_of({label}), o);
         // The proxies 0 and 2 of class 1 lie on the embedding: no gradient turns them. The
         // embedding's own shows who was selected: nobody twice.
         Tensor alone = w.clone();
         alone.slice(1, 1).reshape({3, D}).slice(2, 1).fill(-1);
-        CHECK(distance(got.dz, run(form.loss, z, alone, labels_of({label}), o).dz) < 1e-14);
+        CHECK(distance(got.dz, run(form, z, alone, labels_of({label}), o).dz) < 1e-14);
       }
     // Off the tie's axis the first of the equal proxies is turned and the second is not.
     const Tensor moved = normal({1, D}, 25);
-    for (const Form& form : kForms) {
+    for (const Form& form : forms()) {
       INFO(form.name);
       Tensor equal = broadcast_to(normal({4, 1, D}, 26), {4, 3, D});
-      const Result got = run(form.loss, moved, equal, labels_of({1}), o);
+      const Result got = run(form, moved, equal, labels_of({1}), o);
       for (std::int64_t c = 0; c < 4; ++c)
         for (std::int64_t d = 0; d < D; ++d) {
           CHECK(got.dw[(c * 3 + 0) * D + d] != 0);
@@ -419,8 +454,8 @@ TEST_SUITE("multi_proxy_entropy") {
     z.slice(1, 1).fill(0);
     w.slice(2, 1).fill(0);
     const Tensor labels = labels_of({0, 2, 2});
-    const Result want = run(multi_proxy_entropy_composed, z, w, labels, {});
-    const Result got = run(multi_proxy_entropy, z, w, labels, {});
+    const Result want = run(kComposed, z, w, labels, {});
+    const Result got = run(kFused, z, w, labels, {});
     CHECK(std::isfinite(got.loss));
     CHECK(distance(got, want) < 1e-12);
     // dx = dy / 1e-12, and no part of it is projected away.
@@ -433,10 +468,10 @@ TEST_SUITE("multi_proxy_entropy") {
     Tensor kept({3, 4}, DType::f64);
     for (const auto& [to, from] : {std::pair{0, 0}, {1, 2}, {2, 4}})
       kept.slice(to, 1).copy_from(z.slice(from, 1));
-    for (const Form& form : kForms) {
+    for (const Form& form : forms()) {
       INFO(form.name);
-      const Result got = run(form.loss, z, w, labels, {});
-      const Result want = run(form.loss, kept, w, labels_of({3, 0, 3}), {});
+      const Result got = run(form, z, w, labels, {});
+      const Result want = run(form, kept, w, labels_of({3, 0, 3}), {});
       CHECK(got.loss == doctest::Approx(want.loss).epsilon(1e-14));
       CHECK(distance(got.dw, want.dw) < 1e-14);
       for (int d = 0; d < 4; ++d) {
@@ -450,10 +485,10 @@ TEST_SUITE("multi_proxy_entropy") {
 
   TEST_CASE("no rows at all cost nothing") {
     const Tensor w = normal({6, 2, 4}, 31);
-    for (const Form& form : kForms) {
+    for (const Form& form : forms()) {
       INFO(form.name);
       for (const Tensor& labels : {labels_of({}), labels_of({kIgnoredLabel, kIgnoredLabel})}) {
-        const Result got = run(form.loss, normal({labels.numel(), 4}, 32), w, labels, {});
+        const Result got = run(form, normal({labels.numel(), 4}, 32), w, labels, {});
         CHECK(got.loss == 0);
         CHECK(got.terms == std::array<double, 4>{});
         for (const double g : got.dw) CHECK(g == 0);
@@ -465,16 +500,29 @@ TEST_SUITE("multi_proxy_entropy") {
     const Tensor z = normal({37, 24}, 33, 1, DType::f32),
                  w = normal({613, 3, 24}, 34, 1, DType::f32);
     const Tensor labels = random_labels(37, 613, 35);
-    const Result want = run(multi_proxy_entropy, z, w, labels, {});
+    const Result want = run(kFused, z, w, labels, {});
     const int threads = omp_get_max_threads();
     for (const int count : {threads, 1, 2, 5}) {
       INFO(count, " threads");
       omp_set_num_threads(count);
-      const Result got = run(multi_proxy_entropy, z, w, labels, {});
+      const Result got = run(kFused, z, w, labels, {});
       omp_set_num_threads(threads);
       CHECK(got.loss == want.loss);
       CHECK(got.dz == want.dz);
       CHECK(got.dw == want.dw);
+    }
+    // On the GPU for any order of threads, and close to the CPU.
+    std::vector<Result> results;
+    on_every_device([&](Device device) {
+      const Form form{"fused", multi_proxy_entropy, device};
+      if (device == Device::cuda) results.push_back(run(form, z, w, labels, {}));
+    });
+    for (const Result& got : results) {
+      CHECK(distance(got, want) < 1e-5);
+      CHECK(got.loss == results[0].loss);
+      CHECK(got.dz == results[0].dz);
+      CHECK(got.dw == results[0].dw);
+      CHECK(got.assignment == results[0].assignment);
     }
   }
 
@@ -483,35 +531,44 @@ TEST_SUITE("multi_proxy_entropy") {
     const Tensor z = normal({1, D}, 36), w = normal({2, K, D}, 37);
     const Tensor even = Tensor::full({2, K}, DType::f64, 1.0 / K);
     const Tensor uneven = Tensor::from<double>({2, K}, {0.9, 0.09, 0.01, 0.9, 0.09, 0.01});
-    for (const Form& form : kForms) {
+    for (const Form& form : forms()) {
       INFO(form.name);
       Options o = without_entropies();
       o.weight_usage = 1;
-      const Result plain = run(form.loss, z, w, labels_of({1}), without_entropies());
+      const Result plain = run(form, z, w, labels_of({1}), without_entropies());
       // Even use: the term is the constant -log K, whatever q is.
-      const Result calm = run(form.loss, z, w, labels_of({1}), o, even);
+      const Result calm = run(form, z, w, labels_of({1}), o, even);
       CHECK(calm.terms[3] == doctest::Approx(-std::log(3.0)));
       CHECK(distance(calm.dz, plain.dz) < 1e-14);
       // A step against the gradient raises the share of the least used proxy.
       o.sigma = 1;
-      const Result pushed = run(form.loss, z, w, labels_of({1}), o, uneven);
+      const Result pushed = run(form, z, w, labels_of({1}), o, uneven);
       Options unweighted = o;
       unweighted.weight_usage = 0;
-      const Result base = run(form.loss, z, w, labels_of({1}), unweighted, uneven);
+      const Result base = run(form, z, w, labels_of({1}), unweighted, uneven);
       CHECK(pushed.loss - base.loss == doctest::Approx(pushed.terms[3]));
       Tensor moved = z.clone();
       for (std::int64_t d = 0; d < D; ++d)
         moved.data<double>()[d] -= 0.01 * (pushed.dz[d] - base.dz[d]);
-      CHECK(run(form.loss, moved, w, labels_of({1}), o, uneven).terms[3] < pushed.terms[3]);
+      CHECK(run(form, moved, w, labels_of({1}), o, uneven).terms[3] < pushed.terms[3]);
     }
   }
 
   TEST_CASE("usage follows the assignments of the classes that were seen") {
-    Tensor usage = Tensor::full({3, 2}, DType::f64, 0.5);
-    const Tensor q = Tensor::from<double>({3, 2}, {1, 0, 0.5, 0.5, 0, 0});
-    update_proxy_usage(q, labels_of({2, 2, kIgnoredLabel}), 0.1, usage);
-    const std::vector<double> got = usage.to_vector<double>();
-    CHECK(distance(got, {0.5, 0.5, 0.5, 0.5, 0.525, 0.475}) < 1e-15);
+    on_every_device([](Device device) {
+      INFO(device);
+      Tensor usage = Tensor::full({3, 2}, DType::f64, 0.5, device);
+      const Tensor q = Tensor::from<double>({3, 2}, {1, 0, 0, 0, 0.5, 0.5}).to(device);
+      update_proxy_usage(q, labels_of({2, kIgnoredLabel, 2}).to(device), 0.1, usage);
+      CHECK(distance(usage.to_vector<double>(), {0.5, 0.5, 0.5, 0.5, 0.525, 0.475}) < 1e-15);
+      // More rows and proxies than a block has threads.
+      const std::int64_t B = 70, C = 5, K = 40;
+      const Tensor many = normal({B, K}, 49, 1, DType::f32), labels = random_labels(B, C, 50);
+      Tensor want = Tensor::full({C, K}, DType::f32, 0.25), got = want.to(device).clone();
+      update_proxy_usage(many, labels, 0.3, want);
+      update_proxy_usage(many.to(device), labels.to(device), 0.3, got);
+      CHECK(distance(got.to_vector<double>(), want.to_vector<double>()) < 1e-6);
+    });
   }
 
   TEST_CASE("nothing is kept and no matrix stored without a tape") {
@@ -528,22 +585,22 @@ TEST_SUITE("multi_proxy_entropy") {
 
   TEST_CASE("an input that wants no gradient gets none") {
     const Tensor z = normal({3, 4}, 41), w = normal({5, 2, 4}, 42), labels = labels_of({0, 1, 4});
-    const Result both = run(multi_proxy_entropy, z, w, labels, {});
-    {
-      const Variable embeddings = Variable::leaf(z);
+    on_every_device([&](Device device) {
+      INFO(device);
+      const Result both = run({"fused", multi_proxy_entropy, device}, z, w, labels, {});
+      const Variable embeddings = Variable::leaf(z.to(device)),
+                     proxies = Variable::leaf(w.to(device));
       Tape tape;
-      tape.backward(multi_proxy_entropy(embeddings, w, labels).loss);
+      tape.backward(multi_proxy_entropy(embeddings, w.to(device), labels.to(device)).loss);
       CHECK(embeddings.gradient().to_vector<double>() == both.dz);
-    }
-    const Variable proxies = Variable::leaf(w);
-    Tape tape;
-    tape.backward(multi_proxy_entropy(z, proxies, labels).loss);
-    CHECK(proxies.gradient().to_vector<double>() == both.dw);
+      tape.backward(multi_proxy_entropy(z.to(device), proxies, labels.to(device)).loss);
+      CHECK(proxies.gradient().to_vector<double>() == both.dw);
+    });
   }
 
   TEST_CASE("what does not fit is refused by name") {
     const Tensor z = normal({3, 4}, 43), w = normal({5, 2, 4}, 44), labels = labels_of({0, 1, 4});
-    for (const Form& form : kForms) {
+    for (const Form& form : kCpuForms) {
       INFO(form.name);
       const auto refuses = [&](const Tensor& a, const Tensor& b, const Tensor& y, const Options& o,
                                const char* text) {
@@ -579,13 +636,13 @@ TEST_SUITE("multi_proxy_entropy") {
   }
 
   TEST_CASE("an input that is not a number makes a loss that is not one") {
-    for (const Form& form : kForms) {
+    for (const Form& form : forms()) {
       INFO(form.name);
       const Tensor labels = labels_of({0, 1});
       for (const bool is_proxy : {false, true}) {
         Tensor z = normal({2, 3}, 45), w = normal({300, 2, 3}, 46);
         (is_proxy ? w.slice(299, 1) : z.slice(1, 1)).fill(NAN);
-        CHECK(std::isnan(form.loss(z, w, labels, {}, {}).loss.value().item()));
+        CHECK(std::isnan(run(form, z, w, labels, {}).loss));
       }
     }
   }

@@ -137,8 +137,7 @@ __device__ void add_warps(const Problem<T>& p, RowSums<T>& sums) {
 
 // Reads the tile's part of the matrix once. The similarities to own classes are put aside.
 template <class T, ProxySelect kSelect>
-__global__ void __launch_bounds__(kThreads)
-    reduce_kernel(Problem<T> p, Tile tile, const T* products, Parts<T> parts, T* own) {
+__global__ void reduce_kernel(Problem<T> p, Tile tile, const T* products, Parts<T> parts, T* own) {
   const int i = static_cast<int>(blockIdx.x * kLanes + threadIdx.x % kLanes);
   const int label = p.label(i);
   const int first = tile.first + static_cast<int>(blockIdx.y) * tile.per_chunk;
@@ -278,9 +277,8 @@ struct Factors {
 
 // Overwrites the tile's products with g / |w|, g the gradient of the loss by the similarities.
 template <class T, ProxySelect kSelect>
-__global__ void __launch_bounds__(kThreads)
-    differentiate_kernel(Problem<T> p, Tile tile, const T* dy, const SavedRow<T>* rows,
-                         T weight_inter, const T* own, T* products) {
+__global__ void differentiate_kernel(Problem<T> p, Tile tile, const T* dy, const SavedRow<T>* rows,
+                                     T weight_inter, const T* own, T* products) {
   const T scale = T(*dy / p.counted_rows());
   const int i = static_cast<int>(blockIdx.x * kLanes + threadIdx.x % kLanes);
   const int label = p.label(i);
@@ -371,8 +369,8 @@ __global__ void update_usage_kernel(const T* assignment, const std::int32_t* lab
 
 // How the classes are cut.
 struct Tiling {
-  // Of proxies in a tile: with its gradient and its part of the matrix it fits the L2 cache of an
-  // A100 (40 MB), and a product of that size fills the GPU.
+  // Of a tile's proxies, and of its part of the matrix, at most: with the gradient they fit the L2
+  // cache of an A100 (40 MB) together, and a product of that size fills the GPU.
   static constexpr std::int64_t kTileBytes = 16 << 20;
   static constexpr std::int64_t kBlocks =
       2048;  // that walk over classes, in all: two waves of them
@@ -383,7 +381,7 @@ struct Tiling {
       : classes(proxies.dim(0)),
         groups(n / kLanes),
         per_chunk(std::max<std::int64_t>(kWarps, parts_of(classes * groups, kBlocks))),
-        tiles(parts_of(proxies.bytes(), kTileBytes)),
+        tiles(parts_of(proxies.bytes() / proxies.dim(2) * std::max(proxies.dim(2), n), kTileBytes)),
         per_tile(parts_of(parts_of(classes, tiles), per_chunk) * per_chunk),
         chunks(parts_of(classes, per_chunk)) {
     tiles = parts_of(classes, per_tile);
