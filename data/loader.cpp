@@ -114,7 +114,8 @@ Loader::Result Loader::prepare(const Task& task) const {
   try {
     const auto count = static_cast<std::int64_t>(task.indices.size());
     const std::int64_t side = options_.transform.image_size;
-    Batch batch{.images = Tensor({count, side, side, Image::kChannels}, DType::f32),
+    Batch batch{.pictures = Tensor({count, side, side, Image::kChannels}, DType::u8),
+                .places = Tensor::zeros({count, 3}, DType::i32),
                 .labels = Tensor({count}, DType::i32),
                 .indices = task.indices,
                 .position = task.position};
@@ -151,7 +152,8 @@ void Loader::fill_evaluation(const Task& task, Batch& batch, std::vector<BadImag
   std::int64_t kept = 0;
   for (const std::int64_t index : task.indices)
     kept += try_write(index, task.position, kept, batch, bad);
-  batch.images = batch.images.slice(0, kept);
+  batch.pictures = batch.pictures.slice(0, kept);
+  batch.places = batch.places.slice(0, kept);
   batch.labels = batch.labels.slice(0, kept);
   batch.indices.resize(kept);
 }
@@ -173,9 +175,11 @@ bool Loader::try_write(std::int64_t index, const BatchPosition& position, std::i
   const auto place_in_epoch = static_cast<std::uint64_t>(position.batch * batch_size + place);
   Philox random(options_.seed,
                 stream_of("augment epoch " + std::to_string(position.epoch), place_in_epoch));
-  const std::int64_t side = options_.transform.image_size;
-  options_.transform.write(*image, random,
-                           batch.images.data<float>() + place * side * side * Image::kChannels);
+  bool is_flipped = false;
+  const Image picture = options_.transform.apply_but_flip(*image, random, is_flipped);
+  std::copy(picture.pixels.begin(), picture.pixels.end(),
+            batch.pictures.slice(place, 1).data<std::uint8_t>());
+  batch.places.data<std::int32_t>()[3 * place + 2] = is_flipped;
   batch.labels.data<std::int32_t>()[place] = dataset_.samples[index].label;
   batch.indices[place] = index;
   return true;

@@ -20,8 +20,11 @@
 
 namespace proxent {
 
+// augment(pictures, places, transform.normalisation()) makes a network's input of it, wherever the
+// tensors have been taken.
 struct Batch {
-  Tensor images;                      // (B, image_size, image_size, 3) f32, normalised
+  Tensor pictures;                    // (B, image_size, image_size, 3) u8
+  Tensor places;                      // (B, 3) i32: 0, 0, 1 where a picture is to be flipped
   Tensor labels;                      // (B) i32
   std::vector<std::int64_t> indices;  // of the pictures in the data set
   BatchPosition position;

@@ -214,7 +214,13 @@ Transform Transform::eval(std::int64_t image_size) {
   return {.image_size = image_size, .resize = image_size * 256 / 224, .crop = Crop::center};
 }
 
-Image Transform::apply(const Image& original, Philox& random) const {
+Image Transform::apply(const Image& image, Philox& random) const {
+  bool is_flipped = false;
+  const Image out = apply_but_flip(image, random, is_flipped);
+  return is_flipped ? flip_horizontal(out) : out;
+}
+
+Image Transform::apply_but_flip(const Image& original, Philox& random, bool& is_flipped) const {
   check(original.height > 0 && original.width > 0, "transform: the picture is empty, ",
         original.width, "x", original.height);
   const bool is_resized = resize > 0 && crop != Crop::none;
@@ -242,18 +248,8 @@ Image Transform::apply(const Image& original, Philox& random) const {
     return resize_bilinear(image, box, image_size, image_size);
   };
   Image out = cropped();
-  return hflip > 0 && random.uniform() < hflip ? flip_horizontal(out) : out;
-}
-
-void Transform::write(const Image& image, Philox& random, float* out) const {
-  const Image small = apply(image, random);
-  std::array<std::array<float, 256>, 3>
-      table;  // one rounding per operation, as ToTensor, Normalize
-  for (int c = 0; c < 3; ++c)
-    for (int v = 0; v < 256; ++v) table[c][v] = (static_cast<float>(v) / 255.0f - mean[c]) / std[c];
-  for (const std::uint8_t* in = small.pixels.data();
-       in != small.pixels.data() + small.pixels.size(); in += 3, out += 3)
-    for (int c = 0; c < 3; ++c) out[c] = table[c][in[c]];
+  is_flipped = hflip > 0 && random.uniform() < hflip;
+  return out;
 }
 
 bool Transform::is_random() const {

@@ -1,5 +1,6 @@
 // From a decoded picture to a network's input: resize, crop, flip, normalise, in torchvision's
-// order and with Pillow's arithmetic, bit for bit.
+// order and with Pillow's arithmetic, bit for bit. What can be done picture by picture for a whole
+// batch, flip and normalise, is left to tensor/augment.h.
 #pragma once
 
 #include <array>
@@ -7,6 +8,7 @@
 #include <string>
 
 #include "data/image.h"
+#include "tensor/augment.h"
 #include "tensor/random.h"
 
 namespace proxent {
@@ -65,8 +67,13 @@ struct Transform {
   // The picture before normalisation, (image_size, image_size). Draws from `random` only for steps
   // that are random. Throws on an empty picture.
   Image apply(const Image& image, Philox& random) const;
-  // Writes apply()'s picture as floats (u8 / 255 - mean) / std, (image_size, image_size, 3).
-  void write(const Image& image, Philox& random, float* out) const;
+  // The same with the last step left to the device: true in `is_flipped` if the picture that is
+  // returned is to be flipped.
+  Image apply_but_flip(const Image& image, Philox& random, bool& is_flipped) const;
+  // Normalisation, and where it begins: (u8 / 255 - mean) / std of an image_size square.
+  AugmentOptions normalisation() const {
+    return {.height = image_size, .width = image_size, .mean = mean, .std = std};
+  }
 
   bool is_random() const;
   // Throws UsageError naming the first value that makes no sense.

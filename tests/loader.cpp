@@ -59,8 +59,11 @@ struct Seen {
   BatchPosition position;
   bool operator==(const Seen&) const = default;
 };
+Tensor input_of(const Batch& batch) {
+  return augment(batch.pictures, batch.places, small_plain().normalisation());
+}
 Seen look(const Batch& batch) {
-  return {batch.indices, batch.labels.to_vector<std::int32_t>(), batch.images.to_vector<float>(),
+  return {batch.indices, batch.labels.to_vector<std::int32_t>(), input_of(batch).to_vector<float>(),
           batch.position};
 }
 
@@ -127,10 +130,15 @@ TEST_SUITE("loader") {
     const std::vector<Seen> seen = take(loader, 99);
     REQUIRE(seen.size() == 3);
     CHECK(seen[2].indices == std::vector<std::int64_t>{8, 9, 10});
-    std::vector<float> expected(4 * 4 * 3);
     Philox random(0, 0);
-    transform.write(dataset.load(9), random, expected.data());
-    CHECK(std::equal(expected.begin(), expected.end(), seen[2].pixels.begin() + 48));
+    const Image expected = transform.apply(dataset.load(9), random);
+    for (std::size_t i = 0; i < expected.pixels.size(); ++i) {
+      const std::size_t colour = i % 3;
+      const float value =
+          (static_cast<float>(expected.pixels[i]) / 255.0f - transform.mean[colour]) /
+          transform.std[colour];
+      REQUIRE(seen[2].pixels[48 + i] == value);
+    }
     CHECK(!loader.next());
     CHECK(!loader.next());
     const Dataset none = stored_set(0);

@@ -139,7 +139,8 @@ TEST_SUITE("training") {
     CHECK(message.find("nonfinite_batch.safetensors") != std::string::npos);
     const auto batch =
         read_safetensors(temporary.path() / "run/nonfinite_batch.safetensors").tensors;
-    CHECK(batch.at("images").shape() == Shape{8, 16, 16, 3});
+    CHECK(batch.at("pictures").shape() == Shape{8, 16, 16, 3});
+    CHECK(batch.at("places").shape() == Shape{8, 3});
     CHECK(text_of(temporary.path() / "run/run.json").find("\"failed\"") != std::string::npos);
   }
 

@@ -91,13 +91,16 @@ class Feed {
     std::vector<std::int64_t> indices;
   };
 
-  Feed(Loader& loader, Device device) : loader_(loader), uploads_(device) { prepare(); }
+  Feed(Loader& loader, const AugmentOptions& normalisation, Device device)
+      : loader_(loader), normalisation_(normalisation), uploads_(device) {
+    prepare();
+  }
 
   // Puts the next batch on its way, if there is one.
   void prepare() {
     while (auto batch = loader_.next()) {
       if (batch->indices.empty()) continue;  // none of its pictures could be read
-      uploads_.push({batch->images});
+      uploads_.push({batch->pictures, batch->places});
       indices_ = std::move(batch->indices);
       return;
     }
@@ -106,11 +109,14 @@ class Feed {
   // queued.
   std::optional<Pictures> take() {
     if (uploads_.waiting() == 0) return std::nullopt;
-    return Pictures{.images = uploads_.pop()[0], .indices = std::move(indices_)};
+    const std::vector<Tensor> batch = uploads_.pop();
+    return Pictures{.images = augment(batch[0], batch[1], normalisation_),
+                    .indices = std::move(indices_)};
   }
 
  private:
   Loader& loader_;
+  AugmentOptions normalisation_;
   Uploads uploads_;
   std::vector<std::int64_t> indices_;  // of the batch on its way
 };
@@ -145,7 +151,7 @@ Embeddings embed(const Dataset& dataset, const EmbeddingFunction& function,
   check<UsageError>(!dataset.is_empty(), "embed: the data set ", dataset.name, " has no pictures");
   const auto start = std::chrono::steady_clock::now();
   Loader loader(dataset, options.batch, options.loader);
-  Feed feed(loader, options.device);
+  Feed feed(loader, options.loader.transform.normalisation(), options.device);
   Collector collector(dataset, options.device);
   while (const auto pictures = feed.take()) {
     const Tensor rows = function(pictures->images).value();

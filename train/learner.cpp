@@ -1,6 +1,7 @@
 #include "train/learner.h"
 
 #include "train/model_options.h"
+#include "train/task.h"
 
 namespace proxent {
 
@@ -19,8 +20,11 @@ Learner::Learner(const Config& config, std::int64_t classes, Device device, DTyp
   if (config.optim.ema > 0)
     average = std::make_unique<WeightAverage>(optimizer->parameters(), model->buffers(),
                                               WeightAverageOptions{.decay = config.optim.ema});
-  const auto loss_of = [this, image_dtype](const std::vector<Tensor>& batch) {
-    return (*loss)((*model)(batch[0].to(image_dtype)), batch[1]);
+  const auto loss_of = [this, image_dtype,
+                        normalisation = train_transform_of(config.data).normalisation()](
+                           const std::vector<Tensor>& batch) {
+    const Tensor images = augment(batch[0], batch[1], normalisation, image_dtype);
+    return (*loss)((*model)(images), batch[2]);
   };
   const auto terms = [this] {
     const auto& [ce, inter, intra, used] = loss->terms();

@@ -34,7 +34,7 @@ class Learner {
   std::vector<std::string> identity_blocks;  // whose branch the loaded weights lack
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<WeightAverage> average;  // null without optim.ema
-  // Takes {images (B, size, size, 3) f32, labels (B) i32}; its terms are the loss's four.
+  // Takes a Batch's {pictures, places, labels}; its terms are the loss's four.
   std::unique_ptr<TrainingStep> step;
 
  private:

@@ -125,12 +125,13 @@ void Trainer::step(Batch batch) {
   learner_.model->set_training(true);
   learner_.loss->set_training(true);
   hold_still_parts();
-  learner_.step->run({batch.images, batch.labels}, learning_rate(schedule_, progress_.step));
+  learner_.step->run({batch.pictures, batch.places, batch.labels},
+                     learning_rate(schedule_, progress_.step));
   const BatchPosition next = sampler_.next(batch.position);
   progress_.step += 1;
   progress_.epoch = next.epoch;
   progress_.batch = next.batch;
-  progress_.images += batch.images.dim(0);
+  progress_.images += batch.pictures.dim(0);
   progress_.seconds = seconds();
   pending_.push_back(std::move(batch));
 }
@@ -153,7 +154,8 @@ void Trainer::write_bad_batch(const Batch& batch, std::int64_t step, const NonFi
   const std::string path = folder_.file("nonfinite_batch.safetensors");
   write_safetensors(
       path,
-      {{"images", batch.images},
+      {{"pictures", batch.pictures},
+       {"places", batch.places},
        {"labels", batch.labels},
        {"indices", Tensor::from({static_cast<std::int64_t>(batch.indices.size())}, batch.indices)}},
       {{"step", std::to_string(step)}, {"error", error.message()}});
