@@ -141,7 +141,8 @@ TEST_SUITE("bench commands") {
     CHECK(found["r@5"] >= found["r@1"]);
   }
 
-#ifdef __FMA__  // where the CPU, too, fuses multiply and add
+#if defined(__FMA__) && !defined(__SANITIZE_ADDRESS__)
+  // Where the CPU fuses multiply and add, too: not under sanitizers.
   TEST_CASE("bench knn finds the same on the GPU, or its emulation") {
     if (const std::string problem = gpu_report().problem; !problem.empty()) {
       MESSAGE("skipped: ", problem);
