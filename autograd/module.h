@@ -35,6 +35,9 @@ class Parameter : public Variable {
   // From now on the value and its gradient live in this memory (an optimizer's flat buffers), also
   // after times without training.
   void move_to(Tensor value_home, Tensor gradient_home);
+  // A copy of the value in another dtype, which its owner keeps equal to it: what cast() returns
+  // instead of converting anew.
+  void set_rounded(Tensor rounded) { rounded_ = std::move(rounded); }
 
  private:
   std::string name_;

@@ -6,11 +6,12 @@
 namespace proxent {
 
 void GradientCell::accumulate(std::string_view op, Tensor g) {
-  check(g.is_defined() && g.dtype() == dtype_, op, ": gradient should be ", shape_, " ", dtype_,
-        ", got ", g);
+  check(g.is_defined() && (g.dtype() == dtype_ || is_half(g.dtype())), op, ": gradient should be ",
+        shape_, " ", dtype_, ", got ", g);
   check(g.device() == device_, op, ": gradient should be on ", device_, ", got one on ",
         g.device());
   g = sum_to(g, shape_);
+  if (gradient_.is_defined() || !home_.is_defined()) g = g.to(dtype_);
   if (!gradient_.is_defined()) {
     if (home_.is_defined()) {
       home_.copy_from(g);

@@ -16,8 +16,8 @@ class GradientCell {
       : shape_(value.shape()), dtype_(value.dtype()), device_(value.device()) {}
 
   // Adds g, which is summed over broadcast axes first. The first arrival is kept as it is, without
-  // a copy (unless the cell has a home), later ones are added. Throws if g's shape, dtype or device
-  // cannot be right; `op` names who sent it.
+  // a copy (unless the cell has a home), later ones are added. Halves become the cell's float.
+  // Throws if g's shape, dtype or device cannot be right; `op` names who sent it.
   void accumulate(std::string_view op, Tensor g);
 
   const Tensor& gradient() const { return gradient_; }
@@ -56,6 +56,10 @@ class Variable {
   static Variable leaf(Tensor value);
 
   const Tensor& value() const { return value_; }
+  // value() in another dtype: the copy that the optimizer keeps of it, where there is one.
+  Tensor rounded_to(DType dtype) const {
+    return rounded_.is_defined() && rounded_.dtype() == dtype ? rounded_ : value_.to(dtype);
+  }
   // What an op that takes this variable keeps of it for backward.
   Kept kept() const { return remake_ ? Kept(remake_) : Kept(value_); }
   // From now on kept() holds no value but this, which must make the same bits.
@@ -77,6 +81,7 @@ class Variable {
   Tensor value_;
   std::shared_ptr<GradientCell> cell_;
   std::shared_ptr<const std::function<Tensor()>> remake_;
+  Tensor rounded_;
 };
 
 }  // namespace proxent

@@ -78,9 +78,12 @@ void Tensor::fill(double value) {
 }
 
 void Tensor::copy_from(const Tensor& from) {
-  check(shape_ == from.shape_ && dtype_ == from.dtype_, "copy_from: tensors differ, ", *this,
-        " on ", device(), " and ", from, " on ", from.device());
-  if (device() == from.device())
+  check(shape_ == from.shape_ && (dtype_ == from.dtype_ || device() == from.device()),
+        "copy_from: tensors differ, ", *this, " on ", device(), " and ", from, " on ",
+        from.device());
+  if (dtype_ != from.dtype_)
+    launch("convert", device(), [&](auto d) { kernel::convert(d, from, *this); });
+  else if (device() == from.device())
     launch("copy", device(), [&](auto d) { kernel::copy(d, from, *this); });
   else
     copy_across(from, *this);

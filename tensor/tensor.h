@@ -61,8 +61,8 @@ class Tensor {
   Tensor to(Device device) const;
   // Sets every element. Counts as an in-place edit.
   void fill(double value);
-  // Copies the elements of `from` (same shape and dtype, any device) here. Counts as an in-place
-  // edit.
+  // Copies the elements of `from` (same shape) here: from any device if the dtypes are the same,
+  // else from this one, converted as to(DType) does. Counts as an in-place edit.
   void copy_from(const Tensor& from);
   // The only element, as a double, on the host.
   double item() const;

@@ -116,16 +116,19 @@ TEST_SUITE("conv") {
   }
 
   TEST_CASE("outputs are written in full, whatever was there, and nothing behind them") {
-    const Case c{{2, 5, 5, 3}, {7, 3, 3, 3}, {.stride = 2, .padding = 1}};
-    const Results expected = run(c, DType::f64);
-    set_memory_guard(Device::cpu, true);
-    for_each_backend([&] {
-      const Results got = run(c, DType::f32);
-      check_close(got.y, expected.y, 27);
-      check_close(got.dx, expected.dx, 63);
-      check_close(got.dw, expected.dw, 18);
-    });
-    set_memory_guard(Device::cpu, false);
+    for (const Case& c : {Case{{2, 5, 5, 3}, {7, 3, 3, 3}, {.stride = 2, .padding = 1}},
+                          Case{{3, 16, 16, 8}, {16, 1, 1, 8}, {.stride = 2}},
+                          Case{{3, 16, 16, 4}, {16, 1, 1, 4}, {.stride = 2}}}) {
+      const Results expected = run(c, DType::f64);
+      set_memory_guard(Device::cpu, true);
+      for_each_backend([&] {
+        const Results got = run(c, DType::f32);
+        check_close(got.y, expected.y, 27);
+        check_close(got.dx, expected.dx, 63);
+        check_close(got.dw, expected.dw, 192);
+      });
+      set_memory_guard(Device::cpu, false);
+    }
   }
 
   TEST_CASE("repeated calls ask the system for no memory") {

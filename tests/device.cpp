@@ -108,11 +108,11 @@ TEST_SUITE("device") {
     CHECK(apart < 0.1);
   }
 
-  TEST_CASE("a step that is recorded leaves the same bits, in every precision") {
+  TEST_CASE("a run whose steps are recorded leaves the bits of one whose steps are not") {
     if (!has_gpu()) return;
     TempFolder temporary;
     const auto pictures = draw_pictures(temporary.path() / "pictures");
-    for (const char* precision : {"f32", "bf16", "fp16"}) {
+    for (const char* precision : {"bf16", "fp16"}) {
       CAPTURE(precision);
       std::map<std::string, TensorMap> states;
       for (const char* graphs : {"on", "off"}) {
@@ -121,7 +121,8 @@ TEST_SUITE("device") {
         config.run.device = "cuda";
         config.run.precision = precision;
         config.run.cuda_graphs = graphs;
-        config.model.warmup_head = {4, Duration::Unit::iterations};
+        config.run.steps = 5;
+        config.model.warmup_head = {1, Duration::Unit::iterations};
         config.run.eval_every = {3, Duration::Unit::iterations};
         config.run.protocol = "paper";
         CHECK(run_training(config, {"train"}) == kDone);

@@ -63,8 +63,7 @@ TEST_SUITE("memory plan") {
       DType dtype;
     };
     std::vector<Case> cases = {{Device::cpu, DType::f32}};
-    if (gpu_report().problem.empty())
-      cases.insert(cases.end(), {{Device::cuda, DType::f32}, {Device::cuda, DType::bf16}});
+    if (gpu_report().problem.empty()) cases.push_back({Device::cuda, DType::bf16});
     for (const auto& [device, dtype] : cases) {
       CAPTURE(device);
       CAPTURE(dtype);
@@ -98,8 +97,8 @@ TEST_SUITE("memory plan") {
   TEST_CASE("ResNet-50 in bf16 at batch 128, beside the 5.56 GB that eager autograd keeps") {
     Config config = config_of("resnet50", 224);
     const auto step = [&] { return MemoryPlanner(config, 11318, DType::bf16).plan(128).step; };
-    CHECK(step() == 5'545'411'584);
+    CHECK(step() == 5'488'296'960);
     config.model.recompute = "relu";
-    CHECK(step() == 4'656'219'136);  // 0.84 of it
+    CHECK(step() == 4'599'104'512);  // 0.83 of it
   }
 }

@@ -71,7 +71,7 @@ struct Network {
   }
 };
 
-Optimizer optimizer_of(const Network& network, const BenchStepOptions& options) {
+Optimizer optimizer_of(const Network& network, const BenchStepOptions& options, DType dtype) {
   std::vector<Named<Parameter>> parameters;
   for (Module* module : network.modules())
     for (const auto& named : module->parameters()) parameters.push_back(named);
@@ -81,10 +81,8 @@ Optimizer optimizer_of(const Network& network, const BenchStepOptions& options) 
                                         .decays_biases = true,
                                         .head_paths = {"fc", "embedding"},
                                         .proxy_weight_decay = 1e-4}),
-          {.kind = options.optim == "adamw" ? Kind::adamw : Kind::sgd,
-           .momentum = 0.9,
-           .loss_scaling = options.precision == "fp16" ? std::optional<LossScaling>(LossScaling{})
-                                                       : std::nullopt}};
+          for_images_in(dtype, {.kind = options.optim == "adamw" ? Kind::adamw : Kind::sgd,
+                                .momentum = 0.9})};
 }
 
 struct Batch {
@@ -142,7 +140,7 @@ BenchStepResult bench_step(const BenchStepOptions& options) {
   const Network network(options);
   const Batch batch = random_batch(options);
   if (!options.start_file.empty()) write_start(options.start_file, network, batch);
-  Optimizer optimizer = optimizer_of(network, options);
+  Optimizer optimizer = optimizer_of(network, options, dtype);
   const double learning_rate = options.optim == "adamw" ? 1e-4 : 0.01;
   const Tensor images = batch.images.to(options.device), labels = batch.labels.to(options.device);
   TrainingStep step(

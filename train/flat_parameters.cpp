@@ -1,5 +1,6 @@
 #include "train/flat_parameters.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -58,6 +59,35 @@ std::int64_t FlatParameters::numel(const ParameterGroup& group) const {
 
 Tensor FlatParameters::zeros_like_values() const {
   return Tensor::zeros(values_.shape(), values_.dtype(), values_.device());
+}
+
+void FlatParameters::keep_rounded(DType dtype) {
+  rounded_.resize(groups_.size());
+  for (std::size_t group = 0; group < groups_.size(); ++group) {
+    const auto& parameters = groups_[group].parameters;
+    if (std::none_of(parameters.begin(), parameters.end(),
+                     [](const auto& named) { return named.item->role() == Role::weight; }))
+      continue;
+    rounded_[group] = Tensor(group_of(values_, group).shape(), dtype, values_.device());
+    for (std::size_t i = first_place_[group]; i < first_place_[group + 1]; ++i) {
+      Parameter& parameter = *places_[i].parameter.item;
+      parameter.set_rounded(
+          rounded_[group].view(places_[i].first - first_element_[group], parameter.shape()));
+    }
+  }
+  rounded_version_ = ~values_.storage()->version();
+}
+
+Tensor FlatParameters::rounded_of(std::size_t group) const {
+  return rounded_.empty() ? Tensor() : rounded_[group];
+}
+
+void FlatParameters::refresh_rounded(bool is_written) {
+  const std::uint32_t version = values_.storage()->version();
+  if (rounded_.empty() || version == rounded_version_) return;
+  for (std::size_t group = 0; !is_written && group < groups_.size(); ++group)
+    if (rounded_[group].is_defined()) rounded_[group].copy_from(group_of(values_, group));
+  rounded_version_ = version;
 }
 
 Tensor FlatParameters::group_of(const Tensor& row, std::size_t group) const {

@@ -36,6 +36,12 @@ class FlatParameters {
   Tensor& values() { return values_; }
   // Another row of the same layout, all zero.
   Tensor zeros_like_values() const;
+  // Keeps a second row of the values in `dtype`, for layers that multiply in it: undefined for
+  // groups without weights of convolutions and linear layers. Whoever steps the values writes it.
+  void keep_rounded(DType dtype);
+  Tensor rounded_of(std::size_t group) const;
+  // Rounds all values anew if they were edited other than by steps that called this with true.
+  void refresh_rounded(bool is_written = false);
   // The part of such a row that belongs to groups()[group]; shares its memory.
   Tensor group_of(const Tensor& row, std::size_t group) const;
 
@@ -58,6 +64,8 @@ class FlatParameters {
   std::vector<std::size_t> first_place_;     // of each group in places_, and one past the last
   std::vector<std::int64_t> first_element_;  // of each group in the rows, and their length
   Tensor values_, gradients_;
+  std::vector<Tensor> rounded_;          // by group
+  std::uint32_t rounded_version_ = ~0u;  // of values_ that rounded_ stands for
 };
 
 }  // namespace proxent

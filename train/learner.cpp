@@ -15,8 +15,9 @@ Learner::Learner(const Config& config, std::int64_t classes, Device device, DTyp
   freeze(*model, config.model.freeze);
   std::vector<Named<Parameter>> parameters = model->parameters();
   for (const auto& named : loss->parameters()) parameters.push_back(named);
-  optimizer = std::make_unique<Optimizer>(group_parameters(parameters, grouping_options_of(config)),
-                                          optimizer_options_of(config.optim, image_dtype));
+  optimizer =
+      std::make_unique<Optimizer>(group_parameters(parameters, grouping_options_of(config)),
+                                  for_images_in(image_dtype, optimizer_options_of(config.optim)));
   if (config.optim.ema > 0)
     average = std::make_unique<WeightAverage>(optimizer->parameters(), model->buffers(),
                                               WeightAverageOptions{.decay = config.optim.ema});

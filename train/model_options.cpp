@@ -50,7 +50,7 @@ ProxyOptions proxy_options_of(const Config& config, std::int64_t classes) {
                                {{"fused", LossForm::fused}, {"composed", LossForm::composed}})};
 }
 
-OptimizerOptions optimizer_options_of(const OptimConfig& config, DType image_dtype) {
+OptimizerOptions optimizer_options_of(const OptimConfig& config) {
   using Kind = OptimizerOptions::Kind;
   return {
       .kind = chosen<Kind>("optim.name", config.name, {{"sgd", Kind::sgd}, {"adamw", Kind::adamw}}),
@@ -60,9 +60,7 @@ OptimizerOptions optimizer_options_of(const OptimConfig& config, DType image_dty
       .beta2 = config.betas[1],
       .epsilon = config.eps,
       .clip_value = config.clip_value,
-      .clip_norm = config.clip_norm,
-      .loss_scaling =
-          image_dtype == DType::f16 ? std::optional<LossScaling>(LossScaling{}) : std::nullopt};
+      .clip_norm = config.clip_norm};
 }
 
 GroupingOptions grouping_options_of(const Config& config) {

@@ -10,7 +10,7 @@ namespace proxent {
 // Throw UsageError naming the key for a value that is not among its choices.
 MultiProxyEntropyOptions loss_options_of(const LossConfig& config);
 ProxyOptions proxy_options_of(const Config& config, std::int64_t classes);
-OptimizerOptions optimizer_options_of(const OptimConfig& config, DType image_dtype = DType::f32);
+OptimizerOptions optimizer_options_of(const OptimConfig& config);
 GroupingOptions grouping_options_of(const Config& config);
 
 }  // namespace proxent

@@ -73,6 +73,12 @@ std::vector<ParameterGroup> group_parameters(const std::vector<Named<Parameter>>
   return groups;
 }
 
+OptimizerOptions for_images_in(DType image_dtype, OptimizerOptions options) {
+  if (is_half(image_dtype)) options.rounded = image_dtype;
+  if (image_dtype == DType::f16) options.loss_scaling = LossScaling{};
+  return options;
+}
+
 Optimizer::Optimizer(std::vector<ParameterGroup> groups, const OptimizerOptions& options)
     : parameters_(std::move(groups)),
       options_(options),
@@ -97,13 +103,14 @@ Optimizer::Optimizer(std::vector<ParameterGroup> groups, const OptimizerOptions&
             .scale = numbers(1, 1)};
   loss_scale().fill(options.loss_scaling ? kFirstLossScale : 1);
   learning_rate_ = numbers(1, 0);
+  if (options.rounded) parameters_.keep_rounded(*options.rounded);
   const bool is_sgd = options.kind == OptimizerOptions::Kind::sgd;
   if (!is_sgd || options.momentum != 0) mean_ = parameters_.zeros_like_values();
   if (!is_sgd) square_ = parameters_.zeros_like_values();
 }
 
 StepReport Optimizer::step(double learning_rate) {
-  set_learning_rate(learning_rate);
+  begin_step(learning_rate);
   queue_step(Tensor::zeros({1}, DType::f64, parameters_.values().device()));
   const StepReport report{.gradient_norm = state_.norm.item(),
                           .gradient_scale = state_.scale.item()};
@@ -111,10 +118,11 @@ StepReport Optimizer::step(double learning_rate) {
   return report;
 }
 
-void Optimizer::set_learning_rate(double learning_rate) {
+void Optimizer::begin_step(double learning_rate) {
   check(std::isfinite(learning_rate) && learning_rate >= 0,
         "optimizer: the learning rate must be 0 or above, got ", learning_rate);
   learning_rate_.fill(learning_rate);
+  parameters_.refresh_rounded();
 }
 
 Tensor Optimizer::seed(const Tensor& loss) const {
@@ -135,11 +143,12 @@ void Optimizer::queue_step(const Tensor& loss) {
     Tensor clipped = state_.clipped.slice(static_cast<std::int64_t>(group), 1);
     sum_of_squares(gradient, clipped);
   }
-  state_.loss.copy_from(loss.to(DType::f64).reshape({1}));
+  state_.loss.copy_from(loss.reshape({1}));
   decide_step(options_.clip_norm, options_.loss_scaling.value_or(LossScaling{.interval = 0}),
               state_);
   for (std::size_t group = 0; group < gradients.size(); ++group)
     if (!is_held_[group]) step_group(group, gradients[group]);
+  parameters_.refresh_rounded(true);
 }
 
 void Optimizer::check_finite() {
@@ -162,6 +171,7 @@ void Optimizer::step_group(std::size_t group, const Tensor& gradient) {
   const ParameterGroup& settings = parameters_.groups()[group];
   const LiveNumber learning_rate(learning_rate_, settings.lr_factor), scale(state_.scale);
   Tensor value = parameters_.group_of(parameters_.values(), group);
+  const StepCopies copies{.rounded = parameters_.rounded_of(group)};
   Tensor mean = mean_.is_defined() ? parameters_.group_of(mean_, group) : Tensor();
   if (options_.kind == OptimizerOptions::Kind::sgd) {
     sgd_step({.learning_rate = learning_rate,
@@ -169,7 +179,7 @@ void Optimizer::step_group(std::size_t group, const Tensor& gradient) {
               .momentum = options_.momentum,
               .is_nesterov = options_.is_nesterov,
               .gradient_scale = scale},
-             gradient, value, mean);
+             gradient, value, mean, copies);
     return;
   }
   Tensor square = parameters_.group_of(square_, group);
@@ -181,7 +191,7 @@ void Optimizer::step_group(std::size_t group, const Tensor& gradient) {
              .is_decoupled = options_.kind == OptimizerOptions::Kind::adamw,
              .step = LiveNumber(state_.counts.slice(static_cast<std::int64_t>(group), 1)),
              .gradient_scale = scale},
-            gradient, value, mean, square);
+            gradient, value, mean, square, copies);
 }
 
 bool Optimizer::hold(std::string_view part, bool is_held) {

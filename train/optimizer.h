@@ -35,7 +35,12 @@ struct OptimizerOptions {
   double clip_norm =
       0;  // all gradients together: scaled by clip_norm / (norm + 1e-6) if that is < 1
   std::optional<LossScaling> loss_scaling = {};  // for gradients that pass through f16
+  std::optional<DType> rounded = {};  // a half: each step also writes the weights in it, for cast()
 };
+
+// What training a network in image_dtype needs besides: rounded weights for a half, and a loss
+// scale for f16.
+OptimizerOptions for_images_in(DType image_dtype, OptimizerOptions options);
 
 struct StepReport {
   double gradient_norm = 0;   // of all gradients together, as backward left them
@@ -55,8 +60,9 @@ class Optimizer {
   // and changes nothing, if a gradient is not finite.
   StepReport step(double learning_rate);
 
-  // The same in pieces that never wait for the device. The rate of the steps to come:
-  void set_learning_rate(double learning_rate);
+  // The same in pieces that never wait for the device. Before forward: the rate of the step, and
+  // rounded weights anew if somebody else changed the weights.
+  void begin_step(double learning_rate);
   bool scales_loss() const { return options_.loss_scaling.has_value(); }
   // What backward starts from instead of 1: the loss scale, in the loss's dtype.
   Tensor seed(const Tensor& loss) const;

@@ -28,7 +28,7 @@ TrainingStep::TrainingStep(Loss loss, Optimizer& optimizer, WeightAverage* avera
 TrainingStep::~TrainingStep() = default;
 
 void TrainingStep::run(std::vector<Tensor> batch, double learning_rate) {
-  optimizer_.set_learning_rate(learning_rate);
+  optimizer_.begin_step(learning_rate);
   if (average_) average_->begin_update();
   const std::vector<Tensor> inputs = uploaded(batch);
   if (!options_.uses_graph || plain_steps_ < options_.plain_steps ||
@@ -80,8 +80,7 @@ void TrainingStep::queue(const std::vector<Tensor>& batch) {
     for (const Tensor& term : options_.terms()) numbers.push_back(term);
   if (!numbers_.is_defined()) numbers_ = Tensor({std::ssize(numbers)}, DType::f64, device_);
   for (std::int64_t i = 0; i < std::ssize(numbers); ++i)
-    numbers_.slice(i, 1).copy_from(
-        numbers[static_cast<std::size_t>(i)].to(DType::f64).reshape({1}));
+    numbers_.slice(i, 1).copy_from(numbers[static_cast<std::size_t>(i)].reshape({1}));
 }
 
 StepResult TrainingStep::take() {

@@ -229,9 +229,15 @@ PlanPointer plan_for(Direction direction, const Shape& x, const Shape& w, const 
   return plans[key] = make_plan(direction, {x, w, y, options});
 }
 
+// oneDNN 2.6's AVX-512 code for the weights' gradient of a 1x1 convolution with a stride writes
+// behind its scratch memory when x has fewer channels than a vector has floats.
+bool writes_astray(Direction direction, const Shape& w, const Conv2dOptions& options) {
+  return direction == Direction::dw && w[1] == 1 && w[2] == 1 && options.stride > 1 && w[3] < 16;
+}
+
 bool run(Direction direction, const Shape& x, const Shape& w, const Shape& y,
          const Conv2dOptions& options, const Tensor& a, const Tensor& b, Tensor& result) {
-  if (x.numel() == 0 || w.numel() == 0) return false;
+  if (x.numel() == 0 || w.numel() == 0 || writes_astray(direction, w, options)) return false;
   try {
     const PlanPointer plan = plan_for(direction, x, w, y, options);
     if (plan) plan->run(a, b, result);
