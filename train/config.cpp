@@ -90,7 +90,7 @@ void add_model(Settings& s, ModelConfig& c) {
         {.choices = {"train", "eval-stats", "frozen"}});
   s.add("recompute", &c.recompute,
         "relu: make the ReLUs inside blocks again in backward instead of keeping them: the same "
-        "numbers with a fifth less memory, a little slower",
+        "numbers with a sixth less memory, a little slower",
         {.choices = {"none", "relu"}});
   s.add("freeze", &c.freeze, "modules that are not trained, as conv1,bn1,layer1",
         {.value = "NAMES"});
