@@ -7,6 +7,7 @@
 #include <map>
 
 #include "tensor/gpu.h"
+#include "tests/devices.h"
 #include "tests/small_run.h"
 #include "tests/temp_folder.h"
 #include "train/exit_code.h"
@@ -15,12 +16,6 @@
 
 namespace proxent {
 namespace {
-
-bool has_gpu() {
-  const GpuReport report = gpu_report();
-  if (!report.problem.empty()) MESSAGE("skipped: ", report.problem);
-  return report.problem.empty();
-}
 
 Config two_steps(const std::filesystem::path& pictures, const std::filesystem::path& out,
                  const char* device) {

@@ -1,5 +1,7 @@
 #include "tests/devices.h"
 
+#include <doctest/doctest.h>
+
 #include "tensor/allocator.h"
 #include "tensor/gpu.h"
 
@@ -18,6 +20,12 @@ void run_guarded(const std::function<void(Device)>& test, Device device) {
   test(device);
 }
 }  // namespace
+
+bool has_gpu() {
+  const std::string problem = gpu_report().problem;
+  if (!problem.empty()) MESSAGE("skipped: ", problem);
+  return problem.empty();
+}
 
 void on_every_device(const std::function<void(Device)>& test) {
   run_guarded(test, Device::cpu);

@@ -14,6 +14,7 @@
 #include "tensor/reduce.h"
 #include "tensor/softmax.h"
 #include "tensor/upload.h"
+#include "tests/devices.h"
 
 #ifdef PROXENT_CUDA_EMULATED
 #include <nvtx3/nvToolsExt.h>
@@ -25,12 +26,6 @@
 namespace proxent {
 namespace {
 constexpr Device kGpu = Device::cuda;
-
-bool has_gpu() {
-  const std::string problem = gpu_report().problem;
-  if (!problem.empty()) MESSAGE("skipped: ", problem);
-  return problem.empty();
-}
 
 Tensor uniform(const Shape& shape, double low, double high) {
   Tensor x(shape, DType::f32);

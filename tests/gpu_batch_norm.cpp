@@ -9,17 +9,12 @@
 
 #include "tensor/batch_norm.h"
 #include "tensor/random.h"
+#include "tests/devices.h"
 #include "tests/gpu_runs.h"
 
 namespace proxent {
 namespace {
 constexpr Device kGpu = Device::cuda;
-
-bool has_gpu() {
-  const std::string problem = gpu_report().problem;
-  if (!problem.empty()) MESSAGE("skipped: ", problem);
-  return problem.empty();
-}
 
 // x with its first element `shift` elements behind an aligned address.
 Tensor shifted(const Tensor& x, std::int64_t shift) {

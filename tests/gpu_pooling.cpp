@@ -9,6 +9,7 @@
 
 #include "tensor/pooling.h"
 #include "tensor/random.h"
+#include "tests/devices.h"
 #include "tests/gpu_runs.h"
 
 namespace proxent {
@@ -16,12 +17,6 @@ namespace {
 constexpr Device kGpu = Device::cuda;
 constexpr DType kDTypes[] = {DType::f32, DType::bf16, DType::f16, DType::f64};
 constexpr std::int64_t kChannels[] = {1, 3, 8, 33, 64};
-
-bool has_gpu() {
-  const std::string problem = gpu_report().problem;
-  if (!problem.empty()) MESSAGE("skipped: ", problem);
-  return problem.empty();
-}
 
 // Whole numbers: every dtype holds them and sums of a few of them, and many are equal.
 Tensor whole_numbers(const Shape& shape, std::uint64_t stream, double low = -3, double high = 4) {

@@ -4,8 +4,8 @@
 #include <cstring>
 
 #include "autograd/ops.h"
-#include "tensor/gpu.h"
 #include "tensor/random.h"
+#include "tests/devices.h"
 #include "tests/op_table.h"
 
 namespace proxent {
@@ -66,10 +66,7 @@ TEST_SUITE("gradients") {
   }
 
   TEST_CASE("each input alone gets it on the GPU too") {
-    if (const std::string problem = gpu_report().problem; !problem.empty()) {
-      MESSAGE("skipped: ", problem);
-      return;
-    }
+    if (!has_gpu()) return;
     for (const OpRow& row : op_table()) check_each_alone(row, Device::cuda);
   }
 

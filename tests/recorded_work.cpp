@@ -15,12 +15,6 @@
 namespace proxent {
 namespace {
 constexpr Device kGpu = Device::cuda;
-
-bool has_gpu() {
-  const std::string problem = gpu_report().problem;
-  if (!problem.empty()) MESSAGE("skipped: ", problem);
-  return problem.empty();
-}
 }  // namespace
 }  // namespace proxent
 
