@@ -54,8 +54,19 @@ TEST_SUITE("tensor") {
                          Error);
     CHECK_THROWS_WITH_AS(x.data<double>(), doctest::Contains("holds f32, asked for f64"), Error);
     CHECK_THROWS_WITH_AS(Tensor::from<float>({3}, {1, 2}), doctest::Contains("got 2"), Error);
-    CHECK_THROWS_WITH_AS(x.copy_from(Tensor({3, 2}, DType::f64)),
-                         doctest::Contains("(3, 2) f32 on cpu and (3, 2) f64 on cpu"), Error);
+    CHECK_THROWS_WITH_AS(x.copy_from(Tensor({2, 3}, DType::f32)),
+                         doctest::Contains("(3, 2) f32 on cpu and (2, 3) f32 on cpu"), Error);
+    CHECK_THROWS_WITH_AS(x.copy_from(Tensor({3, 2}, DType::f64, Device::meta)),
+                         doctest::Contains("(3, 2) f32 on cpu and (3, 2) f64 on meta"), Error);
+  }
+
+  TEST_CASE("copy_from converts what has another dtype") {
+    Tensor x({2}, DType::f32);
+    x.copy_from(Tensor::from<double>({2}, {1.5, -3}));
+    CHECK(x.to_vector<double>() == std::vector<double>{1.5, -3});
+    Tensor half({2}, DType::bf16);
+    half.copy_from(x);
+    CHECK(half.to_vector<double>() == std::vector<double>{1.5, -3});
   }
 
   TEST_CASE("conversions between all dtypes keep small numbers") {
