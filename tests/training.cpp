@@ -157,6 +157,25 @@ TEST_SUITE("training") {
     CHECK_FALSE(fs::exists(temporary.path() / "run"));
   }
 
+  TEST_CASE("a run that finds too little memory tells what it would have needed") {
+    TempFolder temporary;
+    Config config =
+        small_config(draw_pictures(temporary.path() / "pictures"), temporary.path() / "run");
+    struct Limited {
+      explicit Limited(std::int64_t more) {
+        release_cached_memory(Device::cpu);
+        set_memory_limit(Device::cpu, memory_report(Device::cpu).in_use + more);
+      }
+      ~Limited() { set_memory_limit(Device::cpu, 0); }
+    };
+    for (const auto& [mebibytes, text] :
+         {std::pair{120, "planned: "}, {10, "Choose a smaller --batch"}}) {
+      config.run.out = (temporary.path() / std::to_string(mebibytes)).string();
+      const Limited limited(std::int64_t{mebibytes} << 20);
+      CHECK_THROWS_WITH_AS(run_training(config, {}), doctest::Contains(text), OutOfMemory);
+    }
+  }
+
   TEST_CASE("steps ask the system for nothing once warm, and give back what they took") {
     const auto model = build_model({.arch = "resnet18", .stem = "compact", .embed_dim = 8}, 1);
     Optimizer optimizer(group_parameters(model->parameters(), {}), {});

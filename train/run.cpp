@@ -207,9 +207,14 @@ int train_within_memory(const Config& config, Device device, const Task& task, R
   try {
     return train(config, device, task, folder, log);
   } catch (const OutOfMemory& error) {
-    release_cached_memory(device);
-    fail<OutOfMemory>(error.what(), "\n  planned: ", memory_plan_text(config, task.train, device),
-                      ". Choose a smaller --batch, or --batch auto");
+    std::string plan;
+    try {
+      release_cached_memory(device);
+      plan = memory_plan_text(config, task.train, device);
+    } catch (const OutOfMemory&) {  // not even for a plan
+    }
+    fail<OutOfMemory>(error.what(), plan.empty() ? "" : "\n  planned: ", plan,
+                      "\n  Choose a smaller --batch, --batch auto or --recompute relu");
   }
 }
 
