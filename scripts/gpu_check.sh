@@ -81,7 +81,8 @@ python3 -c 'import torch, torchvision' 2>/dev/null && has_torch=1
 part versions 30 versions
 if part build 240 configure_and_build; then
   part doctor 15 "$build/proxent" doctor
-  part gpu_tests 80 "$build/tests/proxent_tests" -ts=gpu,parity,device,retrieval,similarity,topk,embed
+  part gpu_tests 100 "$build/tests/proxent_tests" \
+    -ts="gpu*,parity,gradients,device,recorded work,training step,optimizer,augment,multi_proxy_entropy,retrieval,similarity,topk,embed"
   part device_description 15 describe_gpu
   part bench_layers 40 layers
   part bench_loss 15 "$build/proxent" bench loss --device cuda --json
