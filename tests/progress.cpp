@@ -50,6 +50,11 @@ TEST_SUITE("progress") {
     CHECK(without_codes(step_line(example())) ==
           "ep  3/60 │ it  1200/21300 │ loss 1.8342 (ce 1.702 intra 0.132) │ |g| 3.21 │ lr 9.8e-5 │ "
           "2450 img/s │ wait 1% │ 13.9G │ eta 1h52m");
+    StepRecord half = example();
+    half.loss_scale = 32768;
+    half.skipped = 2;
+    CHECK(without_codes(step_line(half)).find("wait 1% │ scale 32768, 2 skipped │ 13.9G") !=
+          std::string::npos);
     for (const auto& [rate, text] : {std::pair{1e-3, "lr 1e-3 │"},
                                      {9.619e-4, "lr 9.62e-4 │"},
                                      {0.01, "lr 0.0100 │"},

@@ -96,6 +96,9 @@ std::string step_line(const StepRecord& record) {
       memory_text(record.memory_bytes),
       "eta " + human_seconds(record.seconds_left),
   };
+  if (record.loss_scale)
+    parts.insert(parts.end() - 2, "scale " + rounded(*record.loss_scale, 5) +
+                                      fmt::format(", {} skipped", record.skipped));
   return join(parts, kBetween);
 }
 
