@@ -107,27 +107,22 @@ TEST_SUITE("device") {
     if (!has_gpu()) return;
     TempFolder temporary;
     const auto pictures = draw_pictures(temporary.path() / "pictures");
-    for (const char* precision : {"bf16", "fp16"}) {
-      CAPTURE(precision);
-      std::map<std::string, TensorMap> states;
-      for (const char* graphs : {"on", "off"}) {
-        const std::string name = std::string(precision) + graphs;
-        Config config = small_config(pictures, temporary.path() / name);
-        config.run.device = "cuda";
-        config.run.precision = precision;
-        config.run.cuda_graphs = graphs;
-        config.run.steps = 5;
-        config.model.warmup_head = {1, Duration::Unit::iterations};
-        config.run.eval_every = {3, Duration::Unit::iterations};
-        config.run.protocol = "paper";
-        CHECK(run_training(config, {"train"}) == kDone);
-        states[graphs] = read_safetensors(temporary.path() / name / "ckpt/last.state").tensors;
-      }
-      REQUIRE(states["on"].size() == states["off"].size());
-      for (const auto& [name, tensor] : states["on"])
-        CHECK_MESSAGE(tensor.to_vector<double>() == states["off"].at(name).to_vector<double>(),
-                      name);
+    std::map<std::string, TensorMap> states;
+    for (const char* graphs : {"on", "off"}) {
+      Config config = small_config(pictures, temporary.path() / graphs);
+      config.run.device = "cuda";
+      config.run.precision = "fp16";
+      config.run.cuda_graphs = graphs;
+      config.run.steps = 5;
+      config.model.warmup_head = {1, Duration::Unit::iterations};
+      config.run.eval_every = {3, Duration::Unit::iterations};
+      config.run.protocol = "paper";
+      CHECK(run_training(config, {"train"}) == kDone);
+      states[graphs] = read_safetensors(temporary.path() / graphs / "ckpt/last.state").tensors;
     }
+    REQUIRE(states["on"].size() == states["off"].size());
+    for (const auto& [name, tensor] : states["on"])
+      CHECK_MESSAGE(tensor.to_vector<double>() == states["off"].at(name).to_vector<double>(), name);
   }
 
   TEST_CASE("a run may be continued on the other device") {
