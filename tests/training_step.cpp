@@ -225,6 +225,9 @@ TEST_SUITE("training step") {
       CHECK(message.find("small > ") != std::string::npos);
       CHECK(run.step->waiting() == 0);
       CHECK(has_same_bits(before, run.optimizer->parameters().values().to_vector<double>()));
+      run.step->run({images_of(4, 5), labels_of(4)}, 1e-3);  // who catches it can go on
+      CHECK(std::isfinite(run.step->take().loss));
+      CHECK_FALSE(has_same_bits(before, run.optimizer->parameters().values().to_vector<double>()));
     });
   }
 

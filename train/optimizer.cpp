@@ -114,7 +114,10 @@ StepReport Optimizer::step(double learning_rate) {
   queue_step(Tensor::zeros({1}, DType::f64, parameters_.values().device()));
   const StepReport report{.gradient_norm = state_.norm.item(),
                           .gradient_scale = state_.scale.item()};
-  if (!options_.loss_scaling && !std::isfinite(report.gradient_norm)) check_finite();
+  if (!options_.loss_scaling && !std::isfinite(report.gradient_norm)) {
+    go_on();
+    check_finite();
+  }
   return report;
 }
 
@@ -151,8 +154,7 @@ void Optimizer::queue_step(const Tensor& loss) {
   parameters_.refresh_rounded(true);
 }
 
-void Optimizer::check_finite() {
-  skipped().fill(0);
+void Optimizer::check_finite() const {
   std::string names;
   int count = 0;
   constexpr int kListed = 5;

@@ -67,15 +67,17 @@ class Optimizer {
   // What backward starts from instead of 1: the loss scale, in the loss's dtype.
   Tensor seed(const Tensor& loss) const;
   // The step. Where the loss or a gradient is not finite it changes nothing; without loss_scaling
-  // neither do the steps after it, until check_finite() was called.
+  // neither do the steps after it, until go_on() was called.
   void queue_step(const Tensor& loss);
   // One f64 each in the device's memory, of the step that was queued last: norm of all gradients,
   // loss scale that the next one has, and how many steps were skipped so far.
   Tensor gradient_norm() const { return state_.norm; }
   Tensor loss_scale() const { return state_.loss_scale.slice(0, 1); }
   Tensor skipped() const { return state_.loss_scale.slice(2, 1); }
+  // Lets steps move weights again after one that was not finite.
+  void go_on() { skipped().fill(0); }
   // Throws NonFiniteError naming parameters if a gradient is not finite now.
-  void check_finite();
+  void check_finite() const;
 
   // Holds a part ("backbone", "head", "proxies") still: its gradients are not even computed, and it
   // neither moves nor decays; its moments wait. Nothing happens where the part has no parameter.

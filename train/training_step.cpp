@@ -105,6 +105,7 @@ void TrainingStep::drop_results() {
 }
 
 void TrainingStep::find_culprit(const std::vector<Tensor>& batch) {
+  optimizer_.go_on();  // for a caller who does
   optimizer_.zero_gradients();
   const std::vector<Tensor> inputs = uploaded(batch);
   {
