@@ -48,14 +48,18 @@ Device set_up_compute(const std::string& device, ThreadCount threads) {
   return choose_device(device);
 }
 
+DType image_dtype_of(std::string_view precision) {
+  if (precision == "fp16") return DType::f16;
+  return precision == "bf16" ? DType::bf16 : DType::f32;
+}
+
 DType set_up_precision(const std::string& precision, Device device) {
   check<UsageError>(precision == "f32" || device == Device::cuda, "run.precision = \"", precision,
                     "\" needs a GPU; the processor computes in f32");
   GpuMath math = gpu_math();
   math.uses_tf32 = precision == "tf32";
   set_gpu_math(math);
-  if (precision == "fp16") return DType::f16;
-  return precision == "bf16" ? DType::bf16 : DType::f32;
+  return image_dtype_of(precision);
 }
 
 std::string describe(Device device) {

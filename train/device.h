@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "tensor/device.h"
 #include "tensor/dtype.h"
@@ -21,8 +22,10 @@ void add_compute(Settings& settings, std::string* device, ThreadCount* threads);
 // for another text, CudaError where the GPU cannot be used.
 Device set_up_compute(const std::string& device, ThreadCount threads);
 
-// The dtype in which a backbone takes its images under a run.precision ("f32", "tf32", "bf16",
-// "fp16"), and makes the device's products follow it. Throws UsageError for all but f32 on the
+// The dtype in which a backbone takes its images under a run.precision: "f32", "tf32", "bf16" or
+// "fp16".
+DType image_dtype_of(std::string_view precision);
+// The same, and makes the device's products follow it. Throws UsageError for all but f32 on the
 // processor, whose convolutions are f32.
 DType set_up_precision(const std::string& precision, Device device);
 

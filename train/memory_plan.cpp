@@ -62,14 +62,14 @@ std::int64_t MemoryPlanner::largest_batch(std::int64_t bytes, std::int64_t multi
 std::int64_t usable_memory(Device device) {
   if (device == Device::cuda) {
     release_cached_memory(device);
-    return gpu_memory().free / 10 * 9;
+    return (gpu_memory().free + memory_report(device).in_use) / 10 * 9;
   }
   std::ifstream file("/proc/meminfo");
   for (std::string name, unit; file >> name;) {
     std::int64_t kibibytes = 0;
     file >> kibibytes;
     std::getline(file, unit);
-    if (name == "MemAvailable:") return kibibytes * 1024 / 10 * 9;
+    if (name == "MemAvailable:") return (kibibytes * 1024 + memory_report(device).in_use) / 10 * 9;
   }
   return 0;
 }
@@ -83,7 +83,7 @@ std::int64_t unit_of(const Config& config, const Dataset& train) {
 }  // namespace
 
 std::int64_t batch_that_fits(const Config& config, const Dataset& train, Device device) {
-  MemoryPlanner planner(config, train.classes(), set_up_precision(config.run.precision, device));
+  MemoryPlanner planner(config, train.classes(), image_dtype_of(config.run.precision));
   const std::int64_t usable = usable_memory(device), unit = unit_of(config, train);
   check<UsageError>(usable > 0, "batch.size = auto: this system does not tell its free memory");
   const std::int64_t fits = planner.largest_batch(usable, unit, train.size());
@@ -93,7 +93,7 @@ std::int64_t batch_that_fits(const Config& config, const Dataset& train, Device 
 }
 
 std::string memory_plan_text(const Config& config, const Dataset& train, Device device) {
-  MemoryPlanner planner(config, train.classes(), set_up_precision(config.run.precision, device));
+  MemoryPlanner planner(config, train.classes(), image_dtype_of(config.run.precision));
   const MemoryPlan plan = planner.plan(config.batch.pictures());
   const std::int64_t usable = usable_memory(device);
   std::string text =

@@ -37,8 +37,9 @@ class MemoryPlanner {
   Learner learner_;
 };
 
-// Bytes that a run may use on the device: what is free now, less a tenth for scratch memory and
-// fragments. On the CPU that of Linux's MemAvailable; 0 where it is unknown.
+// Bytes that a run may use on the device: what is free now and what its tensors hold already, less
+// a tenth for scratch memory and fragments. On the CPU that of Linux's MemAvailable; 0 where it is
+// unknown.
 std::int64_t usable_memory(Device device);
 
 // The batch that `--batch auto` stands for: the largest that usable_memory(device) holds, in whole
