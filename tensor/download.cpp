@@ -1,7 +1,5 @@
 #include "tensor/download.h"
 
-#include <type_traits>
-
 #include "tensor/launch.h"
 
 #ifdef PROXENT_CUDA
@@ -17,9 +15,7 @@ class proxent::Downloads::Gpu {  // never made: there is no such device
 namespace proxent {
 
 Downloads::Downloads(Device device) : device_(device) {
-  if (device != Device::meta &&
-      on_device(device, [](auto tag) { return std::is_same_v<decltype(tag), Cuda>; }))
-    gpu_ = std::make_unique<Gpu>();
+  if (has_streams(device)) gpu_ = std::make_unique<Gpu>();
 }
 Downloads::~Downloads() = default;
 

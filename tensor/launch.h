@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "tensor/check.h"
@@ -33,7 +34,13 @@ decltype(auto) on_device(Device device, Call&& call) {
   return std::forward<Call>(call)(Cpu{});
 }
 
-// The same for a kernel, inside a Scope of that name. On the GPU the kernel is only queued: what
+// True for the GPU, false for a device without streams. Throws Error where this build has no GPU.
+inline bool has_streams(Device device) {
+  return device == Device::cuda &&
+         on_device(device, [](auto tag) { return std::is_same_v<decltype(tag), Cuda>; });
+}
+
+// on_device() for a kernel, inside a Scope of that name. On the GPU the kernel is only queued: what
 // goes wrong in it is found by a later call, unless set_gpu_synchronous(true). On Device::meta
 // nothing happens.
 template <class Call>
