@@ -59,23 +59,9 @@ Sample read_sample(const Record& record, const fs::path& file) {
   return sample;
 }
 
-struct Part {
-  Dataset dataset;
-  std::vector<std::string> labels;
-  void add(Sample sample, const std::string& label) {
-    dataset.samples.push_back(std::move(sample));
-    labels.push_back(label);
-  }
-  Dataset finish(std::string name) {
-    dataset.name = std::move(name);
-    assign_labels(dataset, labels);
-    return std::move(dataset);
-  }
-};
-
 // In a table with a "test" split, "validation" chooses the epoch; without, it is what is tested
 // (open-metric-learning knows train and validation only).
-void add_evaluated(const Record& record, Sample sample, Part& part) {
+void add_evaluated(const Record& record, Sample sample, PartBuilder& part) {
   sample.is_query = record.flag("is_query", true);
   sample.is_gallery = record.flag("is_gallery", true);
   check<DataError>(sample.is_query || sample.is_gallery, record.place(),
@@ -90,7 +76,7 @@ DatasetSplits read_csv_dataset(const fs::path& file) {
   table.require_columns({"label", "path"}, "label,path,split,is_query,is_gallery");
   check<DataError>(table.rows() >= 1, file.string(), ": expected a header and at least one row");
 
-  Part train, validation, test;
+  PartBuilder train, validation, test;
   for (std::int64_t row = 0; row < table.rows(); ++row) {
     const Record record(table, row);
     const std::string& split = record.text("split");
@@ -106,7 +92,7 @@ DatasetSplits read_csv_dataset(const fs::path& file) {
                       "\"");
   }
   std::vector<Sample> all;
-  for (const Part* part : {&train, &validation, &test})
+  for (const PartBuilder* part : {&train, &validation, &test})
     all.insert(all.end(), part->dataset.samples.begin(), part->dataset.samples.end());
   check_files_exist(all, file);
 

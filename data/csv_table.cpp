@@ -46,20 +46,31 @@ std::vector<CsvTable::Row> CsvTable::parse(std::string_view text,
 }
 
 CsvTable CsvTable::read(const std::filesystem::path& file) {
+  CsvTable table = read_without_header(file, {});
+  check<DataError>(!table.rows_.empty(), file.string(), ": expected a header");
+  const Row header = std::move(table.rows_.front());
+  table.rows_.erase(table.rows_.begin());
+  table.set_columns(header.fields);
+  return table;
+}
+
+CsvTable CsvTable::read_without_header(const std::filesystem::path& file,
+                                       const std::vector<std::string>& columns) {
   const std::vector<std::uint8_t> bytes = read_file(file);
   CsvTable table;
   table.file_ = file;
   table.rows_ = parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file);
-  check<DataError>(!table.rows_.empty(), file.string(), ": expected a header");
-  const Row header = std::move(table.rows_.front());
-  table.rows_.erase(table.rows_.begin());
-  for (const std::string& column : header.fields)
-    check<DataError>(table.columns_.emplace(column, table.columns_.size()).second, file.string(),
-                     ":1: the column name \"", column, "\" occurs twice");
-  for (const Row& row : table.rows_)
-    check<DataError>(row.fields.size() == table.columns_.size(), file.string(), ":", row.line, ": ",
-                     row.fields.size(), " fields under a header of ", table.columns_.size());
+  if (!columns.empty()) table.set_columns(columns);
   return table;
+}
+
+void CsvTable::set_columns(const std::vector<std::string>& names) {
+  for (const std::string& column : names)
+    check<DataError>(columns_.emplace(column, columns_.size()).second, file_.string(),
+                     ":1: the column name \"", column, "\" occurs twice");
+  for (const Row& row : rows_)
+    check<DataError>(row.fields.size() == columns_.size(), file_.string(), ":", row.line, ": ",
+                     row.fields.size(), " fields under a header of ", columns_.size());
 }
 
 void CsvTable::require_columns(const std::vector<std::string>& names,

@@ -15,6 +15,9 @@ class CsvTable {
   // DataError naming the file and line: unreadable, no header, a column name twice, a row with
   // another number of fields than the header, a quote that never ends.
   static CsvTable read(const std::filesystem::path& file);
+  // The same of a file that has no header, with the names of its columns.
+  static CsvTable read_without_header(const std::filesystem::path& file,
+                                      const std::vector<std::string>& columns);
 
   bool has_column(const std::string& name) const { return columns_.contains(name); }
   // DataError naming what is missing and what the header should be like.
@@ -32,6 +35,8 @@ class CsvTable {
     int line = 0;  // where it begins
     std::vector<std::string> fields;
   };
+  // Checks the rows against them.
+  void set_columns(const std::vector<std::string>& names);
   static std::vector<Row> parse(std::string_view text, const std::filesystem::path& file);
 
   std::filesystem::path file_;

@@ -65,8 +65,7 @@ struct DatasetSplits {
 };
 
 struct DatasetOptions {
-  // auto | folder | list | csv | idx | fashion-mnist | glyphs. auto: by what lies at the path;
-  // without a path, glyphs.
+  // auto, or one of the layouts below. auto: by what lies at the path; without a path, glyphs.
   std::string name = "auto";
   std::filesystem::path path{};
   // A single class tree or list is split by class for training; this keeps all of it as test.
@@ -87,9 +86,29 @@ struct DatasetOptions {
 //   idx            MNIST's four files, gzipped or not; the same classes train and test
 //   fashion-mnist  the same, but even classes train and odd classes test; from Debian's package
 //   glyphs         Debian's typefaces, see data/glyphs.h; with a path, the faces below it
-// Throws UsageError for an unknown name, DataError for what is wrong with the files; files that a
-// list names and that do not exist are all counted and the first 20 named.
+// and the benchmarks of the field as they are handed out, at the path or in their usual folder
+// below it:
+//   cub            CUB-200-2011: images.txt, image_class_labels.txt, classes.txt, images/. The
+//   first
+//                  half of the classes trains (1-100), the second tests (101-200)
+//   cars           Cars196, classes 1-98 and 99-196: cars_annos.mat with car_ims/; devkit/ with
+//                  cars_train/ and cars_test/; anno_{train,test}.csv and names.csv with car_data/;
+//                  class folders, in one tree or in train/ and test/, whose division is not used
+//   sop            Stanford Online Products: Ebay_train.txt, Ebay_test.txt; category: the product
+//   inshop         In-Shop: Eval/list_eval_partition.txt, Img/img/ or Img/img_highres/; queries and
+//                  gallery apart; category: as "WOMEN/Dresses"
+//   omniglot       images_background/ trains, images_evaluation/ tests; category: the alphabet
+// Where all classes of a benchmark are there, so must be its published number of pictures.
+// Throws UsageError for an unknown name, DataError for what is wrong with the files, with every
+// known layout where it is not the one that was asked for; files that a list names and that do not
+// exist are all counted and the first 20 named.
 DatasetSplits open_dataset(const DatasetOptions& options);
+// "auto" and the names of all layouts.
+std::vector<std::string> dataset_names();
+// "  cub: images.txt, ...": a line for each layout of files, for messages and help.
+std::string known_layouts();
+// Whether that layout is of files, which must be named. UsageError for an unknown name.
+bool dataset_needs_path(std::string_view name);
 
 // The names of the classes that both parts have, in b's order.
 std::vector<std::string> shared_classes(const Dataset& a, const Dataset& b);

@@ -1,6 +1,7 @@
 // The readers behind open_dataset, private to data/.
 #pragma once
 
+#include <array>
 #include <span>
 
 #include "data/dataset.h"
@@ -12,6 +13,22 @@ namespace fs = std::filesystem;
 // Maps texts[i], the label of samples[i], to 0 .. C-1: numbers by value, other texts by their
 // bytes.
 void assign_labels(Dataset& dataset, const std::vector<std::string>& texts);
+
+// One part of a data set, picture by picture.
+struct PartBuilder {
+  Dataset dataset;
+  std::vector<std::string> labels;
+  void add(Sample sample, std::string label) {
+    dataset.samples.push_back(std::move(sample));
+    labels.push_back(std::move(label));
+  }
+  // The part, with labels assigned; nothing may be added after it.
+  Dataset finish(std::string name) {
+    dataset.name = std::move(name);
+    assign_labels(dataset, labels);
+    return std::move(dataset);
+  }
+};
 
 // DataError listing what does not exist, at most 20 of them, and how many there are. Boxes and
 // repeats aside, one path per sample.
@@ -33,5 +50,55 @@ DatasetSplits read_csv_dataset(const fs::path& file);
 DatasetSplits read_idx_dataset(const fs::path& folder, std::vector<std::string> class_names,
                                bool by_parity);
 bool has_idx_files(const fs::path& folder);
+
+// The benchmark data sets of the field, in the layouts they are handed out in. Each has_..._files
+// says whether a folder is unmistakably one; each reader throws DataError for what is wrong.
+
+// CUB-200-2011: all classes, in the order of their ids.
+Dataset read_cub(const fs::path& path);
+bool has_cub_files(const fs::path& folder);
+
+// Cars196 in any of its four layouts: all classes, in the order of their ids.
+Dataset read_cars(const fs::path& path);
+bool has_cars_files(const fs::path& folder);
+
+DatasetSplits read_sop(const fs::path& path);
+bool has_sop_files(const fs::path& folder);
+
+DatasetSplits read_inshop(const fs::path& path);
+bool has_inshop_files(const fs::path& folder);
+
+DatasetSplits read_omniglot(const fs::path& path);
+bool has_omniglot_files(const fs::path& folder);
+
+// What a benchmark's part must hold for its published numbers to mean anything.
+struct OfficialPart {
+  std::int64_t classes = 0, pictures = 0;
+};
+struct OfficialCounts {
+  std::string_view name;  // "CUB-200-2011"
+  OfficialPart train, test;
+  // Numbers of pictures in all that have a known reason, and that reason.
+  struct Explanation {
+    std::int64_t pictures = 0;
+    std::string_view reason{};
+  };
+  std::array<Explanation, 2> explanations{};
+};
+// DataError when all the classes are there, but not all the pictures, with the reason if it is
+// known. Parts of a set, such as miniatures, pass.
+void check_official_counts(const OfficialCounts& official, const fs::path& path,
+                           const OfficialPart& train, const OfficialPart& test);
+// The same for a set whose first classes train.
+void check_official_halves(const OfficialCounts& official, const fs::path& path,
+                           const Dataset& all);
+
+// `path` itself or the first of the subfolders, whichever `is_it` accepts; DataError naming what
+// was `expected` where, what lies there, and every known layout.
+fs::path find_layout(const fs::path& path, std::initializer_list<const char*> subfolders,
+                     bool (*is_it)(const fs::path&), std::string_view name,
+                     std::string_view expected);
+// The first names in a folder, sorted: what a user sees who has taken the wrong one.
+std::string listing(const fs::path& folder);
 
 }  // namespace proxent::detail

@@ -2,27 +2,19 @@
 #include <map>
 
 #include "data/formats.h"
+#include "data/text_lines.h"
 
 namespace proxent::detail {
 namespace {
 
 constexpr std::string_view kBlanks = " \t\r";
 
-struct Entry {
-  std::string_view path, label;
-};
-
 // Calls f(path, label) for every line that is not blank or a comment; a path may hold blanks.
 template <class F>
 void for_each_entry(const fs::path& list, F f) {
-  const std::vector<std::uint8_t> bytes = read_file(list);
-  std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
-  for (int number = 1; !text.empty(); ++number) {
-    std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(std::min(text.size(), line.size() + 1));
-    line = line.substr(0, line.find_last_not_of(kBlanks) + 1);
-    if (line.empty() || line.starts_with('#')) continue;
+  const TextLines text(list);
+  for (const auto& [number, line] : text.lines()) {
+    if (line.starts_with('#')) continue;
     const std::size_t blank = line.find_last_of(kBlanks);
     check<DataError>(blank != std::string_view::npos, list.string(), ":", number,
                      ": expected \"path label\", got \"", line, "\"");

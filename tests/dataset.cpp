@@ -110,10 +110,14 @@ TEST_SUITE("dataset") {
     const TempFolder empty;
     CHECK(reason({.path = empty.path()}) ==
           "data set " + empty.path().string() +
+              ": found nothing, which is none of the known layouts:\n" + known_layouts());
+    CHECK(reason({.name = "folder", .path = empty.path()}) ==
+          "data set " + empty.path().string() +
               ": expected one folder per class, found no folders");
     CHECK(reason({.path = root + "/none"}) == "data set " + root + "/none: no such file or folder");
     CHECK(reason<UsageError>({.name = "cifar", .path = root}) ==
-          "data set must be auto, folder, list, csv, idx, fashion-mnist or glyphs, got cifar");
+          "data set must be auto, glyphs, fashion-mnist, folder, idx, cub, cars, sop, inshop, "
+          "omniglot, list or csv, got cifar");
     CHECK(reason<UsageError>({.name = "list"}) ==
           "data set list: needs the path of its files (--data)");
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "data/dataset.h"
 #include "tensor/check.h"
 #include "train/config_table.h"
 #include "train/device.h"
@@ -15,10 +16,12 @@ namespace {
 
 void add_data(Settings& s, DataConfig& c) {
   s.section("data", "which pictures, and how they become tensors");
-  s.add("path", &c.path, "folder of class folders, list file or CSV; none: --dataset decides",
+  s.add("path", &c.path,
+        "the data set: class folders, lists, CSV or a benchmark as it is handed out (proxent data "
+        "--help); none: --dataset decides",
         {.flag = "data", .value = "PATH"});
   s.add("dataset", &c.dataset, "kind of data set; auto looks at --data, without one it is glyphs",
-        {.choices = {"auto", "glyphs", "fashion-mnist", "folder", "list", "csv", "idx"}});
+        {.choices = dataset_names()});
   s.add("image_size", &c.image_size, "side of the square the network sees, in pixels",
         {.range = between(1, 4096)});
   s.add("resize", &c.resize,
@@ -307,10 +310,8 @@ void check_config(const Config& config) {
   check<UsageError>(data.rrc_ratio[0] <= data.rrc_ratio[1],
                     "data.rrc_ratio: ", shortest(data.rrc_ratio[0]), " is above ",
                     shortest(data.rrc_ratio[1]), "; give the least first");
-  const bool needs_path = data.dataset == "folder" || data.dataset == "list" ||
-                          data.dataset == "csv" || data.dataset == "idx";
-  check<UsageError>(!needs_path || !data.path.empty(), "data.dataset = \"", data.dataset,
-                    "\" needs --data PATH");
+  check<UsageError>(!dataset_needs_path(data.dataset) || !data.path.empty(), "data.dataset = \"",
+                    data.dataset, "\" needs --data PATH");
   const bool has_whole_classes =
       batch.sampler != "m-per-class" || !batch.size || *batch.size % batch.m == 0;
   check<UsageError>(has_whole_classes, "batch.size = ", batch.pictures(),

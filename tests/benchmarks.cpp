@@ -1,0 +1,388 @@
+// The benchmark data sets in their official layouts: miniatures, and all that can be wrong.
+#include <doctest/doctest.h>
+
+#include "data/dataset.h"
+#include "data/formats.h"
+#include "tests/mat_writer.h"
+#include "tests/temp_folder.h"
+
+namespace proxent {
+namespace {
+namespace fs = std::filesystem;
+using Names = std::vector<std::string>;
+
+void add_picture(const TempFolder& folder, const fs::path& name) {
+  folder.write(name, encode_png(Image(2, 3, 7)));
+}
+
+// The message of the DataError that opening must throw, without the folder's path before names.
+std::string reason(const TempFolder& folder, const std::string& name = "auto") {
+  std::string message = "no error";
+  try {
+    open_dataset({.name = name, .path = folder.path()});
+  } catch (const DataError& error) {
+    message = error.message();
+  }
+  const std::string root = folder.path().string() + "/";
+  for (std::size_t at = message.find(root); at != std::string::npos; at = message.find(root))
+    message.erase(at, root.size());
+  return message;
+}
+
+void write_cub(const TempFolder& folder) {
+  folder.write("classes.txt", "1 001.Auk\n2 002.Bee_eater\n3 003.Coot\n4 004.Duck\n");
+  folder.write("images.txt",
+               "1 001.Auk/a.png\n2 002.Bee_eater/b.png\n3 003.Coot/c.png\n"
+               "4 004.Duck/d.png\n");
+  folder.write("image_class_labels.txt", "1 1\n2 2\n3 3\n4 4\n");
+  for (const char* name :
+       {"001.Auk/a.png", "002.Bee_eater/b.png", "003.Coot/c.png", "004.Duck/d.png"})
+    add_picture(folder, fs::path("images") / name);
+}
+
+// Cars196's annotations; one text and some numbers per picture.
+std::string cars_mat(const char* path_field, const std::vector<std::string>& paths,
+                     const std::vector<int>& classes, const std::string& more = "") {
+  std::vector<std::string> items;
+  for (std::size_t i = 0; i < paths.size(); ++i) {
+    items.push_back(mat::text(paths[i]));
+    items.push_back(mat::number(39));
+    items.push_back(mat::number(static_cast<std::uint8_t>(classes[i])));
+  }
+  return mat::header() +
+         mat::compressed(mat::structure("annotations", {path_field, "bbox_x1", "class"}, items)) +
+         more;
+}
+
+std::string class_names_mat() {
+  return mat::compressed(
+      mat::cell("class_names",
+                {mat::text("Acura RL 2012"), mat::text("Audi R8 2012"), mat::text("BMW M3 2012")}));
+}
+
+const Names kCars{"car_ims/000001.png", "car_ims/000002.png", "car_ims/000003.png"};
+
+void write_cars(const TempFolder& folder) {
+  folder.write("cars_annos.mat", cars_mat("relative_im_path", kCars, {3, 1, 2}, class_names_mat()));
+  for (const std::string& name : kCars) add_picture(folder, name);
+}
+
+void write_sop(const TempFolder& folder) {
+  folder.write("Ebay_train.txt",
+               "image_id class_id super_class_id path\n"
+               "1 1 1 bicycle_final/1_0.JPG\n2 2 7 mug_final/2_0.JPG\n");
+  folder.write("Ebay_test.txt",
+               "image_id class_id super_class_id path\n"
+               "3 10 1 bicycle_final/3_0.JPG\n4 9 7 mug_final/4_0.JPG\n");
+  for (const char* name :
+       {"bicycle_final/1_0.JPG", "mug_final/2_0.JPG", "bicycle_final/3_0.JPG", "mug_final/4_0.JPG"})
+    add_picture(folder, name);
+}
+
+constexpr const char* kInshopLines =
+    "img/MEN/Denim/id_00000001/01_1_front.jpg     id_00000001 train\n"
+    "img/MEN/Denim/id_00000001/01_2_side.jpg      id_00000001 train\n"
+    "img/WOMEN/Tees/id_00000002/02_1_front.jpg    id_00000002 query\n"
+    "img/WOMEN/Tees/id_00000002/02_3_back.jpg     id_00000002 gallery\n";
+
+void write_inshop(const TempFolder& folder, const std::string& pictures = "Img/img",
+                  const std::string& list = "Eval/list_eval_partition.txt") {
+  folder.write(list, std::string("4\nimage_name   item_id evaluation_status\n") + kInshopLines);
+  for (const char* name :
+       {"MEN/Denim/id_00000001/01_1_front.jpg", "MEN/Denim/id_00000001/01_2_side.jpg",
+        "WOMEN/Tees/id_00000002/02_1_front.jpg", "WOMEN/Tees/id_00000002/02_3_back.jpg"})
+    add_picture(folder, fs::path(pictures) / name);
+}
+
+TEST_SUITE("benchmarks") {
+  TEST_CASE("cub: the first half of the class ids trains") {
+    const TempFolder folder;
+    write_cub(folder);
+    const DatasetSplits splits = open_dataset({.path = folder.path()});
+    CHECK(splits.train.class_names == Names{"001.Auk", "002.Bee_eater"});
+    CHECK(splits.test.class_names == Names{"003.Coot", "004.Duck"});
+    CHECK(splits.test.samples[1].path == (folder.path() / "images/004.Duck/d.png").string());
+    CHECK(splits.test.samples[1].label == 1);
+    CHECK(splits.description ==
+          "CUB-200-2011, the first half of the classes trains; train: 2 pictures of 2 classes; "
+          "test: 2 pictures of 2 classes");
+    const DatasetSplits whole = open_dataset({.path = folder.path(), .only_test = true});
+    CHECK(whole.test.size() == 4);
+    CHECK(open_dataset({.name = "cub", .path = folder.path() / "images.txt"}).test.size() == 2);
+  }
+
+  TEST_CASE("cub: wrong lists") {
+    const TempFolder folder;
+    write_cub(folder);
+    folder.write("image_class_labels.txt", "1 1\n2 2\n3 3\n");
+    CHECK(reason(folder) ==
+          "image_class_labels.txt: gives the class of 3 of the 4 pictures in images.txt");
+    folder.write("image_class_labels.txt", "1 1\n2 2\n3 3\n4 5\n");
+    CHECK(reason(folder) ==
+          "image_class_labels.txt:4: class id 5 is not in classes.txt, which has 4 classes");
+    folder.write("image_class_labels.txt", "1 1\n2 2\n3 3\n3 4\n");
+    CHECK(reason(folder) == "image_class_labels.txt:4: image id 3 occurs twice");
+    folder.write("image_class_labels.txt", "1 1\n2 2\n3 3\n5 4\n");
+    CHECK(reason(folder) == "image_class_labels.txt:4: image id 5 is not in images.txt");
+    folder.write("image_class_labels.txt", "1 1\n2 0\n");
+    CHECK(reason(folder) ==
+          "image_class_labels.txt:2: the class id must be a number from 1 on, got 0");
+    folder.write("images.txt", "1 a.png\n1 b.png\n");
+    CHECK(reason(folder) == "images.txt:2: id 1 occurs twice");
+    folder.write("images.txt", "1 a.png extra\n");
+    CHECK(reason(folder) ==
+          "images.txt:1: expected \"1 001.Black_footed_Albatross/name.jpg\", "
+          "got \"1 a.png extra\"");
+    write_cub(folder);
+    fs::remove(folder.path() / "images/003.Coot/c.png");
+    CHECK(reason(folder) == "images.txt: 1 of 4 files do not exist:\n  images/003.Coot/c.png");
+  }
+
+  TEST_CASE("cub: the first edition is told from the second") {
+    const TempFolder folder;
+    folder.write("lists/files.txt", "001.Auk/a.jpg\n");
+    CHECK(reason(folder, "cub")
+              .find("looks like CUB-200-2010 (lists/files.txt, 6,033 pictures), "
+                    "not CUB-200-2011") != std::string::npos);
+    CHECK_THROWS_WITH_AS(
+        detail::check_official_counts({.name = "CUB-200-2011",
+                                       .train = {100, 5864},
+                                       .test = {100, 5924},
+                                       .explanations = {{{6033, "It is the first edition"}}}},
+                                      "p", {100, 2990}, {100, 3043}),
+        doctest::Contains("data set p: all classes of CUB-200-2011 are there, but 2990 of 100 "
+                          "classes train and 3043 of 100 classes test; expected 5864 and 5924. It "
+                          "is the first edition. To use the pictures as they are, open them as "
+                          "--dataset folder or csv"),
+        DataError);
+  }
+
+  TEST_CASE("a full set must have its published number of pictures, a part of it may have any") {
+    const TempFolder folder;
+    std::string classes, images, labels;
+    for (int c = 1; c <= 200; ++c) {
+      const std::string id = std::to_string(c);
+      classes += id + " class" + id + "\n";
+      images += id + " " + id + ".png\n";
+      labels += id + " " + id + "\n";
+      add_picture(folder, "images/" + id + ".png");
+    }
+    folder.write("classes.txt", classes);
+    folder.write("images.txt", images);
+    folder.write("image_class_labels.txt", labels);
+    CHECK(reason(folder).find("all classes of CUB-200-2011 are there, but 100 of 100 classes train "
+                              "and 100 of 100 classes test; expected 5864 and 5924. Some pictures "
+                              "are missing or too many") != std::string::npos);
+    const detail::OfficialCounts counts{.name = "x", .train = {2, 9}, .test = {2, 8}};
+    CHECK_NOTHROW(detail::check_official_counts(counts, "p", {2, 9}, {2, 8}));
+    CHECK_NOTHROW(detail::check_official_counts(counts, "p", {1, 3}, {2, 8}));
+    CHECK_THROWS_AS(detail::check_official_counts(counts, "p", {2, 8}, {2, 9}), DataError);
+  }
+
+  TEST_CASE("cars: one annotation file") {
+    const TempFolder folder;
+    write_cars(folder);
+    for (const DatasetOptions& options :
+         {DatasetOptions{.path = folder.path()},
+          DatasetOptions{.path = folder.path() / "cars_annos.mat"}}) {
+      const DatasetSplits splits = open_dataset(options);
+      CHECK(splits.train.class_names == Names{"Acura RL 2012", "Audi R8 2012"});
+      CHECK(splits.test.class_names == Names{"BMW M3 2012"});
+      CHECK(splits.test.samples[0].path == (folder.path() / kCars[0]).string());
+    }
+    folder.write("cars_annos.mat",
+                 cars_mat("relative_im_path", kCars, {3, 1, 4}, class_names_mat()));
+    CHECK(reason(folder) == "cars_annos.mat: annotations(3): class 4 of 3 classes");
+    folder.write("cars_annos.mat", cars_mat("relative_im_path", kCars, {3, 0, 1}));
+    CHECK(reason(folder) ==
+          "cars_annos.mat: annotations(2).class must be a whole number from 1 on, got 0");
+    folder.write("cars_annos.mat", cars_mat("relative_im_path", {kCars[0], kCars[0]}, {1, 2}));
+    CHECK(reason(folder) == "cars_annos.mat: annotations(2): car_ims/000001.png occurs twice");
+    folder.write("cars_annos.mat", cars_mat("fname", kCars, {1, 2, 3}));
+    CHECK(reason(folder) ==
+          "cars_annos.mat: annotations have no field 'relative_im_path', only fname, bbox_x1, "
+          "class");
+    folder.write("cars_annos.mat", mat::header() + mat::cell("annotations", {mat::number(1)}));
+    CHECK(reason(folder) == "cars_annos.mat: variable 'annotations' must be a struct, it is cell");
+    folder.write("cars_annos.mat", "MATLAB 7.3 MAT-file");
+    CHECK(reason(folder).starts_with("cars_annos.mat: a MAT-file of version 7.3"));
+  }
+
+  TEST_CASE("cars: the development kit") {
+    const TempFolder folder;
+    folder.write("devkit/cars_train_annos.mat", cars_mat("fname", {"00001.png"}, {1}));
+    folder.write("devkit/cars_meta.mat", mat::header() + class_names_mat());
+    CHECK(
+        reason(folder).find("cars_test_annos.mat does not tell the classes of the test pictures") !=
+        std::string::npos);
+    folder.write("cars_test_annos_withlabels.mat",
+                 cars_mat("fname", {"00001.png", "00002.png"}, {2, 1}));
+    for (const char* name : {"cars_train/00001.png", "cars_test/00001.png", "cars_test/00002.png"})
+      add_picture(folder, name);
+    const DatasetSplits splits = open_dataset({.path = folder.path()});
+    CHECK(splits.train.class_names == Names{"Acura RL 2012"});
+    CHECK(splits.train.size() == 2);  // from both files
+    CHECK(splits.test.samples[0].path == (folder.path() / "cars_test/00001.png").string());
+  }
+
+  TEST_CASE("cars: tables without a header") {
+    const TempFolder folder;
+    folder.write("names.csv", "Ram C/V Cargo Van Minivan 2012\nsmart fortwo 2012\n");
+    folder.write("anno_train.csv", "00001.png,39,116,569,375,2\n");
+    folder.write("anno_test.csv", "00001.png,1,2,3,4,1\n00002.png,1,2,3,4,1\n");
+    const fs::path pictures = "car_data/car_data";
+    add_picture(folder, pictures / "train/smart fortwo 2012/00001.png");
+    add_picture(folder, pictures / "test/Ram C-V Cargo Van Minivan 2012/00001.png");
+    add_picture(folder, pictures / "test/Ram C-V Cargo Van Minivan 2012/00002.png");
+    const DatasetSplits splits = open_dataset({.path = folder.path()});
+    CHECK(splits.train.class_names == Names{"Ram C/V Cargo Van Minivan 2012"});
+    CHECK(splits.train.size() == 2);
+    CHECK(splits.test.size() == 1);
+    folder.write("anno_test.csv", "00001.png,1,2,3,4,3\n");
+    CHECK(reason(folder) == "anno_test.csv:1: class 3 of 2 classes in names.csv");
+    folder.write("anno_test.csv", "00001.png,1,2,3\n");
+    CHECK(reason(folder) == "anno_test.csv:1: 4 fields under a header of 6");
+  }
+
+  TEST_CASE("cars: class folders, whose division into train and test is not used") {
+    const TempFolder folder;
+    for (const char* name : {"train/Acura RL 2012/1.png", "train/BMW M3 2012/1.png",
+                             "test/Acura RL 2012/2.png", "test/BMW M3 2012/2.png"})
+      add_picture(folder, name);
+    const DatasetSplits splits = open_dataset({.name = "cars", .path = folder.path()});
+    CHECK(splits.train.class_names == Names{"Acura RL 2012"});
+    CHECK(splits.train.size() == 2);
+    CHECK(splits.test.size() == 2);
+  }
+
+  TEST_CASE("sop: two lists, the kind of product is the category") {
+    const TempFolder folder;
+    write_sop(folder);
+    const DatasetSplits splits = open_dataset({.path = folder.path()});
+    CHECK(splits.train.class_names == Names{"1", "2"});
+    CHECK(splits.test.class_names == Names{"9", "10"});
+    CHECK(splits.test.samples[0].label == 1);
+    CHECK(splits.test.samples[0].category == "bicycle");
+    folder.write("Ebay_test.txt",
+                 "image_id class_id super_class_id path\n"
+                 "2 10 1 bicycle_final/3_0.JPG\n");
+    CHECK(reason(folder) == "Ebay_test.txt:2: image_id 2 occurs twice");
+    folder.write("Ebay_test.txt", "3 10 1 bicycle_final/3_0.JPG\n");
+    CHECK(reason(folder) ==
+          "Ebay_test.txt:1: expected the header \"image_id class_id super_class_id path\"");
+    folder.write("Ebay_test.txt", "image_id class_id super_class_id path\n3 10 1\n");
+    CHECK(reason(folder) ==
+          "Ebay_test.txt:2: expected \"1 1 1 bicycle_final/111085122871_0.JPG\", "
+          "got \"3 10 1\"");
+    folder.write("Ebay_test.txt", "image_id class_id super_class_id path\n");
+    CHECK(reason(folder) == "Ebay_test.txt: no pictures follow the header");
+  }
+
+  TEST_CASE("inshop: queries and gallery apart, wherever the pictures were unpacked") {
+    for (const char* pictures : {"Img/img", "Img/img_highres", "img", "img_highres"})
+      for (const char* list : {"Eval/list_eval_partition.txt", "list_eval_partition.txt"}) {
+        const TempFolder folder;
+        write_inshop(folder, pictures, list);
+        const DatasetSplits splits = open_dataset({.path = folder.path()});
+        CHECK(splits.train.describe() == "2 pictures of 1 class");
+        CHECK(splits.test.describe() == "2 pictures of 1 class (1 query, gallery of 1)");
+        CHECK(splits.test.class_names == Names{"id_00000002"});
+        CHECK(splits.test.samples[0].category == "WOMEN/Tees");
+        const fs::path eval = folder.path() / list;
+        CHECK(open_dataset({.path = eval}).test.size() == 2);
+      }
+  }
+
+  TEST_CASE("inshop: a list that was cut off or edited") {
+    const TempFolder folder;
+    const std::string header = "image_name item_id evaluation_status\n";
+    write_inshop(folder);
+    const auto with_list = [&](const std::string& text) {
+      folder.write("Eval/list_eval_partition.txt", text);
+      const std::string message = reason(folder);
+      const std::string name = "Eval/list_eval_partition.txt";
+      return message.starts_with(name) ? message.substr(name.size()) : message;
+    };
+    CHECK(with_list("52712\n" + header + kInshopLines) ==
+          ": its first line promises 52712 pictures, 4 follow; the file is cut off or was edited");
+    CHECK(with_list(header + kInshopLines) ==
+          ":1: the count in the first line must be a number from 1 on, got image_name item_id "
+          "evaluation_status");
+    CHECK(with_list("4\n") == ": expected a count, a header and at least one picture");
+    CHECK(with_list("1\n" + header + "img/a.jpg id_1 val\n") ==
+          ":3: evaluation_status must be train, query or gallery, got val");
+    CHECK(with_list("2\n" + header + "img/a.jpg id_1 train\nimg/a.jpg id_1 train\n") ==
+          ":4: img/a.jpg occurs twice");
+    CHECK(with_list("1\n" + header + "img/a.jpg id_1 train\n") ==
+          ": 1 of 1 files do not exist:\n  Img/img/a.jpg");
+    fs::remove_all(folder.path() / "Img");
+    CHECK(with_list("1\n" + header + "img/a.jpg id_1 train\n")
+              .find("expected the pictures in Img/img/, Img/img_highres/, img/ or img_highres/") !=
+          std::string::npos);
+  }
+
+  TEST_CASE("omniglot: characters of alphabets") {
+    const TempFolder folder;
+    for (const char* name :
+         {"images_background/Latin/character01/1.png", "images_background/Latin/character02/1.png",
+          "images_background/Greek/character01/1.png", "images_evaluation/Oriya/character01/1.png"})
+      add_picture(folder, name);
+    const DatasetSplits splits = open_dataset({.path = folder.path()});
+    CHECK(splits.train.class_names ==
+          Names{"Greek/character01", "Latin/character01", "Latin/character02"});
+    CHECK(splits.train.samples[0].category == "Greek");
+    CHECK(splits.test.class_names == Names{"Oriya/character01"});
+  }
+
+  TEST_CASE("a wrong layout says what was expected where, what lies there, and what is known") {
+    const TempFolder folder;
+    write_sop(folder);
+    const std::string root = folder.path().string();
+    const std::string message = reason(folder, "cub");
+    CHECK(
+        message.starts_with("data set cub: expected images.txt, image_class_labels.txt and "
+                            "classes.txt in " +
+                            root +
+                            " or its CUB_200_2011/; found "
+                            "Ebay_test.txt, Ebay_train.txt, bicycle_final/, mug_final/. Known "
+                            "layouts:\n"));
+    for (const char* name :
+         {"folder", "idx", "cub", "cars", "sop", "inshop", "omniglot", "list", "csv"})
+      CHECK(message.find("\n  " + std::string(name) + ": ") != std::string::npos);
+    for (const char* name : {"cars", "inshop", "omniglot"})
+      CHECK(reason(folder, name).find("expected ") != std::string::npos);
+    const TempFolder above;
+    fs::rename(folder.path(), above.path() / "sop");
+    fs::create_directory(folder.path());
+    CHECK(reason(above) == "data set " + above.path().string() +
+                               ": holds data sets, not classes; sop/ is of layout sop. Name it: "
+                               "--data sop");
+  }
+
+  TEST_CASE("the miniatures of the official files open") {
+    const fs::path shared = PROXENT_SOURCE_DIR "/../shared/data/fixtures";
+    if (!fs::exists(shared)) {
+      MESSAGE("skipped: ", shared.string(), " is absent");
+      return;
+    }
+    const auto counts = [&](const DatasetOptions& options) {
+      const DatasetSplits splits = open_dataset(options);
+      for (const Dataset* part : {&splits.train, &splits.test}) {
+        CHECK(part->load(part->size() - 1).width >= 36);
+        CHECK(shared_classes(splits.train, splits.test).empty());
+      }
+      return splits.train.describe() + " / " + splits.test.describe();
+    };
+    const char* const halves = "20 pictures of 4 classes / 20 pictures of 4 classes";
+    CHECK(counts({.path = shared / "CUB_200_2011"}) == halves);
+    CHECK(counts({.path = shared / "cars196"}) == halves);
+    CHECK(counts({.path = shared / "Stanford_Online_Products"}) ==
+          "15 pictures of 5 classes / 15 pictures of 5 classes");
+    CHECK(counts({.path = shared / "Inshop_Clothes"}) ==
+          "16 pictures of 4 classes / 16 pictures of 4 classes (8 queries, gallery of 8)");
+    for (const char* name : {"cub", "cars", "sop", "inshop"})
+      CHECK_NOTHROW(counts({.name = name, .path = shared}));
+  }
+}
+}  // namespace
+}  // namespace proxent
