@@ -44,12 +44,13 @@ struct MatchScore {
 
 // A query's matches lie in descending order; `beaten[m]` counts the other rows that come before
 // match m but not before match m - 1, so that match m has m + beaten[0] + ... + beaten[m] rows
-// before it: all that Recall@K and MAP@R ask for.
+// before it: all that Recall@K, MAP@R, average precision and nDCG ask for.
 struct MatchState {
   std::int32_t count = 0;  // R, the number of matches
-  // Only matches that may still be among the first R rows are followed, and the nearest one always:
-  // the first `live` of them, with `beaten_sum` rows before the last. No row less similar than
-  // `floor` can come before one.
+  std::int32_t reach = 0;  // rows of the ranking that somebody looks at, R at least
+  // Only matches that may still be among the first `reach` rows are followed, and the nearest one
+  // always: the first `live` of them, with `beaten_sum` rows before the last. No row less similar
+  // than `floor` can come before one.
   std::int32_t live = 0, beaten_sum = 0;
   float floor = std::numeric_limits<float>::infinity();
   std::int32_t equal_to_best = 0, equal_and_before = 0;  // rows as near as the nearest match
@@ -60,9 +61,10 @@ struct MatchState {
   };
 
   // Of `size` descending keys, behind which those of excluded rows are 0.
-  static constexpr MatchState of(const RankKey* keys, std::int32_t size) {
+  static constexpr MatchState of(const RankKey* keys, std::int32_t size, std::int32_t reach) {
     MatchState state;
     state.count = state.live = rank_among(keys, size, 0);
+    state.reach = reach > state.count ? reach : state.count;
     if (state.live > 0) state.floor = similarity_of(keys[state.live - 1]);
     return state;
   }
@@ -77,13 +79,13 @@ struct MatchState {
     met.equal_and_before += equals_best && m == 0;
     return m;
   }
-  // Adds what was met, and forgets matches that are out of the first R rows by now. When that
+  // Adds what was met, and forgets matches that are out of the first `reach` rows by now. When that
   // happens, or how often, changes no score.
   constexpr void add(const Met& met, const RankKey* keys, const std::int32_t* beaten) {
     beaten_sum += met.before;
     equal_to_best += met.equal_to_best;
     equal_and_before += met.equal_and_before;
-    while (live > 1 && live - 1 + beaten_sum >= count) beaten_sum -= beaten[--live];
+    while (live > 1 && live - 1 + beaten_sum >= reach) beaten_sum -= beaten[--live];
     if (live > 0) floor = similarity_of(keys[live - 1]);
   }
 

@@ -45,7 +45,8 @@ RankedQueries RankedQueries::slice(std::int64_t first, std::int64_t count) const
 }
 
 MatchRanks start_ranks(const RankedQueries& queries, const RankedRows& gallery, const Tensor& x,
-                       const Tensor& y, Similarity similarity, std::int64_t matches) {
+                       const Tensor& y, Similarity similarity, std::int64_t matches,
+                       std::int32_t reach) {
   constexpr std::string_view op = "start_ranks";
   check(x.shape().rank() == 2 && y.shape().rank() == 2 && x.dim(1) == y.dim(1) &&
             x.dtype() == DType::f32 && y.dtype() == DType::f32 && x.device() == y.device(),
@@ -58,7 +59,7 @@ MatchRanks start_ranks(const RankedQueries& queries, const RankedRows& gallery, 
       .beaten = Tensor({matches}, DType::i32, x.device()),
       .states = Tensor({x.dim(0), std::int64_t{sizeof(MatchState)}}, DType::u8, x.device())};
   launch(op, x.device(), [&](auto device) {
-    kernel::start_ranks(device, queries, gallery, x, y, similarity, ranks);
+    kernel::start_ranks(device, queries, gallery, x, y, similarity, reach, ranks);
   });
   return ranks;
 }

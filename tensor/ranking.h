@@ -38,9 +38,9 @@ struct MatchRanks {
 
 namespace kernel {
 // Keys, beaten and states before any other row was met. x (Q, D) f32 are the queries' features, y
-// (G, D) f32 the gallery's.
+// (G, D) f32 the gallery's; of each ranking the first `reach` rows count, R at least.
 KERNEL(start_ranks, const RankedQueries& queries, const RankedRows& gallery, const Tensor& x,
-       const Tensor& y, Similarity similarity, MatchRanks& ranks);
+       const Tensor& y, Similarity similarity, std::int32_t reach, MatchRanks& ranks);
 // Counts the rows of tile (Q, n), similarities to gallery rows first .. first + n - 1, that are
 // neither right nor excluded.
 KERNEL(count_nearer, const RankedQueries& queries, const RankedRows& gallery, const Tensor& tile,
@@ -52,9 +52,12 @@ KERNEL(score_ranks, const MatchRanks& ranks, const RankedQueries& queries, Tenso
 KERNEL(mask_excluded, const RankedRows& queries, const RankedRows& gallery, Tensor& tile);
 }  // namespace kernel
 
-// Of queries whose right rows are `matches` in all. All tensors on one device.
+// Of queries whose right rows are `matches` in all. A match is followed while it may be among the
+// first `reach` rows or among as many as its query has matches; with 0 the latter. All tensors on
+// one device.
 MatchRanks start_ranks(const RankedQueries& queries, const RankedRows& gallery, const Tensor& x,
-                       const Tensor& y, Similarity similarity, std::int64_t matches);
+                       const Tensor& y, Similarity similarity, std::int64_t matches,
+                       std::int32_t reach = 0);
 // For each tile of the gallery once, in any order.
 void count_nearer(const RankedQueries& queries, const RankedRows& gallery, const Tensor& tile,
                   std::int64_t first, MatchRanks& ranks);

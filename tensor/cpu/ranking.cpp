@@ -71,7 +71,7 @@ struct Passer {
 }  // namespace
 
 void start_ranks(Cpu, const RankedQueries& queries, const RankedRows& gallery, const Tensor& x,
-                 const Tensor& y, Similarity similarity, MatchRanks& ranks) {
+                 const Tensor& y, Similarity similarity, std::int32_t reach, MatchRanks& ranks) {
   const std::int32_t *numbers = i32(gallery.numbers), *groups = i32(gallery.groups);
   for (std::int64_t first = 0; first < x.dim(0);) {
     const std::int64_t last = end_of_class(queries, first);
@@ -89,7 +89,7 @@ void start_ranks(Cpu, const RankedQueries& queries, const RankedRows& gallery, c
                       : rank_key(tile.data<float>()[i * size + j], numbers[own + j]);
       std::sort(keys, keys + size, std::greater<>());
       std::fill_n(ranks.beaten.data<std::int32_t>() + place, size, 0);
-      states_of(ranks)[q] = MatchState::of(keys, static_cast<std::int32_t>(size));
+      states_of(ranks)[q] = MatchState::of(keys, static_cast<std::int32_t>(size), reach);
     });
     first = last;
   }

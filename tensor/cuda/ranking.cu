@@ -95,7 +95,8 @@ __device__ float similarity_of_rows(const float* q, const float* g, int dim, boo
 // thread, far from what a tiled product reaches: matches are few beside all pairs.
 template <Similarity kSimilarity>
 __global__ void __launch_bounds__(kThreads)
-    start_ranks_kernel(Queries queries, Rows gallery, Features features, Ranks ranks) {
+    start_ranks_kernel(Queries queries, Rows gallery, Features features, std::int32_t reach,
+                       Ranks ranks) {
   __shared__ RankKey shared[kSharedKeys];
   const unsigned q = blockIdx.x;
   const std::int32_t query = queries.rows.numbers[q], group = queries.rows.groups[q];
@@ -119,7 +120,7 @@ __global__ void __launch_bounds__(kThreads)
   sort_down(keys, size);
   if (keys != stored)
     for (int j = threadIdx.x; j < size; j += kThreads) stored[j] = keys[j];
-  if (threadIdx.x == 0) ranks.states[q] = MatchState::of(keys, size);
+  if (threadIdx.x == 0) ranks.states[q] = MatchState::of(keys, size, reach);
 }
 
 // Counts one query's row of the tile. Reads it once; few of its similarities reach the floor, and
@@ -191,7 +192,7 @@ __global__ void mask_excluded_kernel(Rows queries, Rows gallery, float* tile, in
 }  // namespace
 
 void start_ranks(Cuda, const RankedQueries& queries, const RankedRows& gallery, const Tensor& x,
-                 const Tensor& y, Similarity similarity, MatchRanks& ranks) {
+                 const Tensor& y, Similarity similarity, std::int32_t reach, MatchRanks& ranks) {
   const Features features{.queries = elements<float>(x),
                           .gallery = elements<float>(y),
                           .dim = static_cast<int>(x.dim(1)),
@@ -199,7 +200,7 @@ void start_ranks(Cuda, const RankedQueries& queries, const RankedRows& gallery, 
   cuda::launch_kernel(similarity == Similarity::dot ? start_ranks_kernel<Similarity::dot>
                                                     : start_ranks_kernel<Similarity::euclidean>,
                       cuda::blocks_for(x.dim(0), 1), kThreads, 0, queries_of(queries),
-                      rows_of(gallery), features, ranks_of(ranks));
+                      rows_of(gallery), features, reach, ranks_of(ranks));
 }
 
 void count_nearer(Cuda, const RankedQueries& queries, const RankedRows& gallery, const Tensor& tile,
