@@ -24,6 +24,28 @@ TEST_SUITE("retrieval") {
     return Tensor::from<float>({std::ssize(values), 1}, values);
   }
 
+  // Of one ranking with r matches: the definitions of mAP, P@K and nDCG@K, literally.
+  void add_rank_scores(const std::vector<bool>& is_match, std::int64_t r, RetrievalResult& result) {
+    std::int64_t matches = 0;
+    for (std::size_t i = 0; i < is_match.size() && result.map; ++i) {
+      matches += is_match[i];
+      if (is_match[i]) *result.map += double(matches) / double(i + 1) / double(r);
+    }
+    const auto size = std::ssize(is_match);
+    for (ValueAtK& at : result.precision_at) {
+      const auto last = is_match.begin() + std::min(at.k, size);
+      at.value += double(std::count(is_match.begin(), last, true)) / double(at.k);
+    }
+    for (ValueAtK& at : result.ndcg_at) {
+      double gained = 0, ideal = 0;
+      for (std::int64_t i = 0; i < std::min(at.k, size); ++i) {
+        if (is_match[i]) gained += 1 / std::log2(double(i + 2));
+        if (i < r) ideal += 1 / std::log2(double(i + 2));
+      }
+      at.value += gained / ideal;
+    }
+  }
+
   // The definitions, literally: sort all that a query may find, in double.
   RetrievalResult brute_force(const Tensor& embeddings, const Labels& labels,
                               const RetrievalOptions& options) {
@@ -42,6 +64,9 @@ TEST_SUITE("retrieval") {
     };
     RetrievalResult result;
     for (const std::int64_t k : options.recall_at) result.recall_at.push_back({.k = k});
+    for (const std::int64_t k : options.precision_at) result.precision_at.push_back({k, 0});
+    for (const std::int64_t k : options.ndcg_at) result.ndcg_at.push_back({k, 0});
+    if (options.wants_map) result.map = 0;
     result.gallery = std::ssize(options.gallery.value_or(all));
     for (const std::int64_t q : options.queries.value_or(all)) {
       std::vector<std::pair<double, std::int64_t>> ranking;
@@ -78,11 +103,17 @@ TEST_SUITE("retrieval") {
         result.map_at_r += double(matches) / double(i + 1) / double(r);
       }
       result.r_precision += double(matches) / double(r);
+      result.mrr += 1 / double(first + 1);
+      add_rank_scores(is_match, r, result);
     }
     const double n_queries = std::max<double>(1, result.queries);
     for (RecallAtK& at : result.recall_at) at.recall /= n_queries;
     result.map_at_r /= n_queries;
     result.r_precision /= n_queries;
+    result.mrr /= n_queries;
+    for (auto* at : {&result.precision_at, &result.ndcg_at})
+      for (ValueAtK& value : *at) value.value /= n_queries;
+    if (result.map) *result.map /= n_queries;
     return result;
   }
 
@@ -100,6 +131,17 @@ TEST_SUITE("retrieval") {
     }
     CHECK(std::abs(a.map_at_r - b.map_at_r) <= tolerance);
     CHECK(std::abs(a.r_precision - b.r_precision) <= tolerance);
+    CHECK(std::abs(a.mrr - b.mrr) <= tolerance);
+    REQUIRE(a.map.has_value() == b.map.has_value());
+    CHECK(std::abs(a.map.value_or(0) - b.map.value_or(0)) <= tolerance);
+    for (auto at : {&RetrievalResult::precision_at, &RetrievalResult::ndcg_at}) {
+      REQUIRE((a.*at).size() == (b.*at).size());
+      for (std::size_t i = 0; i < (a.*at).size(); ++i) {
+        CAPTURE((a.*at)[i].k);
+        CHECK((a.*at)[i].k == (b.*at)[i].k);
+        CHECK(std::abs((a.*at)[i].value - (b.*at)[i].value) <= tolerance);
+      }
+    }
   }
   constexpr double kSummation = 1e-12;  // the same terms in double, added in another order
 
@@ -124,6 +166,13 @@ TEST_SUITE("retrieval") {
     return chosen;
   }
 
+  // Nothing more, what needs few ranks, or all of them.
+  void ask_for_ranks(std::uint64_t seed, RetrievalOptions & options) {
+    if (seed % 4 > 0) options.precision_at = options.ndcg_at = {1, 3, 20};
+    if (seed % 4 > 1) options.ndcg_at.push_back(2000);
+    options.wants_map = seed % 4 > 2;
+  }
+
   TEST_CASE("equals sorting everything, with ties, groups, lists and every number of classes") {
     for (std::uint64_t seed = 0; seed < 40; ++seed) {
       CAPTURE(seed);
@@ -136,6 +185,7 @@ TEST_SUITE("retrieval") {
       if (seed % 5 > 1) options.queries = random_rows(rows, 0.5, seed);
       if (seed % 5 > 2) options.gallery = random_rows(rows, 0.7, seed + 50);
       if (seed % 7 == 3) options.query_tile = options.gallery_tile = 1 + random.below(20);
+      ask_for_ranks(seed, options);
       const Tensor x = signs(rows, seed);
       check_equal(evaluate_retrieval(x, labels, options), brute_force(x, labels, options),
                   kSummation);
@@ -147,10 +197,63 @@ TEST_SUITE("retrieval") {
       Tensor x({400, 19}, DType::f32);
       fill_normal(x, Philox(3, 1), 0.3, 1);
       const Labels labels = random_labels(400, 23, 5);
-      const RetrievalOptions options{.recall_at = {1, 10, 100}, .distance = distance};
-      check_equal(evaluate_retrieval(x, labels, options), brute_force(x, labels, options),
-                  kSummation);
+      RetrievalOptions options{.recall_at = {1, 10, 100}, .distance = distance};
+      for (std::uint64_t seed = 0; seed < 4; ++seed) {
+        ask_for_ranks(seed, options);
+        check_equal(evaluate_retrieval(x, labels, options), brute_force(x, labels, options),
+                    kSummation);
+      }
     }
+  }
+
+  TEST_CASE("queries may search as something else than they are found as") {
+    Tensor x({60, 5}, DType::f32), y({60, 5}, DType::f32);
+    fill_normal(x, Philox(7, 1), 0, 1);
+    fill_normal(y, Philox(7, 2), 0, 1);
+    const Labels labels = random_labels(60, 5, 7);
+    // The same as rows of their own behind those of the gallery, kept from their first selves.
+    Tensor both({120, 5}, DType::f32);
+    both.slice(0, 60).copy_from(x);
+    both.slice(60, 60).copy_from(y);
+    Labels twice = labels;
+    twice.insert(twice.end(), labels.begin(), labels.end());
+    Rows first(60), second(60);
+    std::iota(first.begin(), first.end(), 0);
+    std::iota(second.begin(), second.end(), 60);
+    Labels groups(120);
+    for (std::int32_t i = 0; i < 120; ++i) groups[i] = i % 60;
+    check_equal(
+        evaluate_retrieval(x, labels, {.as_queries = y}),
+        evaluate_retrieval(both, twice, {.queries = second, .gallery = first, .groups = groups}),
+        0);
+    CHECK_THROWS_WITH_AS(evaluate_retrieval(x, labels, {.as_queries = Tensor({60, 4}, DType::f32)}),
+                         doctest::Contains("embeddings as queries must be like"), Error);
+  }
+
+  TEST_CASE("ranks of matches may be changed before anything is computed from them") {
+    const Tensor x = column({0, 1, 2, 3, 4});
+    const Labels labels = {1, 2, 1, 3, 1};
+    Rows places;
+    RetrievalOptions options{.recall_at = {1, 2},
+                             .precision_at = {2},
+                             .ndcg_at = {2},
+                             .wants_map = true,
+                             .distance = Distance::euclidean,
+                             .queries = Rows{0}};
+    options.change_ranks = [&](std::int64_t place, std::vector<std::int32_t>& ranks) {
+      places.push_back(place);
+      CHECK(ranks == std::vector<std::int32_t>{1, 3});
+      ranks = {0, 3};
+    };
+    const RetrievalResult found = evaluate_retrieval(x, labels, options);
+    CHECK(places == Rows{0});
+    CHECK(found.recall(1) == 1);
+    CHECK(found.map_at_r == 0.5);
+    CHECK(found.r_precision == 0.5);
+    CHECK(found.mrr == 1);
+    CHECK(found.map == 0.75);
+    CHECK(found.precision_at[0].value == 0.5);
+    CHECK(found.ndcg_at[0].value == doctest::Approx(1 / (1 + 1 / std::log2(3.))).epsilon(1e-12));
   }
 
   TEST_CASE("equals pytorch-metric-learning") {
@@ -182,7 +285,8 @@ TEST_SUITE("retrieval") {
     fill_normal(x, Philox(4, 1), 0, 1);
     x.slice(100, 50).copy_from(x.slice(300, 50).clone());  // duplicates, of other classes too
     const Labels labels = random_labels(500, 40, 6);
-    const RetrievalOptions options{.recall_at = {1, 2, 4, 8}};
+    const RetrievalOptions options{
+        .recall_at = {1, 2, 4, 8}, .precision_at = {5}, .ndcg_at = {5, 50}, .wants_map = true};
     const RetrievalResult expected = evaluate_retrieval(x, labels, options);
     CHECK(expected.recall_at[0].ties > 0);
     const int threads = omp_get_max_threads();
@@ -354,6 +458,7 @@ TEST_SUITE("retrieval") {
         options.query_tile = 20 + random.below(40);
         options.gallery_tile = 30 + random.below(40);
       }
+      ask_for_ranks(seed, options);
       check_on_every_device(signs(rows, seed), labels, options);
     }
   }

@@ -1,16 +1,14 @@
 #include "train/retrieval.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <limits>
 #include <numeric>
 #include <string>
 
-#include "tensor/gather.h"
-#include "tensor/optimizer_step.h"
-#include "tensor/ranking.h"
 #include "tensor/topk.h"
+#include "train/pair_tiles.h"
+#include "train/rank_scores.h"
 
 namespace proxent {
 namespace {
@@ -20,102 +18,24 @@ using Rows = std::vector<std::int64_t>;
 // Matches held at once, however large the classes are: 12 bytes each.
 constexpr std::int64_t kMaxMatches = 1 << 24;
 
-// Rows of queries and of the gallery whose similarities make a tile. On the processor one stays
-// beside the strips that its threads pack. A GPU of 132 multiprocessors works on 264 blocks of
-// 128 x 128 similarities at once: it has two rounds of them here, which its second cache holds
-// until they are counted.
-struct TileSize {
-  std::int64_t queries, gallery;
-};
-TileSize tile_size(const RetrievalOptions& options, Device device) {
-  const TileSize usual = device == Device::cpu ? TileSize{2048, 1024} : TileSize{2048, 33 * 128};
-  return {.queries = options.query_tile.value_or(usual.queries),
-          .gallery = options.gallery_tile.value_or(usual.gallery)};
-}
-
-Rows listed_rows(const std::optional<Rows>& list, std::int64_t rows, std::string_view what) {
-  if (!list) {
-    Rows all(rows);
-    std::iota(all.begin(), all.end(), 0);
-    return all;
-  }
-  std::vector<bool> is_listed(rows);
-  for (const std::int64_t row : *list) {
-    check<UsageError>(row >= 0 && row < rows, "retrieval: ", what, " row ", row,
-                      " does not exist, there are ", rows, " embeddings");
-    check<UsageError>(!is_listed[row], "retrieval: ", what, " row ", row, " is listed twice");
-    is_listed[row] = true;
-  }
-  return *list;
-}
-
-// Names the first element that is not finite.
-[[noreturn]] void fail_not_finite(const Tensor& embeddings) {
-  const Tensor here = embeddings.to(Device::cpu);
-  const float *x = here.data<float>(), *end = x + here.numel();
-  const float* bad = std::find_if_not(x, end, [](float v) { return std::isfinite(v); });
-  const std::int64_t place = bad - x, dim = here.dim(1);
-  fail<NonFiniteError>("retrieval: embedding ", place / dim, " holds ", *bad, " at feature ",
-                       place % dim);
-}
-
-void check_input(const Tensor& embeddings, std::span<const std::int32_t> labels,
-                 const RetrievalOptions& options) {
-  check(embeddings.shape().rank() == 2 && embeddings.dtype() == DType::f32,
-        "retrieval: embeddings must be (rows, features) f32, got ", embeddings);
-  const std::int64_t rows = embeddings.dim(0);
-  check(rows == std::ssize(labels), "retrieval: ", rows, " embeddings, but ", labels.size(),
-        " labels");
-  check(rows <= std::numeric_limits<std::int32_t>::max(), "retrieval: at most 2^31 - 1 rows, got ",
-        rows);
-  check(options.groups.empty() || rows == std::ssize(options.groups), "retrieval: ", rows,
-        " embeddings, but ", options.groups.size(), " groups");
-  const TileSize tile = tile_size(options, embeddings.device());
-  check<UsageError>(tile.queries >= 1 && tile.gallery >= 1,
-                    "retrieval: tiles must have a row at least, got ", tile.queries, " and ",
-                    tile.gallery);
-  for (const std::int64_t k : options.recall_at)
-    check<UsageError>(k >= 1, "retrieval: Recall@K needs K >= 1, got ", k);
-  if (!std::isfinite(sum_of_squares(embeddings))) fail_not_finite(embeddings);
-}
-
 template <class T>
 Tensor uploaded(const std::vector<T>& values, Device device) {
   return Tensor::from({std::ssize(values)}, values).to(device);
 }
 
-RankedRows ranked_rows(std::span<const std::int64_t> rows, const RetrievalOptions& options,
-                       Device device) {
-  std::vector<std::int32_t> numbers, groups;
-  for (const std::int64_t row : rows) {
-    numbers.push_back(static_cast<std::int32_t>(row));
-    groups.push_back(options.groups.empty() ? -1 : options.groups[row]);
-  }
-  return {.numbers = uploaded(numbers, device), .groups = uploaded(groups, device)};
+// The rows of a ranking that the metrics asked for look at; 0: as many as there are matches.
+std::int32_t reach_of(const RetrievalOptions& options) {
+  constexpr std::int64_t kAll = std::numeric_limits<std::int32_t>::max();
+  if (options.wants_map || options.change_ranks) return kAll;
+  std::int64_t reach = 0;
+  for (const auto* ks : {&options.precision_at, &options.ndcg_at})
+    for (const std::int64_t k : *ks) reach = std::max(reach, k);
+  return static_cast<std::int32_t>(std::min(reach, kAll));
 }
 
-// The embeddings of some rows, ready for the similarity that `distance` stands for.
-Tensor features_of(const Tensor& embeddings, const RankedRows& rows, Distance distance) {
-  return distance == Distance::cosine ? unit_rows(embeddings, rows.numbers)
-                                      : gather_rows(embeddings, rows.numbers);
-}
-Similarity similarity_of(Distance distance) {
-  return distance == Distance::cosine ? Similarity::dot : Similarity::euclidean;
-}
-
-// Calls f(first, tile) for every tile of similarities of x's rows to the gallery's, all in one
-// piece of memory.
-template <class F>
-void for_each_tile(const Tensor& x, const Tensor& gallery, Distance distance, std::int64_t columns,
-                   const F& f) {
-  const std::int64_t rows = x.dim(0), all = gallery.dim(0);
-  Tensor memory({rows, std::min(columns, all)}, DType::f32, x.device());
-  for (std::int64_t first = 0; first < all; first += columns) {
-    const std::int64_t count = std::min(columns, all - first);
-    Tensor tile = memory.view(0, {rows, count});
-    similarities(x, gallery.slice(first, count), similarity_of(distance), tile);
-    f(first, tile);
-  }
+Tensor queries_of(const Tensor& embeddings, const RankedRows& rows,
+                  const RetrievalOptions& options) {
+  return features_of(options.as_queries.value_or(embeddings), rows, options.distance);
 }
 
 // A query, before it is uploaded.
@@ -138,21 +58,26 @@ class Evaluation {
         options_(options),
         device_(embeddings.device()),
         tile_(tile_size(options, device_)),
+        reach_(reach_of(options)),
         gallery_rows_(sorted_by_class(listed_rows(options.gallery, embeddings.dim(0), "gallery"))),
         gallery_(ranked_rows(gallery_rows_, options, device_)),
         features_(features_of(embeddings, gallery_, options.distance)) {}
 
   RetrievalResult run() {
     sort_queries(listed_rows(options_.queries, embeddings_.dim(0), "query"));
+    scores_.resize(queries_.size());
+    rank_scores_.resize(reach_ > 0 ? queries_.size() : 0);
     const std::vector<QueryTile> tiles = query_tiles();
     const RankedQueries queries = uploaded_queries(tiles);
-    Tensor scores({std::ssize(queries_), std::int64_t{sizeof(MatchScore)}}, DType::u8, device_);
     for (const QueryTile& tile : tiles) {
-      const std::int64_t count = tile.last - tile.first;
-      Tensor its_scores = scores.slice(tile.first, count);
-      rank(queries.slice(tile.first, count), tile.matches, its_scores);
+      const RankedQueries its_queries = queries.slice(tile.first, tile.last - tile.first);
+      const MatchRanks ranks = rank(its_queries, tile.matches);
+      if (reach_ > 0)
+        score_here(tile, ranks);
+      else
+        score_there(tile, ranks, its_queries);
     }
-    return summary(scores_by_place(scores.to(Device::cpu)));
+    return summary();
   }
 
  private:
@@ -216,41 +141,67 @@ class Evaluation {
             .places = uploaded(places, device_)};
   }
 
-  void rank(const RankedQueries& queries, std::int64_t matches, Tensor& scores) const {
-    const Tensor x = features_of(embeddings_, queries.rows, options_.distance);
-    MatchRanks ranks =
-        start_ranks(queries, gallery_, x, features_, similarity_of(options_.distance), matches);
+  MatchRanks rank(const RankedQueries& queries, std::int64_t matches) const {
+    const Tensor x = queries_of(embeddings_, queries.rows, options_);
+    MatchRanks ranks = start_ranks(queries, gallery_, x, features_,
+                                   similarity_of(options_.distance), matches, reach_);
     for_each_tile(x, features_, options_.distance, tile_.gallery,
                   [&](std::int64_t first, const Tensor& tile) {
                     count_nearer(queries, gallery_, tile, first, ranks);
                   });
+    return ranks;
+  }
+
+  // On the device, which sends a few numbers per query.
+  void score_there(const QueryTile& tile, const MatchRanks& ranks, const RankedQueries& queries) {
+    Tensor scores({tile.last - tile.first, std::int64_t{sizeof(MatchScore)}}, DType::u8, device_);
     score_ranks(ranks, queries, scores);
-  }
-
-  std::vector<MatchScore> scores_by_place(const Tensor& scores) const {
-    std::vector<MatchScore> by_place(queries_.size());
-    for (std::size_t q = 0; q < queries_.size(); ++q)
-      std::memcpy(&by_place[queries_[q].place], scores.raw() + q * sizeof(MatchScore),
+    scores = scores.to(Device::cpu);
+    for (std::int64_t q = tile.first; q < tile.last; ++q)
+      std::memcpy(&scores_[queries_[q].place], scores.raw() + (q - tile.first) * sizeof(MatchScore),
                   sizeof(MatchScore));
-    return by_place;
   }
 
-  RetrievalResult summary(const std::vector<MatchScore>& scores) const {
+  // From the rank of every match, where more is asked for than the device scores.
+  void score_here(const QueryTile& tile, const MatchRanks& ranks) {
+    const Tensor beaten_here = ranks.beaten.to(Device::cpu), states = ranks.states.to(Device::cpu);
+    const std::int32_t* beaten = beaten_here.data<std::int32_t>();
+    std::vector<std::int32_t> its_ranks;
+    for (std::int64_t q = tile.first; q < tile.last; ++q) {
+      const Query& query = queries_[q];
+      MatchState state;
+      std::memcpy(&state, states.raw() + (q - tile.first) * sizeof(MatchState), sizeof(MatchState));
+      ranks_of(state, beaten, its_ranks);
+      if (options_.change_ranks) {
+        options_.change_ranks(query.place, its_ranks);
+        scores_[query.place] = match_score(its_ranks, state.count);
+      } else {
+        scores_[query.place] = state.score(beaten);
+      }
+      rank_scores_[query.place] = rank_scores(its_ranks, state.count, options_);
+      beaten += query.own_last - query.own_first;
+    }
+  }
+
+  RetrievalResult summary() const {
     RetrievalResult result;
     result.gallery = std::ssize(gallery_rows_);
-    for (const MatchScore& score : scores) {
+    for (const MatchScore& score : scores_) {
       result.first_match.push_back(score.first_match);
       ++(score.first_match < 0 ? result.queries_without_match : result.queries);
       result.map_at_r += score.average_precision;
       result.r_precision += score.precision;
+      if (score.first_match >= 0) result.mrr += 1 / (score.first_match + 1.0);
     }
     const double n = static_cast<double>(std::max<std::int64_t>(1, result.queries));
     result.map_at_r /= n;
     result.r_precision /= n;
+    result.mrr /= n;
+    average_rank_scores(n, result);
     for (const std::int64_t k : options_.recall_at) {
       RecallAtK at{.k = k};
       std::int64_t hits = 0;
-      for (const MatchScore& score : scores) {
+      for (const MatchScore& score : scores_) {
         if (score.first_match < 0) continue;
         hits += score.first_match < k;
         at.ties += score.certain < k && k <= score.possible;
@@ -261,21 +212,43 @@ class Evaluation {
     return result;
   }
 
+  void average_rank_scores(double queries, RetrievalResult& result) const {
+    const auto mean = [&](const auto& value_of) {
+      double sum = 0;
+      for (const RankScores& scores : rank_scores_) sum += value_of(scores);
+      return sum / queries;
+    };
+    if (options_.wants_map)
+      result.map = mean([](const RankScores& scores) { return scores.average_precision; });
+    const auto averages = [&](const Rows& ks, std::vector<double> RankScores::*values) {
+      std::vector<ValueAtK> at;
+      for (std::size_t i = 0; i < ks.size(); ++i)
+        at.push_back({ks[i], mean([&](const RankScores& scores) { return (scores.*values)[i]; })});
+      return at;
+    };
+    result.precision_at = averages(options_.precision_at, &RankScores::precision_at);
+    result.ndcg_at = averages(options_.ndcg_at, &RankScores::ndcg_at);
+  }
+
   const Tensor& embeddings_;
   std::span<const std::int32_t> labels_;
   const RetrievalOptions& options_;
   const Device device_;
   const TileSize tile_;
+  const std::int32_t reach_;
   const Rows gallery_rows_;  // sorted by class
   const RankedRows gallery_;
   const Tensor features_;       // of the gallery
   std::vector<Query> queries_;  // sorted by class
+  // By place in the order of RetrievalOptions::queries, so that no sum depends on tiles.
+  std::vector<MatchScore> scores_;
+  std::vector<RankScores> rank_scores_;  // where they are asked for
 };
 
 // The k nearest rows of the gallery for each query of a tile.
 TopK nearest(const Tensor& embeddings, const RankedRows& queries, const RankedRows& gallery,
              const Tensor& features, std::int64_t k, const RetrievalOptions& options) {
-  const Tensor x = features_of(embeddings, queries, options.distance);
+  const Tensor x = queries_of(embeddings, queries, options);
   TopK best = empty_top_k(x.dim(0), k, DType::f32, x.device());
   for_each_tile(x, features, options.distance, tile_size(options, x.device()).gallery,
                 [&](std::int64_t first, Tensor& tile) {
@@ -305,7 +278,7 @@ double RetrievalResult::recall(std::int64_t k) const {
 
 RetrievalResult evaluate_retrieval(const Tensor& embeddings, std::span<const std::int32_t> labels,
                                    const RetrievalOptions& options) {
-  check_input(embeddings, labels, options);
+  check_retrieval(embeddings, labels, options);
   return Evaluation(embeddings, labels, options).run();
 }
 
@@ -314,7 +287,7 @@ std::vector<std::vector<Neighbour>> nearest_neighbours(const Tensor& embeddings,
                                                        std::span<const std::int64_t> queries,
                                                        std::int64_t count,
                                                        const RetrievalOptions& options) {
-  check_input(embeddings, labels, options);
+  check_retrieval(embeddings, labels, options);
   check<UsageError>(count >= 0, "retrieval: cannot find ", count, " neighbours");
   const Device device = embeddings.device();
   const Rows listed = listed_rows(Rows(queries.begin(), queries.end()), embeddings.dim(0), "query");

@@ -1,8 +1,10 @@
-// How well embeddings retrieve: Recall@K, MAP@R and R-precision, exact, without ever holding all
-// pairs; and the nearest neighbours themselves.
+// How well embeddings retrieve: Recall@K, MAP@R, R-precision and, where asked for, P@K, mean
+// average precision and nDCG@K, exact, without ever holding all pairs; and the nearest neighbours
+// themselves.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -23,11 +25,22 @@ std::string_view name_of(Distance distance);
 // of the query's class.
 struct RetrievalOptions {
   std::vector<std::int64_t> recall_at = {1, 2, 4, 8};  // the K of Recall@K, in the order wanted
+  // What needs the ranks of more matches than MAP@R, and so more time: the K of P@K and of nDCG@K,
+  // and mean average precision over the whole ranking.
+  std::vector<std::int64_t> precision_at = {}, ndcg_at = {};
+  bool wants_map = false;
   Distance distance = Distance::cosine;
   std::optional<std::vector<std::int64_t>> queries = {}, gallery = {};  // rows; none: every row
   // Per row, a group that a query must not be matched within (a font's family, a camera); -1: in
   // none. Empty: no groups.
   std::vector<std::int32_t> groups = {};
+  // The embeddings (N, D) as they are when they search, where that differs from how they are found
+  // (query expansion).
+  std::optional<Tensor> as_queries = {};
+  // May change how many rows come before each match (ascending) of the query at a place in the
+  // order of `queries`, before anything is computed from them (re-ranking); ties are then not
+  // counted.
+  std::function<void(std::int64_t place, std::vector<std::int32_t>& ranks)> change_ranks = {};
   // Rows worked on at once, on which the results do not depend; none: what suits the device.
   std::optional<std::int64_t> query_tile = {}, gallery_tile = {};
 };
@@ -39,6 +52,11 @@ struct RecallAtK {
   std::int64_t ties = 0;
 };
 
+struct ValueAtK {
+  std::int64_t k = 1;
+  double value = 0;
+};
+
 // All shares in 0 .. 1, averaged over the queries that have a match; 0 if none has.
 struct RetrievalResult {
   std::vector<RecallAtK> recall_at;
@@ -46,6 +64,10 @@ struct RetrievalResult {
   // MAP@R = (sum of P(i) over those i <= R whose row is a match) / R; R-precision = P(R)
   // (Musgrave et al. 2020, "A Metric Learning Reality Check", section 3.2).
   double map_at_r = 0, r_precision = 0;
+  double mrr = 0;  // mean reciprocal rank: of 1 / (rank of the first match), ranks from 1
+  // Where they were asked for; see train/rank_scores.h.
+  std::vector<ValueAtK> precision_at = {}, ndcg_at = {};
+  std::optional<double> map = {};
   std::int64_t queries = 0;                // with a match: what the averages are over
   std::int64_t queries_without_match = 0;  // left out of them
   std::int64_t gallery = 0;
