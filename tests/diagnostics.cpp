@@ -102,6 +102,17 @@ TEST_SUITE("diagnostics") {
     const EmbeddingDiagnostics found = diagnose_embeddings(x, labels);
     CHECK(found.intra == doctest::Approx(intra / with_pairs).epsilon(1e-12));
     CHECK(found.inter == doctest::Approx(inter / pairs).epsilon(1e-12));
+    double alignment = 0, potential = 0, positive = 0;
+    for (std::int64_t i = 0; i < rows; ++i)
+      for (std::int64_t j = 0; j < i; ++j) {
+        const double squares = 2 * distance(row(i), row(j));
+        potential += std::exp(-2 * squares);
+        if (labels[i] == labels[j]) alignment += squares, ++positive;
+      }
+    CHECK(found.alignment == doctest::Approx(alignment / positive).epsilon(1e-12));
+    // Similarities are float32.
+    CHECK(std::abs(found.uniformity - std::log(potential / (double(rows) * (rows - 1) / 2))) <
+          1e-6);
     CHECK(found.density() == doctest::Approx(intra / with_pairs / (inter / pairs)).epsilon(1e-12));
   }
 

@@ -8,13 +8,15 @@
 
 #include "tensor/cpu/parallel.h"
 #include "tensor/matmul.h"
+#include "tensor/similarity.h"
 
 namespace proxent {
 namespace {
 
 constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 constexpr std::int64_t kMaxRows = 10'000;
-constexpr std::int64_t kGrain = 1 << 17;  // elements worth waking a thread for
+constexpr std::int64_t kMaxPairRows = 5'000;  // 12.5 million pairs
+constexpr std::int64_t kGrain = 1 << 17;      // elements worth waking a thread for
 
 // Diagonal and sub-diagonal of a similar tridiagonal matrix; a's content is used up.
 struct Tridiagonal {
@@ -134,13 +136,20 @@ struct PairSums {
   }
 };
 
-// Centred rows of at most kMaxRows, evenly spaced; subtracts their own mean.
-Tensor spectrum_rows(const Tensor& unit) {
-  const std::int64_t rows = std::min(unit.dim(0), kMaxRows), dim = unit.dim(1);
-  Tensor centred({rows, dim}, DType::f64);
+// At most `most` rows, evenly spaced.
+Tensor spread_rows(const Tensor& unit, std::int64_t most) {
+  const std::int64_t rows = std::min(unit.dim(0), most), dim = unit.dim(1);
+  Tensor spread({rows, dim}, DType::f64);
   for (std::int64_t r = 0; r < rows; ++r)
     std::copy_n(unit.data<double>() + r * unit.dim(0) / rows * dim, dim,
-                centred.data<double>() + r * dim);
+                spread.data<double>() + r * dim);
+  return spread;
+}
+
+// Of the spectrum, minus their own mean.
+Tensor centred_rows(const Tensor& unit) {
+  Tensor centred = spread_rows(unit, kMaxRows);
+  const std::int64_t dim = unit.dim(1);
   const std::vector<double> mean = mean_row(centred);
   for (std::int64_t i = 0; i < centred.numel(); ++i) centred.data<double>()[i] -= mean[i % dim];
   return centred;
@@ -154,10 +163,14 @@ void add_class_distances(const Tensor& unit, std::span<const std::int32_t> label
     classes[labels[r]].add(unit.data<double>() + r * dim, dim);
   PairSums means;
   double total = 0;
+  double squared_distances = 0, pairs = 0;  // |x - y|^2 = 2 (1 - cosine)
   std::int64_t with_pairs = 0;
   for (auto& [label, members] : classes) {
     if (members.count > 1) {
+      const double its_pairs = static_cast<double>(members.count) * (members.count - 1.0);
       total += members.mean_distance();
+      squared_distances += 2 * members.mean_distance() * its_pairs;
+      pairs += its_pairs;
       ++with_pairs;
     }
     const double length = std::sqrt(members.squared_sum());
@@ -167,6 +180,28 @@ void add_class_distances(const Tensor& unit, std::span<const std::int32_t> label
   }
   result.intra = with_pairs > 0 ? total / static_cast<double>(with_pairs) : kNothing;
   result.inter = means.mean_distance();
+  result.alignment = pairs > 0 ? squared_distances / pairs : kNothing;
+}
+
+// In tiles of the pairs' upper triangle; each row's sum is its own, so threads change no bit.
+double uniformity(const Tensor& unit) {
+  const Tensor x = spread_rows(unit, kMaxPairRows).to(DType::f32);
+  const std::int64_t rows = x.dim(0);
+  if (rows < 2) return kNothing;
+  constexpr std::int64_t kTile = 512;
+  double sum = 0;
+  for (std::int64_t first = 0; first < rows; first += kTile) {
+    const std::int64_t count = std::min(kTile, rows - first), columns = rows - first;
+    const Tensor tile =
+        similarities(x.slice(first, count), x.slice(first, columns), Similarity::euclidean);
+    std::vector<double> sums(count);
+    parallel_for(count, 8, [&](std::int64_t i) {
+      for (std::int64_t j = i + 1; j < columns; ++j)
+        sums[i] += std::exp(2 * double{tile.data<float>()[i * columns + j]});
+    });
+    sum += std::accumulate(sums.begin(), sums.end(), 0.0);
+  }
+  return std::log(sum / (static_cast<double>(rows) * (rows - 1.0) / 2));
 }
 
 }  // namespace
@@ -201,7 +236,7 @@ EmbeddingDiagnostics diagnose_embeddings(const Tensor& embeddings,
         "diagnose_embeddings: expected (", labels.size(), ", features) f32, got ", embeddings);
   EmbeddingDiagnostics result;
   const std::int64_t rows = embeddings.dim(0), dim = embeddings.dim(1);
-  if (rows == 0 || dim == 0) return {kNothing, kNothing, kNothing, kNothing};
+  if (rows == 0 || dim == 0) return {kNothing, kNothing, kNothing, kNothing, kNothing, kNothing};
   const Tensor unit = unit_rows(embeddings.to(Device::cpu));
   add_class_distances(unit, labels, result);
 
@@ -213,7 +248,8 @@ EmbeddingDiagnostics diagnose_embeddings(const Tensor& embeddings,
   }
   result.standard_deviation = std::sqrt(variance / static_cast<double>(unit.numel()));
 
-  const Tensor centred = spectrum_rows(unit);
+  result.uniformity = uniformity(unit);
+  const Tensor centred = centred_rows(unit);
   result.effective_rank = effective_rank(
       symmetric_eigenvalues(matmul(centred, true, centred, false).to_vector<double>(), dim));
   return result;
