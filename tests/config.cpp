@@ -7,6 +7,7 @@
 
 #include "tensor/check.h"
 #include "train/config_table.h"
+#include "train/metric_choice.h"
 #include "train/presets.h"
 #include "train/text.h"
 
@@ -109,7 +110,7 @@ TEST_SUITE("config") {
     CHECK(config.model.freeze == std::vector<std::string>{"conv1", "layer1"});
     CHECK(config.run.eval_every == Duration{2, Duration::Unit::epochs});
     CHECK(config.run.metrics == std::vector<std::string>{"r@2", "r@10", "rp"});
-    CHECK(recall_ks(config) == std::vector<std::int64_t>{1, 2, 10});
+    CHECK(metric_choice(config.run.metrics).recall_at == std::vector<std::int64_t>{1, 2, 10});
   }
 
   TEST_CASE("what is wrong is told with its place") {
@@ -164,7 +165,9 @@ TEST_SUITE("config") {
     CHECK(refusal("run.metrics = ['r@0']") ==
           "run.metrics: expected r@K with K from 1 to 1000000, got 'r@0'");
     CHECK(refusal("run.metrics = ['mapr', 'r@1']") ==
-          "run.metrics: expected r@K (as r@1,2,4,8), map@r or rp, got 'mapr'. Did you mean "
+          "run.metrics: expected r@K (as r@1,2,4,8), map@r, rp, p@K, ndcg@K, map, mrr, nmi, ami, "
+          "auc, "
+          "tar@FAR (as tar@1e-3) or all, got 'mapr'. Did you mean "
           "'map@r'?");
   }
 

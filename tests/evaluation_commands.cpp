@@ -3,6 +3,7 @@
 
 #include "data/dataset.h"
 #include "tensor/gpu.h"
+#include "tensor/random.h"
 #include "tests/run_binary.h"
 #include "tests/temp_folder.h"
 #include "train/checkpoint.h"
@@ -99,7 +100,8 @@ TEST_SUITE("evaluation_commands") {
     CHECK(message("label\na\nb\n").empty());  // float64 is welcome, and so is a bare column
     CHECK(message("label\na\n") == ": 1 rows, but " + npy.string() + " has 2");
     CHECK(message("name\na\nb\n") ==
-          ":1: the header has no column \"label\"; expected path,label,group,is_query,is_gallery");
+          ":1: the header has no column \"label\"; expected "
+          "path,label,group,category,is_query,is_gallery");
     CHECK(message("label,x\na,1\n,2\n") == ":3: the label is empty");
     CHECK_THROWS_AS(read_labelled_embeddings(npy), DataError);  // no e.csv
     write_npy(npy, Tensor::from<std::int32_t>({2}, {1, 2}));
@@ -137,9 +139,9 @@ TEST_SUITE("evaluation_commands") {
     const Outcome text =
         run_binary("eval " + run_path + " --grid " + folder.path().string() + "/g.png 2>/dev/null");
     CHECK(text.code == 0);
-    CHECK(text.out.starts_with("R@1 "));
-    CHECK(text.out.find(" | val-selected\n6 queries, gallery 6\n6 features: effective rank ") !=
-          std::string::npos);
+    CHECK(text.out.find("6 pictures of 2 classes, test, val-selected") != std::string::npos);
+    for (const char* part : {"R@1 ", "MAP@R ", "of 6 features", "6 queries, gallery 6", "classes"})
+      CHECK(text.out.find(part) != std::string::npos);
     CHECK(load_image(folder.path() / "g.png").width > 500);
   }
 
@@ -169,6 +171,88 @@ TEST_SUITE("evaluation_commands") {
     CHECK(found["effective_rank"].is_null());
   }
 
+  // Three classes of 2 x 6 embeddings, each around a direction of its own.
+  std::string write_embeddings(const TempFolder& folder) {
+    Tensor x({36, 4}, DType::f32);
+    fill_normal(x, Philox(1, 1), 0, 0.4);
+    std::string table = "label,category\n";
+    for (std::int64_t r = 0; r < 36; ++r) {
+      x.data<float>()[r * 4 + r % 3] += 1;
+      table += std::string(1, "abc"[r % 3]) + (r < 18 ? ",early\n" : ",late\n");
+    }
+    write_npy(folder.path() / "e.npy", x);
+    folder.write("e.csv", table);
+    return (folder.path() / "e.npy").string();
+  }
+
+  TEST_CASE("all metrics are in the object, those of little data with a reason") {
+    const TempFolder folder;
+    const std::string npy = write_embeddings(folder);
+    const auto found = run_json("eval " + npy + " --metrics all,r@1,5");
+    for (const char* name : {"R@1", "R@5", "MAP@R", "RP", "P@5", "mAP", "MRR", "nDCG@5", "NMI",
+                             "NMI-geometric", "AMI", "TAR@1e-1", "TAR@1e-2", "AUC"}) {
+      CAPTURE(name);
+      CHECK(found[name].get<double>() > 0.1);
+      CHECK(found[name].get<double>() <= 1);
+    }
+    CHECK(found["TAR@1e-4"].is_null());
+    CHECK(found["reasons"]["TAR@1e-4"] == "432 pairs of different classes cannot tell such a rate");
+    CHECK(found["verification"]["positive_pairs"] == 198);
+    CHECK(found["clustering"]["clusters"] == 3);
+    CHECK(found["classes"].size() == 3);
+    CHECK(found["categories"].size() == 2);
+    CHECK(found["alignment"].get<double>() > 0);
+    CHECK(found["uniformity"].get<double>() < 0);
+    const auto usual = run_json("eval " + npy);
+    for (const char* name : {"P@5", "NMI", "AUC", "clustering", "verification"})
+      CHECK_FALSE(usual.contains(name));
+    CHECK(usual["R@1"] == found["R@1"]);
+    const std::string text = run_binary("eval " + npy + " --metrics all").out;
+    for (const char* part : {"k-means++, k = 3, best of 3 starts, seed 1", "cosine at least",
+                             "TAR@1e-4             -  432 pairs", "early"})
+      CHECK(text.find(part) != std::string::npos);
+  }
+
+  TEST_CASE("a single class has no number where there can be none") {
+    const TempFolder folder;
+    write_npy(folder.path() / "e.npy", Tensor::from<float>({2, 2}, {1, 0, 0, 1}));
+    folder.write("e.csv", "label\na\na\n");
+    const std::string npy = (folder.path() / "e.npy").string();
+    const auto one_class = run_json("eval " + npy + " --metrics all");
+    for (const char* name : {"NMI", "AMI", "AUC", "TAR@1e-1", "inter"}) {
+      CHECK(one_class[name].is_null());
+      CHECK(one_class["reasons"].contains(name));
+    }
+    folder.write("e.csv", "label\na\nb\n");
+    const auto no_match = run_json("eval " + npy);
+    for (const char* name : {"R@1", "MAP@R", "RP", "intra", "alignment"}) {
+      CHECK(no_match[name].is_null());
+      CHECK(no_match["reasons"].contains(name));
+    }
+    CHECK(run_binary("eval " + npy).out.find("-  no query has a match") != std::string::npos);
+  }
+
+  TEST_CASE("few-shot tasks on embeddings and on a run") {
+    const TempFolder folder;
+    const std::string npy = write_embeddings(folder);
+    const auto found =
+        run_json("eval " + npy + " --few-shot 3-way --shots 1,4 --queries 8 --tasks 200");
+    REQUIRE(found["few_shot"].size() == 2);
+    CHECK(found["few_shot"][0]["accuracy"] < found["few_shot"][1]["accuracy"]);
+    CHECK(found["few_shot"][1]["interval"] < 0.02);
+    CHECK(found["few_shot"][1]["shots"] == 4);
+    const std::string text =
+        run_binary("eval " + npy + " --few-shot 3 --shots 1 --queries 8 --tasks 20").out;
+    CHECK(text.find("3-way 1-shot") != std::string::npos);
+    CHECK(text.find("20 tasks, 8 queries per class, 3 classes, seed 1") != std::string::npos);
+    write_pictures(folder);
+    write_run(folder, small_config(folder), true);
+    const auto of_run = run_json("eval " + (folder.path() / "run").string() +
+                                 " --few-shot 2-way --shots 1 --queries 2 --tasks 9");
+    CHECK(of_run["selection"] == "val-selected");
+    CHECK(of_run["few_shot"][0]["classes"] == 2);
+  }
+
   TEST_CASE("wrong calls end with a reason and the documented code") {
     const TempFolder folder;
     const auto fails = [](const std::string& command, int code, const std::string& reason) {
@@ -186,6 +270,11 @@ TEST_SUITE("evaluation_commands") {
     fails("eval x.npy --grid g.png", 2, "--grid needs the pictures");
     fails("eval --pixels --labels l.csv", 2, "--labels belongs to a .npy file");
     fails("eval x.npy --recall-at 0", 2, "recall-at");
+    fails("eval x.npy --metrics r@1,nim", 2, "Did you mean 'nmi'?");
+    fails("eval x.npy --few-shot five", 2, "expected the number of classes of a task as 5-way");
+    fails("eval x.npy --few-shot 5-way --metrics nmi", 2,
+          "--few-shot classifies and ranks nothing");
+    fails("eval " + write_embeddings(folder) + " --few-shot 5-way", 3, "only 0 of 3 classes");
     fails("embed " + here, 3, "no weights here");
     write_safetensors(folder.path() / "foreign.safetensors",
                       {{"fc.weight", Tensor::zeros({2, 2}, DType::f32)}});

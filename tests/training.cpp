@@ -13,6 +13,7 @@
 #include "train/optimizer.h"
 #include "train/run.h"
 #include "train/safetensors.h"
+#include "train/text.h"
 #include "train/training_step.h"
 
 TEST_SUITE("training") {
@@ -41,6 +42,28 @@ TEST_SUITE("training") {
     CHECK(weights_a.count("layer1.0.conv1.weight") == 1);
     for (const auto& [name, tensor] : weights_a)
       CHECK_MESSAGE(tensor.to_vector<double>() == weights_b.at(name).to_vector<double>(), name);
+  }
+
+  TEST_CASE("every metric may be asked for during training") {
+    const TempFolder temporary;
+    Config config =
+        small_config(draw_pictures(temporary.path() / "pictures"), temporary.path() / "run");
+    config.run.protocol = "paper";
+    config.run.eval_every = {3, Duration::Unit::iterations};
+    config.run.metrics = {"all", "r@4"};
+    CHECK(run_training(config, {"train"}) == kDone);
+    const auto lines = split(text_of(temporary.path() / "run/metrics.csv"), '\n');
+    REQUIRE(lines.size() >= 3);
+    CHECK(lines[0] ==
+          "step,epoch,split,R@1,R@4,MAP@R,RP,P@4,mAP,MRR,nDCG@4,NMI,NMI-geometric,AMI,TAR@1e-1,"
+          "TAR@1e-2,TAR@1e-3,TAR@1e-4,AUC");
+    // 24 pictures of 4 classes: 216 pairs of two classes, too few for two of the rates.
+    CHECK(split(lines[1], ',').size() == 19);
+    CHECK(lines[1].find(",,,") != std::string::npos);
+    const auto eval = text_of(temporary.path() / "run/eval.jsonl");
+    CHECK(eval.find("\"TAR@1e-4\": null") != std::string::npos);
+    CHECK(eval.find("216 pairs of different classes cannot tell") != std::string::npos);
+    CHECK(eval.find("nonfinite") == std::string::npos);
   }
 
   TEST_CASE("a run that was stopped half-way ends where an unbroken one does") {

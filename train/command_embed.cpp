@@ -48,7 +48,7 @@ int embed_command(const Arguments& arguments) {
                      "your own pictures, a folder per class"},
                     {"proxent eval holiday.npy", "how well they retrieve each other"}},
        .output = "FILE.npy, float32 (pictures, features), and FILE.csv with a line per row: "
-                 "path,label,group,is_query,is_gallery."});
+                 "path,label,group,category,is_query,is_gallery."});
   add_flags(line, flags);
   line.add_config(config, {.sections = {"data", "log"}});
   if (!line.read(arguments)) return kDone;

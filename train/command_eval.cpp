@@ -1,21 +1,18 @@
-#include <fmt/format.h>
-
-#include <cmath>
-#include <limits>
+#include <algorithm>
+#include <iterator>
 
 #include "train/command.h"
 #include "train/command_line.h"
 #include "train/device.h"
-#include "train/diagnostics.h"
-#include "train/evaluation.h"
+#include "train/evaluation_report.h"
 #include "train/exit_code.h"
 #include "train/labelled_embeddings.h"
 #include "train/log.h"
-#include "train/metrics_text.h"
 #include "train/progress.h"
 #include "train/retrieval_grid.h"
 #include "train/saved_model.h"
 #include "train/task.h"
+#include "train/terminal.h"
 
 namespace proxent {
 namespace {
@@ -24,6 +21,10 @@ struct EvalFlags {
   std::string source;  // run folder, .safetensors or .npy
   std::string labels, grid, distance = "cosine", split = "test";
   std::vector<std::int64_t> recall_at;
+  std::vector<std::string> metrics;
+  std::string few_shot;  // "5-way"
+  std::vector<std::int64_t> shots = {1, 5};
+  std::int64_t queries = 15, tasks = 600, seed = 1;
   std::string device = "auto";
   ThreadCount threads;
   bool is_json = false, is_pixels = false, wants_explanation = false;
@@ -41,12 +42,22 @@ void add_flags(CommandLine& line, EvalFlags& flags) {
                {.choices = {"test", "validation", "train", "all"}});
   settings.add("recall_at", &flags.recall_at, "the K of Recall@K; without it the run's",
                {.value = "K,K,...", .range = at_least(1)});
+  settings.add("metrics", &flags.metrics, std::string(kMetricNames) + "; without it the run's",
+               {.value = "LIST"});
   settings.add("distance", &flags.distance, "what is near", {.choices = {"cosine", "euclidean"}});
   settings.add("labels", &flags.labels,
                "table for SOURCE.npy with a column label; without it SOURCE.csv",
                {.value = "FILE"});
   settings.add("grid", &flags.grid, "write a picture of queries and their nearest pictures",
                {.value = "FILE.png"});
+  settings.add("few_shot", &flags.few_shot,
+               "classify in tasks of so many classes instead of ranking: 5-way", {.value = "WAY"});
+  settings.add("shots", &flags.shots, "few-shot: labelled pictures of each class",
+               {.value = "N,N,...", .range = at_least(1)});
+  settings.add("queries", &flags.queries, "few-shot: pictures of each class to recognise",
+               {.range = at_least(1)});
+  settings.add("tasks", &flags.tasks, "few-shot: tasks to average over", {.range = at_least(1)});
+  settings.add("seed", &flags.seed, "few-shot: which tasks", {.range = at_least(0)});
   settings.add("pixels", &flags.is_pixels, "judge plain pixels instead of a network");
   settings.add("explain", &flags.wants_explanation, "say what every number means, and stop");
   add_compute(settings, &flags.device, &flags.threads);
@@ -57,9 +68,26 @@ void add_flags(CommandLine& line, EvalFlags& flags) {
 struct Subject {
   Embeddings embeddings;
   RetrievalOptions options;
-  Dataset dataset;                     // empty for a file of embeddings
-  std::optional<Selection> selection;  // of the weights, where there are any
+  Dataset dataset;                                    // empty for a file of embeddings
+  std::optional<Selection> selection;                 // of the weights, where there are any
+  std::vector<std::string> classes, categories = {};  // names for each row; categories if any
+
+  std::string describe(const EvalFlags& flags) const {
+    if (dataset.is_empty()) return flags.source;
+    return dataset.describe() + ", " + flags.split + (flags.is_pixels ? ", plain pixels" : "");
+  }
 };
+
+void name_parts(Subject& subject) {
+  bool has_categories = false;
+  for (const std::int64_t index : subject.embeddings.samples) {
+    const Sample& sample = subject.dataset.samples[index];
+    subject.classes.push_back(subject.dataset.class_names[sample.label]);
+    subject.categories.push_back(sample.category);
+    has_categories |= !sample.category.empty();
+  }
+  if (!has_categories) subject.categories.clear();
+}
 
 Subject embedded_pictures(const EvalFlags& flags, const Config& config,
                           const std::optional<SavedModel>& saved, Log& log) {
@@ -85,6 +113,7 @@ Subject embedded_pictures(const EvalFlags& flags, const Config& config,
   view.finish();
   for (const BadImage& bad : subject.embeddings.bad_images) log.warning("left out: " + bad.reason);
   subject.options = retrieval_options(subject.dataset, subject.embeddings);
+  name_parts(subject);
   return subject;
 }
 
@@ -92,39 +121,55 @@ Subject embeddings_of_file(const EvalFlags& flags) {
   const Device device = set_up_compute(flags.device, flags.threads);
   LabelledEmbeddings read = read_labelled_embeddings(flags.source, flags.labels);
   read.embeddings.values = read.embeddings.values.to(device);
-  return {.embeddings = std::move(read.embeddings), .options = std::move(read.options)};
+  Subject subject{.embeddings = std::move(read.embeddings), .options = std::move(read.options)};
+  for (const std::int32_t label : subject.embeddings.labels)
+    subject.classes.push_back(read.class_names[label]);
+  subject.categories = std::move(read.categories);
+  return subject;
 }
 
-std::string diagnostics_text(const Subject& subject, const EmbeddingDiagnostics& diagnostics) {
-  const std::int64_t dim = subject.embeddings.values.dim(1);
-  return fmt::format(
-      "{} features: effective rank {:.1f}, standard deviation {:.4f} ({:.4f} if spread evenly), "
-      "distances intra {:.3f} inter {:.3f} intra/inter {:.3f}",
-      dim, diagnostics.effective_rank, diagnostics.standard_deviation,
-      1 / std::sqrt(static_cast<double>(dim)), diagnostics.intra, diagnostics.inter,
-      diagnostics.density());
-}
-
-Json record_of(const EvalFlags& flags, const Subject& subject, const RetrievalResult& result,
-               const EmbeddingDiagnostics& diagnostics) {
-  Json record = to_json(result);
-  Json ties = Json::object();
-  for (const RecallAtK& at : result.recall_at) ties["R@" + std::to_string(at.k)] = at.ties;
-  record["ties"] = ties;
+void add_origin(const EvalFlags& flags, const Subject& subject, Json& record) {
   record["source"] = flags.is_pixels ? "pixels" : flags.source;
   record["data"] = subject.dataset.is_empty() ? Json() : Json(subject.dataset.describe());
   record["split"] = subject.dataset.is_empty() ? Json() : Json(flags.split);
   record["selection"] = subject.selection ? Json(name_of(*subject.selection)) : Json();
-  record["distance"] = flags.distance;
   record["left_out"] = std::ssize(subject.embeddings.bad_images);
-  record["features"] = subject.embeddings.values.dim(1);
-  record["effective_rank"] = diagnostics.effective_rank;
-  record["standard_deviation"] = diagnostics.standard_deviation;
-  record["intra"] = diagnostics.intra;
-  record["inter"] = diagnostics.inter;
   record["seconds"] = subject.embeddings.seconds;
   record["seconds_waited"] = subject.embeddings.seconds_waited;
-  return record;
+}
+
+int page_width() { return std::min(terminal_on(Stream::out).columns(), 110); }
+
+// The flags' metrics, else the run's; so with the K of Recall@K alone.
+MetricChoice choice_of(const EvalFlags& flags, const Config& config) {
+  const auto is_recall = [](const std::string& name) { return name.starts_with("r@"); };
+  std::vector<std::string> metrics = flags.metrics.empty() ? config.run.metrics : flags.metrics;
+  spell_out_metrics(metrics);
+  if (!flags.recall_at.empty()) {
+    std::erase_if(metrics, is_recall);
+    for (const std::int64_t k : flags.recall_at) metrics.push_back("r@" + std::to_string(k));
+  } else if (std::ranges::none_of(metrics, is_recall)) {
+    std::ranges::copy_if(config.run.metrics, std::back_inserter(metrics), is_recall);
+  }
+  return metric_choice(metrics, flags.metrics.empty() ? "run.metrics" : "--metrics");
+}
+
+void report_few_shot(const EvalFlags& flags, const Subject& subject) {
+  std::vector<FewShotResult> results;
+  for (const std::int64_t shots : flags.shots)
+    results.push_back(few_shot(subject.embeddings.values, subject.embeddings.labels,
+                               {.way = way_from_text(flags.few_shot),
+                                .shots = shots,
+                                .queries = flags.queries,
+                                .tasks = flags.tasks,
+                                .seed = static_cast<std::uint64_t>(flags.seed)}));
+  if (!flags.is_json) {
+    print_out(report_text(results, subject.describe(flags), subject.selection, page_width()));
+    return;
+  }
+  Json record = Json::object({{"few_shot", to_json(results)}});
+  add_origin(flags, subject, record);
+  print_out(record.text() + "\n");
 }
 
 void check_flags(const EvalFlags& flags) {
@@ -135,28 +180,46 @@ void check_flags(const EvalFlags& flags) {
                     "eval: --labels belongs to a .npy file");
   check<UsageError>(flags.grid.empty() || !flags.is_file_of_embeddings(),
                     "eval: --grid needs the pictures, a .npy file holds none");
+  if (flags.few_shot.empty()) return;
+  way_from_text(flags.few_shot);
+  check<UsageError>(flags.grid.empty() && flags.metrics.empty() && flags.recall_at.empty(),
+                    "eval: --few-shot classifies and ranks nothing; leave out --grid, --metrics "
+                    "and --recall-at");
+  check<UsageError>(!flags.shots.empty(), "eval: --shots needs a number");
 }
 
 int evaluate_and_report(const EvalFlags& flags, const Config& config,
                         const std::optional<SavedModel>& saved) {
+  const MetricChoice choice = choice_of(flags, config);  // refuses names before any work
   Log log(terminal_on(Stream::error, config.log.color), config.log.quiet);
   Subject subject = flags.is_file_of_embeddings() ? embeddings_of_file(flags)
                                                   : embedded_pictures(flags, config, saved, log);
-  subject.options.recall_at = flags.recall_at.empty() ? recall_ks(config) : flags.recall_at;
+  if (!flags.few_shot.empty()) {
+    report_few_shot(flags, subject);
+    return kDone;
+  }
   subject.options.distance = distance_from_name(flags.distance);
   const Embeddings& embeddings = subject.embeddings;
-  const RetrievalResult result =
-      evaluate_retrieval(embeddings.values, embeddings.labels, subject.options);
+  EvaluationReport report{
+      .subject = subject.describe(flags),
+      .selection = subject.selection,
+      .plain = measure(embeddings.values, embeddings.labels, subject.options, choice),
+      .features = embeddings.values.dim(1),
+      .distance = subject.options.distance};
+  const RetrievalResult& result = report.plain.retrieval;
+  report.classes = recall_by_part(result, subject.options, subject.classes);
+  if (!subject.categories.empty())
+    report.categories = recall_by_part(result, subject.options, subject.categories);
   // Pixels have too many features for a spectrum, and their number of directions says little.
-  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();  // null in JSON
-  const EmbeddingDiagnostics diagnostics =
-      flags.is_pixels ? EmbeddingDiagnostics{kNone, kNone, kNone, kNone}
-                      : diagnose_embeddings(embeddings.values, embeddings.labels);
-
-  std::string text = metrics_text(result, subject.selection) + "\n" + counts_text(result) + "\n";
-  if (!flags.is_pixels) text += diagnostics_text(subject, diagnostics) + "\n";
-  if (flags.is_json) text = record_of(flags, subject, result, diagnostics).text() + "\n";
-  print_out(text);
+  if (!flags.is_pixels)
+    report.diagnostics = diagnose_embeddings(embeddings.values, embeddings.labels);
+  if (flags.is_json) {
+    Json record = to_json(report);
+    add_origin(flags, subject, record);
+    print_out(record.text() + "\n");
+  } else {
+    print_out(report_text(report, page_width()));
+  }
   if (!flags.grid.empty()) {
     write_png(flags.grid, retrieval_grid(subject.dataset, embeddings, subject.options, result));
     log.info("wrote " + flags.grid);
@@ -181,11 +244,17 @@ int eval_command(const Arguments& arguments) {
                      "its last weights, at other K"},
                     {"proxent eval runs/2026-11-23_cub --grid found.png",
                      "and a picture of what was found"},
+                    {"proxent eval runs/2026-11-23_cub --metrics all",
+                     "with P@K, mAP, MRR, nDCG, NMI, AMI and ROC"},
+                    {"proxent eval runs/2026-11-23_cub --few-shot 5-way",
+                     "accuracy with one and with five labelled pictures per class"},
                     {"proxent eval --pixels --dataset fashion-mnist --image-size 28 --resize 0",
                      "the floor that a network must beat"},
                     {"proxent eval embeddings.npy --labels labels.csv", "embeddings from anywhere"},
                     {"proxent eval --explain", "what the numbers mean"}},
-       .output = "The metrics on stdout, in percent; with --json one object with shares."});
+       .output = "A table of the metrics on stdout, in percent; with --json one object with shares "
+                 "and all "
+                 "classes."});
   add_flags(line, flags);
   line.add_config(config, {.sections = {"data", "log"}});
   if (!line.read(arguments)) return kDone;

@@ -44,7 +44,19 @@ proxent train --print-config prints the result, with where each value came from,
       queries. Rewards right pictures coming first, so it tells more than r@1
 
 Equal similarities are ordered by index. Queries without any match are left out, counted and \
-printed.)"},
+printed.
+
+Reported where --metrics names them, or all:
+  p@K      precision among the K nearest
+  map      mean average precision over the whole ranking
+  mrr      mean reciprocal rank of the first match
+  ndcg@K   normalised discounted cumulative gain
+  nmi, ami agreement of k-means clusters with the classes
+  tar@FAR  verification: accepted pairs of one class at a false accept rate, as tar@1e-3
+  auc      area under that ROC curve
+
+A metric that the data cannot give is empty, with the reason. proxent eval --explain prints every \
+formula.)"},
     {"protocol", R"(Which weights a run reports, and who chose them.
 
   val    a share of the training classes (--val-classes) is held out and chooses the epoch by \

@@ -7,6 +7,7 @@
 #include "tensor/check.h"
 #include "train/config_table.h"
 #include "train/device.h"
+#include "train/metric_choice.h"
 #include "train/profiled_steps.h"
 #include "train/text.h"
 #include "train/toml.h"
@@ -178,8 +179,7 @@ void add_run(Settings& s, RunConfig& c) {
         {.choices = {"val", "last", "paper", "none"}});
   s.add("val_classes", &c.val_classes, "protocol val: share of the training classes held out",
         {.range = {0, 1, true, true}});
-  s.add("metrics", &c.metrics, "r@K for any K, as r@1,2,4,8; r@1, map@r and rp are always reported",
-        {.value = "LIST"});
+  s.add("metrics", &c.metrics, std::string(kMetricNames), {.value = "LIST"});
   s.add("baselines", &c.baselines,
         "before training, measure plain pixels and the untrained network on the test split");
   s.add("seed", &c.seed, "of everything random", {.range = at_least(0)});
@@ -217,25 +217,6 @@ void add_debug(Settings& s, DebugConfig& c) {
   s.add("dry_run", &c.dry_run, "check all data, do one step, evaluation and save; then stop");
   s.add("overfit_batch", &c.overfit_batch, "train on one batch: its loss must fall to the floor");
   add_profile_steps(s, &c.profile_steps);
-}
-
-// "r@1,2" arrives as the items "r@1" and "2", which means r@2.
-void spell_out_metrics(std::vector<std::string>& metrics) {
-  bool follows_recall = false;
-  for (std::string& metric : metrics) {
-    const bool is_number = metric.find_first_not_of("0123456789") == std::string::npos;
-    if (is_number && follows_recall) metric = "r@" + metric;
-    follows_recall = metric.starts_with("r@");
-  }
-}
-
-std::int64_t recall_k(const std::string& metric) {
-  std::int64_t k = 0;
-  const char* end = metric.data() + metric.size();
-  const auto [stop, error] = std::from_chars(metric.data() + 2, end, k);
-  check<UsageError>(error == std::errc() && stop == end && k >= 1 && k <= 1'000'000,
-                    "run.metrics: expected r@K with K from 1 to 1000000, got '", metric, "'");
-  return k;
 }
 
 }  // namespace
@@ -324,12 +305,7 @@ void check_config(const Config& config) {
                     "optim.sched = \"step\" needs an optim.lr_step such as 10ep");
   check<UsageError>(run.resume != "auto" || !run.out.empty(),
                     "run.resume = \"auto\" needs --out DIR, the folder to look in");
-  for (const std::string& metric : run.metrics) {
-    const bool is_known = metric.starts_with("r@") || metric == "map@r" || metric == "rp";
-    check<UsageError>(is_known, "run.metrics: expected r@K (as r@1,2,4,8), map@r or rp, got '",
-                      metric, "'.", suggestion(metric, {"r@1", "map@r", "rp"}));
-  }
-  recall_ks(config);  // refuses a K out of range
+  metric_choice(run.metrics);  // refuses what it does not know
   step_range(config.debug.profile_steps);
 }
 
@@ -347,15 +323,6 @@ std::string SettingTexts::operator()(std::string_view key) const {
 void finish_config(Config& config) {
   spell_out_metrics(config.run.metrics);
   check_config(config);
-}
-
-std::vector<std::int64_t> recall_ks(const Config& config) {
-  std::vector<std::int64_t> ks = {1};
-  for (const std::string& metric : config.run.metrics)
-    if (metric.starts_with("r@")) ks.push_back(recall_k(metric));
-  std::sort(ks.begin(), ks.end());
-  ks.erase(std::unique(ks.begin(), ks.end()), ks.end());
-  return ks;
 }
 
 }  // namespace proxent

@@ -112,7 +112,7 @@ struct RunConfig {
   std::int64_t keep_last = 1;
   std::string protocol = "val";  // val, last, paper, none
   double val_classes = 0.2;      // share of the training classes held out by protocol val
-  // r@K for any K, map@r, rp. A bare number repeats r@: "r@1,2,4,8".
+  // See train/metric_choice.h. A bare number repeats the name before it: "r@1,2,4,8".
   std::vector<std::string> metrics = {"r@1", "r@2", "r@4", "r@8", "map@r", "rp"};
   bool baselines = false;  // first measure plain pixels and the untrained network on the test split
   std::int64_t seed = 1;
@@ -158,7 +158,5 @@ Config config_from_toml(std::string_view text, std::string_view source);
 std::string to_toml(const Config& config);
 // What no single key can know: throws UsageError when two settings contradict each other.
 void check_config(const Config& config);
-// The K of every r@K in run.metrics, ascending, and 1, which chooses the epoch.
-std::vector<std::int64_t> recall_ks(const Config& config);
 
 }  // namespace proxent

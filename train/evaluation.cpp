@@ -1,52 +1,202 @@
 #include "train/evaluation.h"
 
+#include <fmt/format.h>
+
+#include <cmath>
+#include <numeric>
+#include <set>
+
+#include "tensor/similarity.h"
+#include "train/text.h"
+
 namespace proxent {
 namespace {
 
-Evaluation rank(const Dataset& dataset, Embeddings embeddings,
-                const std::vector<std::int64_t>& recall_at) {
+Evaluation measured(const Dataset& dataset, Embeddings embeddings, const MetricChoice& choice) {
   Evaluation evaluation{.embeddings = std::move(embeddings)};
-  evaluation.options = retrieval_options(dataset, evaluation.embeddings, {.recall_at = recall_at});
-  evaluation.result = evaluate_retrieval(evaluation.embeddings.values, evaluation.embeddings.labels,
-                                         evaluation.options);
+  const Embeddings& found = evaluation.embeddings;
+  evaluation.options = with_choice(retrieval_options(dataset, found), choice);
+  evaluation.result = measure(found.values, found.labels, evaluation.options, choice);
   return evaluation;
+}
+
+Tensor rows_to_cluster(const Tensor& embeddings, Distance distance) {
+  if (distance == Distance::euclidean) return embeddings;
+  std::vector<std::int32_t> all(embeddings.dim(0));
+  std::iota(all.begin(), all.end(), 0);
+  return unit_rows(embeddings, Tensor::from({std::ssize(all)}, all).to(embeddings.device()));
+}
+
+Clustering cluster(const Tensor& embeddings, std::span<const std::int32_t> labels,
+                   Distance distance) {
+  const auto classes = std::ssize(std::set<std::int32_t>(labels.begin(), labels.end()));
+  Clustering result;
+  result.options.clusters = classes;
+  if (classes < 2) result.reason = "there is one class only";
+  if (classes == std::ssize(labels)) result.reason = "every class has a single picture";
+  if (!result.reason.empty()) return result;
+  const KMeans found = k_means(rows_to_cluster(embeddings, distance), result.options);
+  result.iterations = found.iterations;
+  result.inertia = found.inertia;
+  result.agreement = partition_agreement(labels, found.cluster);
+  if (std::isnan(result.agreement.nmi_arithmetic)) result.reason = "all embeddings are equal";
+  return result;
+}
+
+// Metrics over queries, none of which may have a match.
+class RetrievalValues {
+ public:
+  explicit RetrievalValues(const RetrievalResult& result) : has_queries_(result.queries > 0) {}
+
+  void add(std::string name, double value) {
+    if (has_queries_)
+      values.push_back({std::move(name), value});
+    else
+      values.push_back({.name = std::move(name), .reason = "no query has a match"});
+  }
+  void add(std::string_view prefix, const std::vector<std::int64_t>& ks,
+           const std::vector<ValueAtK>& at) {
+    for (std::size_t i = 0; i < ks.size(); ++i)
+      add(fmt::format("{}@{}", prefix, ks[i]), i < at.size() ? at[i].value : 0);
+  }
+
+  std::vector<MetricValue> values;
+
+ private:
+  bool has_queries_;
+};
+
+MetricValue known_or(std::string name, double value, std::string reason) {
+  if (std::isnan(value)) return {.name = std::move(name), .reason = std::move(reason)};
+  return {std::move(name), value};
+}
+
+void add_clustering(const EvaluationResult& result, std::vector<MetricValue>& values) {
+  const Clustering nothing{.reason = "nothing was clustered"};
+  const Clustering& clustering = result.clustering ? *result.clustering : nothing;
+  const auto add = [&](std::string name, double value) {
+    if (!clustering.reason.empty()) value = std::nan("");
+    values.push_back(known_or(std::move(name), value, clustering.reason));
+  };
+  if (result.choice.wants_nmi) {
+    add("NMI", clustering.agreement.nmi_arithmetic);
+    add("NMI-geometric", clustering.agreement.nmi_geometric);
+  }
+  if (result.choice.wants_ami) add("AMI", clustering.agreement.ami);
+}
+
+void add_verification(const EvaluationResult& result, std::vector<MetricValue>& values) {
+  const Verification nothing;
+  const Verification& pairs = result.verification ? *result.verification : nothing;
+  const std::string no_pairs = pairs.positives == 0   ? "no two pictures are of one class"
+                               : pairs.negatives == 0 ? "no two pictures are of different classes"
+                                                      : "";
+  for (std::size_t i = 0; i < result.choice.tar_at.size(); ++i) {
+    const RocPoint point = i < pairs.points.size() ? pairs.points[i] : RocPoint{};
+    std::string reason = no_pairs;
+    if (reason.empty() && !point.is_known)
+      reason = fmt::format("{} pairs of different classes cannot tell such a rate",
+                           human_count(pairs.negatives));
+    values.push_back(known_or(tar_name(result.choice.tar_at[i]),
+                              reason.empty() ? point.tar : std::nan(""), reason));
+  }
+  if (result.choice.wants_auc)
+    values.push_back(known_or("AUC", no_pairs.empty() ? pairs.auc : std::nan(""), no_pairs));
+}
+
+Json to_json(const Clustering& clustering) {
+  return Json::object({{"clusters", clustering.options.clusters},
+                       {"restarts", clustering.options.restarts},
+                       {"seed", static_cast<std::int64_t>(clustering.options.seed)},
+                       {"iterations", clustering.iterations},
+                       {"inertia", clustering.inertia}});
+}
+
+Json to_json(const Verification& verification) {
+  Json record = Json::object({{"positive_pairs", verification.positives},
+                              {"negative_pairs", verification.negatives},
+                              {"auc_error", verification.auc_error}});
+  std::vector<Json> points;
+  for (const RocPoint& point : verification.points)
+    if (point.is_known)
+      points.push_back(Json::object({{"far_target", point.far_target},
+                                     {"far", point.far},
+                                     {"tar", point.tar},
+                                     {"threshold", point.threshold}}));
+  record["points"] = Json::array(std::move(points));
+  return record;
 }
 
 }  // namespace
 
+RetrievalOptions with_choice(RetrievalOptions options, const MetricChoice& choice) {
+  options.recall_at = choice.recall_at;
+  options.precision_at = choice.precision_at;
+  options.ndcg_at = choice.ndcg_at;
+  options.wants_map = choice.wants_map;
+  return options;
+}
+
+EvaluationResult measure(const Tensor& embeddings, std::span<const std::int32_t> labels,
+                         const RetrievalOptions& options, const MetricChoice& choice) {
+  EvaluationResult result{.choice = choice};
+  result.retrieval = evaluate_retrieval(embeddings, labels, with_choice(options, choice));
+  if (choice.wants_clustering()) result.clustering = cluster(embeddings, labels, options.distance);
+  if (choice.wants_verification())
+    result.verification = verify(embeddings, labels, options, choice.tar_at);
+  return result;
+}
+
 Evaluation evaluate(const Dataset& dataset, const EmbeddingFunction& function,
-                    const EmbedOptions& embed_options, const std::vector<std::int64_t>& recall_at) {
-  return rank(dataset, embed(dataset, function, embed_options), recall_at);
+                    const EmbedOptions& embed_options, const MetricChoice& choice) {
+  return measured(dataset, embed(dataset, function, embed_options), choice);
 }
 
 Evaluation evaluate_pixels(const Dataset& dataset, const EmbedOptions& embed_options,
-                           const std::vector<std::int64_t>& recall_at) {
-  return rank(dataset, embed_pixels(dataset, embed_options), recall_at);
+                           const MetricChoice& choice) {
+  return measured(dataset, embed_pixels(dataset, embed_options), choice);
 }
 
-std::vector<std::pair<std::string, double>> metric_values(const RetrievalResult& result) {
-  std::vector<std::pair<std::string, double>> values;
-  for (const RecallAtK& at : result.recall_at)
-    values.emplace_back("R@" + std::to_string(at.k), at.recall);
-  values.emplace_back("MAP@R", result.map_at_r);
-  values.emplace_back("RP", result.r_precision);
-  return values;
+std::vector<MetricValue> metric_values(const EvaluationResult& result) {
+  const RetrievalResult& retrieval = result.retrieval;
+  RetrievalValues found(retrieval);
+  for (const RecallAtK& at : retrieval.recall_at) found.add("R@" + std::to_string(at.k), at.recall);
+  found.add("MAP@R", retrieval.map_at_r);
+  found.add("RP", retrieval.r_precision);
+  found.add("P", result.choice.precision_at, retrieval.precision_at);
+  if (result.choice.wants_map) found.add("mAP", retrieval.map.value_or(0));
+  if (result.choice.wants_mrr) found.add("MRR", retrieval.mrr);
+  found.add("nDCG", result.choice.ndcg_at, retrieval.ndcg_at);
+  add_clustering(result, found.values);
+  add_verification(result, found.values);
+  return std::move(found.values);
 }
 
-std::vector<std::string> metric_names(const std::vector<std::int64_t>& recall_at) {
-  RetrievalResult nothing;
-  for (std::int64_t k : recall_at) nothing.recall_at.push_back({.k = k});
+std::vector<std::string> metric_names(const MetricChoice& choice) {
+  EvaluationResult nothing{.choice = choice};
+  for (const std::int64_t k : choice.recall_at) nothing.retrieval.recall_at.push_back({.k = k});
   std::vector<std::string> names;
-  for (const auto& [name, value] : metric_values(nothing)) names.push_back(name);
+  for (const MetricValue& metric : metric_values(nothing)) names.push_back(metric.name);
   return names;
 }
 
-Json to_json(const RetrievalResult& result) {
+std::string tar_name(double far) {
+  const auto power = std::lround(std::log10(far));
+  const bool is_power = std::abs(std::pow(10.0, static_cast<double>(power)) / far - 1) < 1e-9;
+  return "TAR@" + (is_power ? fmt::format("1e{}", power) : shortest(far));
+}
+
+Json to_json(const EvaluationResult& result) {
   Json record = Json::object();
-  for (const auto& [name, value] : metric_values(result)) record[name] = value;
-  record["queries"] = result.queries;
-  record["queries_without_match"] = result.queries_without_match;
-  record["gallery"] = result.gallery;
+  add_metrics(record, metric_values(result));
+  record["queries"] = result.retrieval.queries;
+  record["queries_without_match"] = result.retrieval.queries_without_match;
+  record["gallery"] = result.retrieval.gallery;
+  if (result.clustering && result.clustering->reason.empty())
+    record["clustering"] = to_json(*result.clustering);
+  if (result.verification && result.verification->positives > 0 &&
+      result.verification->negatives > 0)
+    record["verification"] = to_json(*result.verification);
   return record;
 }
 

@@ -1,5 +1,6 @@
 #include "train/labelled_embeddings.h"
 
+#include <algorithm>
 #include <map>
 #include <numeric>
 #include <string>
@@ -21,6 +22,8 @@ class Numbering {
     return ids_.try_emplace(text, static_cast<std::int32_t>(ids_.size())).first->second;
   }
 
+  std::int64_t count() const { return std::ssize(ids_); }
+
  private:
   std::map<std::string, std::int32_t> ids_;
 };
@@ -38,12 +41,12 @@ void write_labelled_embeddings(const fs::path& npy, const Dataset& dataset,
                                const Embeddings& embeddings) {
   check<UsageError>(npy.extension() == ".npy", "embed: the file must end in .npy, got ",
                     npy.string());
-  std::string table = "path,label,group,is_query,is_gallery\n";
+  std::string table = "path,label,group,category,is_query,is_gallery\n";
   for (const std::int64_t index : embeddings.samples) {
     const Sample& sample = dataset.samples[index];
     table += csv_field(sample.path) + "," + csv_field(dataset.class_names[sample.label]) + "," +
-             csv_field(sample.group) + (sample.is_query ? ",True" : ",False") +
-             (sample.is_gallery ? ",True\n" : ",False\n");
+             csv_field(sample.group) + "," + csv_field(sample.category) +
+             (sample.is_query ? ",True" : ",False") + (sample.is_gallery ? ",True\n" : ",False\n");
   }
   write_npy(npy, embeddings.values.to(Device::cpu));
   write_file_atomically(table_beside(npy), table);
@@ -54,7 +57,7 @@ LabelledEmbeddings read_labelled_embeddings(const fs::path& npy, fs::path csv) {
   LabelledEmbeddings read;
   read.embeddings.values = read_matrix(npy);
   const CsvTable table = CsvTable::read(csv);
-  table.require_columns({"label"}, "path,label,group,is_query,is_gallery");
+  table.require_columns({"label"}, "path,label,group,category,is_query,is_gallery");
   check<DataError>(table.rows() == read.embeddings.values.dim(0), csv.string(), ": ", table.rows(),
                    " rows, but ", npy.string(), " has ", read.embeddings.values.dim(0));
   Numbering label, group;
@@ -62,11 +65,15 @@ LabelledEmbeddings read_labelled_embeddings(const fs::path& npy, fs::path csv) {
   for (std::int64_t row = 0; row < table.rows(); ++row) {
     check<DataError>(!table.text(row, "label").empty(), table.place(row), ": the label is empty");
     read.embeddings.labels.push_back(label(table.text(row, "label")));
+    if (label.count() > std::ssize(read.class_names))
+      read.class_names.push_back(table.text(row, "label"));
+    if (table.has_column("category")) read.categories.push_back(table.text(row, "category"));
     const std::string& name = table.text(row, "group");
     read.options.groups.push_back(name.empty() ? -1 : group(name));
     if (table.flag(row, "is_query", true)) queries.push_back(row);
     if (table.flag(row, "is_gallery", true)) gallery.push_back(row);
   }
+  if (std::ranges::all_of(read.categories, &std::string::empty)) read.categories.clear();
   read.embeddings.samples.resize(table.rows());
   std::iota(read.embeddings.samples.begin(), read.embeddings.samples.end(), 0);
   read.options.queries = std::move(queries);

@@ -2,13 +2,15 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "train/embed.h"
 
 namespace proxent {
 
 // Writes the rows to `npy` and, beside it with the ending .csv, a table with a line per row:
-//   path,label,group,is_query,is_gallery
+//   path,label,group,category,is_query,is_gallery
 // The label is the class' name. Throws DataError when the disk refuses.
 void write_labelled_embeddings(const std::filesystem::path& npy, const Dataset& dataset,
                                const Embeddings& embeddings);
@@ -16,6 +18,8 @@ void write_labelled_embeddings(const std::filesystem::path& npy, const Dataset& 
 struct LabelledEmbeddings {
   Embeddings embeddings;     // labels are numbered in the order of their first row
   RetrievalOptions options;  // queries, gallery and groups, where the table has those columns
+  std::vector<std::string> class_names;  // by label
+  std::vector<std::string> categories;   // of the rows; empty where none has one
 };
 
 // Reads a pair back; of the columns only label is needed, so tables of other tools serve too.

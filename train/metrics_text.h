@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "train/metric_value.h"
 #include "train/retrieval.h"
 
 namespace proxent {
@@ -22,7 +23,11 @@ std::string_view name_of(Selection selection);  // "val-selected", "last-epoch",
 Selection selection_of(std::string_view protocol);
 
 // "R@1 61.44 R@2 72.90 | MAP@R 21.30 RP 32.00 | test-selected", in percent; without the last part
-// where nothing was chosen. "no query has a match" when there is nothing to average.
+// where nothing was chosen. A metric without a value is "-", with its reason behind all; where none
+// has one the reason stands alone: "no query has a match".
+std::string metrics_text(const std::vector<MetricValue>& metrics,
+                         std::optional<Selection> selection = std::nullopt);
+// Of Recall@K, MAP@R and R-precision.
 std::string metrics_text(const RetrievalResult& result,
                          std::optional<Selection> selection = std::nullopt);
 // What was counted: "5924 queries, gallery 5924, 3 queries without a match skipped, 2 ties at

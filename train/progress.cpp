@@ -138,13 +138,13 @@ std::string bar_line(const StepRecord& record, int width) {
 
 std::string eval_line(const EvalRecord& record) {
   std::string recalls, others;
-  for (const auto& [name, value] : record.metrics) {
-    const bool is_chosen = name == record.chosen_by;
-    std::string text = fmt::format("{:.2f}", 100 * value);
-    text = name + " " + (is_chosen ? bold(text) : text);
+  for (const MetricValue& metric : record.metrics) {
+    const bool is_chosen = metric.name == record.chosen_by;
+    std::string text = percent_text(metric);
+    text = metric.name + " " + (is_chosen ? bold(text) : text);
     if (is_chosen && record.best > 0)
       text += fmt::format(" (best {:.2f}{})", 100 * record.best, record.is_best ? " ▲" : "");
-    std::string& group = name.starts_with("R@") ? recalls : others;
+    std::string& group = metric.name.starts_with("R@") ? recalls : others;
     group += (group.empty() ? "" : "  ") + text;
   }
   std::vector<std::string> parts = {
@@ -184,7 +184,7 @@ Json to_json(const EvalRecord& record) {
   line["epoch"] = record.epoch;
   line["split"] = record.split;
   Json metrics = Json::object();
-  for (const auto& [name, value] : record.metrics) metrics[name] = value;
+  add_metrics(metrics, record.metrics);
   line["metrics"] = metrics;
   line["best"] = record.is_best;
   if (!record.label.empty()) line["selection"] = record.label;

@@ -11,6 +11,7 @@
 
 #include "train/json.h"
 #include "train/log.h"
+#include "train/metric_value.h"
 
 namespace proxent {
 
@@ -37,10 +38,10 @@ struct StepRecord {
 struct EvalRecord {
   double epoch = 0;
   std::int64_t step = 0;
-  std::string split;                                    // "val", "test"
-  std::vector<std::pair<std::string, double>> metrics;  // "R@1", 0.6144: shares, in order
-  std::string chosen_by;                                // name of the metric that chooses, "R@1"
-  double best = 0;  // of chosen_by so far, this evaluation included
+  std::string split;                 // "val", "test"
+  std::vector<MetricValue> metrics;  // "R@1", 0.6144: shares, in order
+  std::string chosen_by;             // name of the metric that chooses, "R@1"
+  double best = 0;                   // of chosen_by so far, this evaluation included
   bool is_best = false;
   std::string label;  // "val-selected", "test-selected", "last-epoch"; empty: nothing selected
   double seconds = 0;

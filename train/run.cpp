@@ -60,7 +60,7 @@ RunFolder open_folder(const Config& config, const std::optional<TemporaryFolder>
   }
   RunFolderOptions options{.out = dry ? dry->path() + "/run" : config.run.out,
                            .name = run_name(config),
-                           .metrics = metric_names(recall_ks(config))};
+                           .metrics = metric_names(metric_choice(config.run.metrics))};
   return RunFolder::create(options);
 }
 
@@ -113,15 +113,15 @@ Config dry_run_of(Config config) {
 
 // What the trained network must beat: plain pixels, and itself before training.
 struct Baselines {
-  RetrievalResult pixels, untrained;
+  EvaluationResult pixels, untrained;
 };
 
 Baselines measure_baselines(const Task& task, Trainer& trainer, Log& log) {
   Baselines baselines{
-      .pixels = evaluate_pixels(task.test, trainer.embed_options(), trainer.recall_at()).result,
+      .pixels = evaluate_pixels(task.test, trainer.embed_options(), trainer.metrics()).result,
       .untrained = trainer.evaluate(task.test).result};
-  log.info("pixels    │ " + metrics_text(baselines.pixels));
-  log.info("untrained │ " + metrics_text(baselines.untrained));
+  log.info("pixels    │ " + metrics_text(metric_values(baselines.pixels)));
+  log.info("untrained │ " + metrics_text(metric_values(baselines.untrained)));
   return baselines;
 }
 
@@ -130,8 +130,9 @@ std::string summary(const std::string& name, const std::optional<Baselines>& bas
   const auto row = [&](const char* metric, auto value) {
     std::string text = fmt::format("{} ", metric);
     if (baselines)
-      text += fmt::format("pixels {:.2f} untrained {:.2f} ", 100 * value(baselines->pixels),
-                          100 * value(baselines->untrained));
+      text +=
+          fmt::format("pixels {:.2f} untrained {:.2f} ", 100 * value(baselines->pixels.retrieval),
+                      100 * value(baselines->untrained.retrieval));
     return text + fmt::format("trained {:.2f}", 100 * value(trained));
   };
   return fmt::format("{}: {} | {}", name, row("R@1", [](const auto& r) { return r.recall(1); }),
@@ -157,15 +158,16 @@ void report_test(const Config& config, const Task& task, Trainer& trainer, RunFo
     record["untrained"] = to_json(baselines->untrained);
   }
   folder.save_record();
-  log.result("test │ " + metrics_text(test.result, task.selection));
-  log.info(counts_text(test.result));
-  if (test.result.queries > 0) {
+  log.result("test │ " + metrics_text(metric_values(test.result), task.selection));
+  log.info(counts_text(test.result.retrieval));
+  if (test.result.retrieval.queries > 0) {
     const std::string picture = folder.file("retrieval.png");
-    write_png(picture, retrieval_grid(task.test, test.embeddings, test.options, test.result,
-                                      {.seed = static_cast<std::uint64_t>(config.run.seed)}));
+    write_png(picture,
+              retrieval_grid(task.test, test.embeddings, test.options, test.result.retrieval,
+                             {.seed = static_cast<std::uint64_t>(config.run.seed)}));
     log.info("queries and their nearest pictures: " + picture);
   }
-  log.result(summary(run_name(config), baselines, test.result));
+  log.result(summary(run_name(config), baselines, test.result.retrieval));
 }
 
 void report_bad_images(const Trainer& trainer, Log& log) {

@@ -71,7 +71,7 @@ Trainer::Trainer(const Config& config, Device device, const Task& task, RunFolde
   total_steps_ = total_steps_of(config, sampler_);
   schedule_ = schedule_of(config.optim, total_steps_, steps_per_epoch);
   warmup_head_steps_ = config.model.warmup_head.steps(steps_per_epoch);
-  recall_at_ = recall_ks(config);
+  metrics_ = metric_choice(config.run.metrics);
 }
 
 TrainOutcome Trainer::run() {
@@ -203,8 +203,8 @@ void Trainer::evaluate_and_choose() {
   if (config_.debug.overfit_batch || dataset.is_empty()) return;
   take_results(0);
   const auto start = Clock::now();
-  const RetrievalResult result = evaluate(dataset).result;
-  const double chooser = result.recall(1);
+  const EvaluationResult result = evaluate(dataset).result;
+  const double chooser = result.retrieval.recall(1);
   const bool is_best = !progress_.best || chooser > *progress_.best;
   if (is_best) {
     progress_.best = chooser;
@@ -225,7 +225,7 @@ void Trainer::evaluate_and_choose() {
   view_.eval(record);
   folder_.add_eval(to_json(record));
   std::vector<double> values;
-  for (const auto& [name, value] : record.metrics) values.push_back(value);
+  for (const MetricValue& metric : record.metrics) values.push_back(metric.value);
   folder_.add_metrics(record.step, record.epoch, record.split, values);
 }
 
@@ -243,7 +243,7 @@ Evaluation Trainer::evaluate(const Dataset& dataset) {
   learner_.model->set_training(false);
   return proxent::evaluate(
       dataset, [&](const Variable& images) { return (*learner_.model)(images); }, embed_options(),
-      recall_at_);
+      metrics_);
 }
 
 std::vector<BadImage> Trainer::bad_images() const {

@@ -61,8 +61,8 @@ class Trainer {
   std::int64_t total_steps() const { return total_steps_; }
   std::int64_t steps_per_epoch() const { return sampler_.batches_per_epoch(); }
   EmbedOptions embed_options();  // of evaluations; tells the progress line
-  // The K of every Recall@K that evaluations report.
-  const std::vector<std::int64_t>& recall_at() const { return recall_at_; }
+  // What evaluations report.
+  const MetricChoice& metrics() const { return metrics_; }
   // Blocks whose branch the loaded weights lack.
   const std::vector<std::string>& identity_blocks() const { return learner_.identity_blocks; }
   const LoadReport* load_report() const {
@@ -98,7 +98,7 @@ class Trainer {
 
   Learner learner_;
   std::deque<Batch> pending_;  // batches whose steps' results were not taken
-  std::vector<std::int64_t> recall_at_;
+  MetricChoice metrics_;
   ScheduleOptions schedule_;
   Sampler sampler_;
   std::unique_ptr<Loader> loader_;

@@ -1,0 +1,199 @@
+#include "train/evaluation_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "train/table.h"
+#include "train/text.h"
+
+namespace proxent {
+namespace {
+
+constexpr std::size_t kWorstClasses = 10;
+constexpr std::string_view kNoEmbeddings = "there are no embeddings",
+                           kNoPair = "no class has two pictures",
+                           kOneClass = "there is one class only",
+                           kOnePicture = "there is one picture only",
+                           kNotOfPixels = "not computed of plain pixels";
+
+std::string titled(const std::string& subject, std::optional<Selection> selection) {
+  return subject + (selection ? ", " + std::string(name_of(*selection)) : "");
+}
+
+// What stands beside a metric: why it has no value, or how it came about.
+std::string note_on(const MetricValue& metric, const EvaluationReport& report) {
+  if (!metric.is_known()) return metric.reason;
+  const EvaluationResult& plain = report.plain;
+  for (const RecallAtK& at : plain.retrieval.recall_at)
+    if (metric.name == "R@" + std::to_string(at.k))
+      return at.ties > 0 ? counted(at.ties, "tie", "ties") : "";
+  if (plain.clustering && (metric.name == "NMI" || metric.name == "AMI")) {
+    const Clustering& clustering = *plain.clustering;
+    return fmt::format("k-means++, k = {}, best of {} starts, seed {}", clustering.options.clusters,
+                       clustering.options.restarts, clustering.options.seed);
+  }
+  if (!plain.verification) return "";
+  if (metric.name == "AUC")
+    return human_count(plain.verification->positives) + " pairs of one class, " +
+           human_count(plain.verification->negatives) + " of two";
+  for (const RocPoint& point : plain.verification->points)
+    if (metric.name == tar_name(point.far_target))
+      return report.distance == Distance::cosine ? "cosine at least " + rounded(point.threshold)
+                                                 : "distance at most " + rounded(-point.threshold);
+  return "";
+}
+
+// Retrieval, clusters and pairs are set apart.
+int kind_of(const std::string& name) {
+  if (name.starts_with("NMI") || name == "AMI") return 1;
+  return name.starts_with("TAR@") || name == "AUC" ? 2 : 0;
+}
+
+void add_metric_rows(Table& table, const EvaluationReport& report) {
+  const std::vector<MetricValue> metrics = metric_values(report.plain);
+  std::vector<std::vector<MetricValue>> others;
+  for (const VariantResult& variant : report.variants)
+    others.push_back(metric_values(variant.result));
+  int kind = 0;
+  for (std::size_t i = 0; i < metrics.size(); ++i) {
+    const MetricValue& metric = metrics[i];
+    if (kind_of(metric.name) != std::exchange(kind, kind_of(metric.name))) table.line();
+    std::vector<std::string> cells = {metric.name, percent_text(metric)};
+    for (const auto& values : others) {
+      const auto same = std::ranges::find(values, metric.name, &MetricValue::name);
+      cells.push_back(same == values.end() ? "" : percent_text(*same));
+    }
+    cells.push_back(note_on(metric, report));
+    table.row(std::move(cells));
+  }
+}
+
+void add_geometry_rows(Table& table, const EvaluationReport& report) {
+  if (!report.diagnostics) return;
+  const EmbeddingDiagnostics& d = *report.diagnostics;
+  table.line();
+  const auto add = [&](std::string name, double value, int digits, std::string note,
+                       std::string_view reason) {
+    std::vector<std::string> cells = {std::move(name)};
+    cells.push_back(std::isnan(value) ? "-" : fmt::format("{:.{}f}", value, digits));
+    cells.resize(2 + report.variants.size());
+    cells.push_back(std::isnan(value) ? std::string(reason) : std::move(note));
+    table.row(std::move(cells));
+  };
+  add("effective rank", d.effective_rank, 1, fmt::format("of {} features", report.features),
+      kNoEmbeddings);
+  add("std deviation", d.standard_deviation, 4,
+      fmt::format("{:.4f} if spread evenly", 1 / std::sqrt(static_cast<double>(report.features))),
+      kNoEmbeddings);
+  add("intra", d.intra, 3, "cosine distance within a class", kNoPair);
+  add("inter", d.inter, 3, "between classes' means", kOneClass);
+  add("intra/inter", d.density(), 3, "density", std::isnan(d.intra) ? kNoPair : kOneClass);
+  add("alignment", d.alignment, 3, "squared distance within a class", kNoPair);
+  add("uniformity", d.uniformity, 3, "lower is more even", kOnePicture);
+}
+
+Table part_table(std::string title, const std::vector<PartRecall>& parts, std::size_t most) {
+  Table table(std::move(title));
+  table.head({"", "R@1", "queries"}).align_right(1).align_right(2);
+  for (std::size_t i = 0; i < std::min(most, parts.size()); ++i)
+    table.row({parts[i].name, fmt::format("{:.2f}", 100 * parts[i].recall()),
+               human_count(parts[i].queries)});
+  return table;
+}
+
+void add_diagnostics(Json& record, const std::optional<EmbeddingDiagnostics>& diagnostics) {
+  const auto add = [&](std::string_view name, double EmbeddingDiagnostics::*value,
+                       std::string_view reason) {
+    const double known = diagnostics ? *diagnostics.*value : std::nan("");
+    record[name] = std::isnan(known) ? Json() : Json(known);
+    if (std::isnan(known)) record["reasons"][name] = diagnostics ? reason : kNotOfPixels;
+  };
+  add("effective_rank", &EmbeddingDiagnostics::effective_rank, kNoEmbeddings);
+  add("standard_deviation", &EmbeddingDiagnostics::standard_deviation, kNoEmbeddings);
+  add("intra", &EmbeddingDiagnostics::intra, kNoPair);
+  add("inter", &EmbeddingDiagnostics::inter, kOneClass);
+  add("alignment", &EmbeddingDiagnostics::alignment, kNoPair);
+  add("uniformity", &EmbeddingDiagnostics::uniformity, kOnePicture);
+}
+
+}  // namespace
+
+std::string report_text(const EvaluationReport& report, int width) {
+  Table table(titled(report.subject, report.selection));
+  std::vector<std::string> head = {"", report.variants.empty() ? "%" : "plain %"};
+  for (const VariantResult& variant : report.variants) head.push_back(variant.name);
+  for (std::size_t column = 1; column < head.size(); ++column) table.align_right(column);
+  head.emplace_back("");
+  table.head(std::move(head));
+  add_metric_rows(table, report);
+  add_geometry_rows(table, report);
+  std::string text = table.text(width) + counts_text(report.plain.retrieval) + "\n";
+  for (const VariantResult& variant : report.variants)
+    text += variant.name + ": " + variant.description + "\n";
+  std::vector<Table> parts;
+  if (report.classes.size() > 1)
+    parts.push_back(part_table(report.classes.size() > kWorstClasses ? "worst classes" : "classes",
+                               report.classes, kWorstClasses));
+  if (!report.categories.empty())
+    parts.push_back(part_table("categories", report.categories, report.categories.size()));
+  return text + (parts.empty() ? "" : Table::beside(parts, width));
+}
+
+Json to_json(const EvaluationReport& report) {
+  Json record = to_json(report.plain);
+  Json ties = Json::object();
+  for (const RecallAtK& at : report.plain.retrieval.recall_at)
+    ties["R@" + std::to_string(at.k)] = at.ties;
+  record["ties"] = ties;
+  record["selection"] = report.selection ? Json(name_of(*report.selection)) : Json();
+  record["distance"] = name_of(report.distance);
+  record["features"] = report.features;
+  add_diagnostics(record, report.diagnostics);
+  for (const VariantResult& variant : report.variants) {
+    Json other = to_json(variant.result);
+    other["description"] = variant.description;
+    record["variants"][variant.name] = other;
+  }
+  record["classes"] = to_json(report.classes);
+  if (!report.categories.empty()) record["categories"] = to_json(report.categories);
+  return record;
+}
+
+std::string report_text(const std::vector<FewShotResult>& results, const std::string& subject,
+                        std::optional<Selection> selection, int width) {
+  Table table(titled(subject, selection));
+  table.head({"few-shot", "accuracy %", "95 %", ""}).align_right(1).align_right(2);
+  for (const FewShotResult& result : results) {
+    const FewShotOptions& o = result.options;
+    std::string note = fmt::format("{} tasks, {} queries per class, {} classes, seed {}", o.tasks,
+                                   o.queries, result.classes, o.seed);
+    if (result.skipped_classes > 0)
+      note += fmt::format("; {} with fewer than {} pictures left out",
+                          counted(result.skipped_classes, "class", "classes"), o.shots + o.queries);
+    table.row({fmt::format("{}-way {}-shot", o.way, o.shots),
+               fmt::format("{:.2f}", 100 * result.accuracy),
+               fmt::format("± {:.2f}", 100 * result.interval), std::move(note)});
+  }
+  return table.text(width);
+}
+
+Json to_json(const std::vector<FewShotResult>& results) {
+  std::vector<Json> items;
+  for (const FewShotResult& result : results)
+    items.push_back(Json::object({{"way", result.options.way},
+                                  {"shots", result.options.shots},
+                                  {"queries", result.options.queries},
+                                  {"tasks", result.options.tasks},
+                                  {"seed", static_cast<std::int64_t>(result.options.seed)},
+                                  {"accuracy", result.accuracy},
+                                  {"interval", result.interval},
+                                  {"classes", result.classes},
+                                  {"skipped_classes", result.skipped_classes}}));
+  return Json::array(std::move(items));
+}
+
+}  // namespace proxent
