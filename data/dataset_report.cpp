@@ -1,11 +1,13 @@
 #include "data/dataset_report.h"
 
 #include <algorithm>
-#include <atomic>
 #include <map>
+#include <optional>
+#include <set>
 #include <sstream>
-#include <thread>
 
+#include "data/parallel.h"
+#include "data/perceptual_hash.h"
 #include "tensor/random.h"
 
 namespace proxent {
@@ -23,7 +25,8 @@ struct Entry {
 struct Finding {
   std::string error;
   ImageInfo info;
-  std::uint64_t hash = 0;
+  std::uint64_t hash = 0;             // of its bytes
+  std::optional<std::uint64_t> look;  // perceptual
 };
 
 std::vector<std::uint8_t> picture_bytes(const Entry& entry) {
@@ -41,12 +44,12 @@ Finding look_at(const Entry& entry) {
     finding.hash = stream_of({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
     if (entry.sample().stored < 0) {
       finding.info = inspect_image(bytes, entry.sample().path);
-      (void)entry.dataset->load(entry.index);
     } else {
       finding.info.kind = PixelKind::gray;
       finding.info.height = entry.dataset->stored->height;
       finding.info.width = entry.dataset->stored->width;
     }
+    finding.look = perceptual_hash(entry.dataset->load(entry.index));
   } catch (const DataError& error) {
     finding.error = error.message();
   }
@@ -55,14 +58,8 @@ Finding look_at(const Entry& entry) {
 
 std::vector<Finding> look_at_all(const std::vector<Entry>& entries, int threads) {
   std::vector<Finding> findings(entries.size());
-  std::atomic<std::size_t> next = 0;
-  std::vector<std::jthread> workers;
-  for (int t = 0; t < thread_count(threads); ++t)
-    workers.emplace_back([&] {
-      for (std::size_t i = next++; i < entries.size(); i = next++)
-        findings[i] = look_at(entries[i]);
-    });
-  workers.clear();  // joins
+  detail::for_each_index(std::ssize(entries), threads,
+                         [&](std::int64_t i) { findings[i] = look_at(entries[i]); });
   return findings;
 }
 
@@ -101,6 +98,33 @@ void find_identical(const std::vector<Entry>& entries, const std::vector<Finding
   }
 }
 
+// Every picture of a part against those of all parts before it. `bounds`: where parts begin among
+// the entries, and the end.
+void find_near(const std::vector<Entry>& entries, const std::vector<Finding>& findings,
+               const std::vector<std::size_t>& bounds, int threads, DatasetReport& report) {
+  std::set<std::string> known;
+  for (const DatasetReport::Identical& pair : report.identical) known.insert(pair.second);
+  std::vector<std::optional<std::uint64_t>> looks;
+  for (const Finding& finding : findings) looks.push_back(finding.look);
+  const std::span<const std::optional<std::uint64_t>> all(looks);
+  for (std::size_t p = 1; p + 1 < bounds.size(); ++p) {
+    const std::size_t begin = bounds[p];
+    const auto nearest = nearest_hashes(all.subspan(begin, bounds[p + 1] - begin), all.first(begin),
+                                        kNearBits, threads);
+    for (std::size_t i = 0; i < nearest.size(); ++i) {
+      const Entry& entry = entries[begin + i];
+      if (nearest[i].index < 0 || known.contains(entry.sample().path)) continue;
+      const Entry& earlier = entries[nearest[i].index];
+      report.near.push_back({.first = earlier.sample().path,
+                             .second = entry.sample().path,
+                             .bits = nearest[i].bits,
+                             .has_other_class = earlier.class_name() != entry.class_name()});
+    }
+  }
+  std::stable_sort(report.near.begin(), report.near.end(),
+                   [](const auto& a, const auto& b) { return a.bits < b.bits; });
+}
+
 void find_lone_classes(const Dataset& dataset, const char* role, DatasetReport& report) {
   const auto by_class = dataset.samples_by_class();
   for (std::size_t c = 0; c < by_class.size(); ++c)
@@ -130,8 +154,11 @@ std::int64_t count_without_match(const Dataset& dataset) {
 DatasetReport check_datasets(const DatasetSplits& splits, int threads) {
   DatasetReport report;
   std::vector<Entry> entries;
-  for (const Dataset* part : {&splits.train, &splits.validation, &splits.test})
+  std::vector<std::size_t> bounds{0};
+  for (const Dataset* part : {&splits.train, &splits.validation, &splits.test}) {
     for (std::int64_t i = 0; i < part->size(); ++i) entries.push_back({part, i});
+    bounds.push_back(entries.size());
+  }
   report.pictures = static_cast<std::int64_t>(entries.size());
 
   const std::vector<Finding> findings = look_at_all(entries, threads);
@@ -140,6 +167,7 @@ DatasetReport check_datasets(const DatasetSplits& splits, int threads) {
       report.unreadable.push_back({entries[i].sample().path, findings[i].error});
   count_kinds(findings, report);
   find_identical(entries, findings, report);
+  find_near(entries, findings, bounds, threads, report);
 
   find_lone_classes(splits.train, "train", report);
   find_lone_classes(splits.validation, "validation", report);
@@ -186,6 +214,10 @@ std::string DatasetReport::to_text(std::size_t most) const {
   add_list(text, "identical pictures", identical, most, [](const Identical& pair) {
     return pair.first + " = " + pair.second + (pair.is_across_splits ? " (across splits)" : "") +
            (pair.has_other_class ? " (other class)" : "");
+  });
+  add_list(text, "pictures alike across splits", near, most, [](const Near& pair) {
+    return pair.first + " ~ " + pair.second + " (" + counted(pair.bits, "bit", "bits") + " of 64" +
+           (pair.has_other_class ? ", other class)" : ")");
   });
   if (queries_without_match > 0)
     text << "queries without a match in the gallery: " << queries_without_match << "\n";

@@ -18,6 +18,12 @@ struct DatasetReport {
     bool has_other_class = false;
   };
 
+  struct Near {  // a picture and the one most like it in an earlier part, by perceptual hash
+    std::string first, second;
+    int bits = 0;  // of 64 that differ, at most kNearBits
+    bool has_other_class = false;
+  };
+
   std::int64_t pictures = 0;
   std::vector<Unreadable> unreadable;
   // Of the readable ones, by their file's header.
@@ -26,6 +32,8 @@ struct DatasetReport {
   std::vector<std::string> lone_classes;             // with one picture, "train: name"
   std::vector<std::string> shared_classes;  // in training and test (or validation) under one name
   std::vector<Identical> identical;
+  // Across splits and beside the identical ones: to be looked at, since a hash can be wrong.
+  std::vector<Near> near;
   std::int64_t queries_without_match = 0;  // nothing of their class to find in the gallery
 
   // Nothing that falsifies training or a score: unreadable or shared pictures and shared classes.

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "data/dataset_report.h"
+#include "data/perceptual_hash.h"
 #include "tests/pillow_golden.h"
 #include "tests/temp_folder.h"
 
@@ -304,6 +305,39 @@ TEST_SUITE("dataset_report") {
       CHECK(report.to_text().find("queries without a match in the gallery: 1\n") !=
             std::string::npos);
     }
+  }
+
+  TEST_CASE("a picture of other bytes but the same look is found across splits") {
+    const TempFolder folder;
+    const Image photo = load_image(kPictures / "rgb_444.jpg");
+    folder.write("train/a/1.png", encode_png(photo));
+    folder.write("train/a/2.png", encode_png(flip_horizontal(photo)));
+    folder.write("test/b/1.png",
+                 encode_png(resize_bilinear(photo, photo.height * 2, photo.width * 2)));
+    folder.write("test/b/2.png", encode_png(Image(20, 20, 128)));
+    const DatasetReport report = check_datasets(open_dataset({.path = folder.path()}));
+    REQUIRE(report.near.size() == 1);
+    CHECK(report.near[0].first.ends_with("train/a/1.png"));
+    CHECK(report.near[0].second.ends_with("test/b/1.png"));
+    CHECK(report.near[0].bits <= kNearBits);
+    CHECK(report.near[0].has_other_class);
+    CHECK(report.identical.empty());
+    CHECK(report.is_sound());
+    CHECK(report.to_text().find("pictures alike across splits: 1\n") != std::string::npos);
+  }
+
+  TEST_CASE("the nearest hash is found, the first of equals, and none that is far or absent") {
+    const std::vector<std::optional<std::uint64_t>> hashes{0x0f, std::nullopt, 0x00, 0x01, 0x01};
+    const std::vector<std::optional<std::uint64_t>> queries{0x03, 0xff0000, std::nullopt, 0x01};
+    for (const int threads : {1, 3}) {
+      const std::vector<NearestHash> nearest = nearest_hashes(queries, hashes, 2, threads);
+      REQUIRE(nearest.size() == 4);
+      CHECK((nearest[0].index == 3 && nearest[0].bits == 1));
+      CHECK(nearest[1].index == -1);
+      CHECK(nearest[2].index == -1);
+      CHECK((nearest[3].index == 3 && nearest[3].bits == 0));
+    }
+    CHECK(!perceptual_hash(Image(9, 9, 200)));
   }
 
   TEST_CASE("groups and query splits decide what a query can match; an empty set is sound") {
