@@ -3,6 +3,8 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <map>
+#include <set>
 
 #include "data/csv_table.h"
 #include "data/formats.h"
@@ -69,6 +71,31 @@ void add_evaluated(const Record& record, Sample sample, PartBuilder& part) {
   part.add(std::move(sample), record.text("label"));
 }
 
+// The class_name of every label, where the table has that column.
+std::map<std::string, std::string> names_of_labels(const CsvTable& table) {
+  std::map<std::string, std::string> names;
+  if (!table.has_column("class_name")) return names;
+  for (std::int64_t row = 0; row < table.rows(); ++row) {
+    const std::string& label = table.text(row, "label");
+    const std::string& name = table.text(row, "class_name");
+    const auto& known = names.emplace(label, name).first->second;
+    check<DataError>(known == name, table.place(row), ": label ", label, " is called ", name,
+                     " here and ", known, " before");
+  }
+  return names;
+}
+
+// Labels become names; a table that calls two labels alike cannot mean one class by it.
+void rename_classes(const std::map<std::string, std::string>& names, const fs::path& file,
+                    Dataset& part) {
+  if (names.empty()) return;
+  std::set<std::string> used;
+  for (std::string& name : part.class_names) {
+    name = names.at(name);
+    check<DataError>(used.insert(name).second, file.string(), ": two labels are called ", name);
+  }
+}
+
 }  // namespace
 
 DatasetSplits read_csv_dataset(const fs::path& file) {
@@ -97,10 +124,14 @@ DatasetSplits read_csv_dataset(const fs::path& file) {
   check_files_exist(all, file);
 
   if (test.dataset.is_empty()) std::swap(test, validation);
-  return {.train = train.finish("train"),
-          .test = test.finish("test"),
-          .validation = validation.finish("validation"),
-          .description = table.has_column("split") ? file.filename().string() : ""};
+  DatasetSplits splits{.train = train.finish("train"),
+                       .test = test.finish("test"),
+                       .validation = validation.finish("validation"),
+                       .description = table.has_column("split") ? file.filename().string() : ""};
+  const auto names = names_of_labels(table);
+  for (Dataset* part : {&splits.train, &splits.test, &splits.validation})
+    rename_classes(names, file, *part);
+  return splits;
 }
 
 }  // namespace proxent::detail

@@ -104,14 +104,20 @@ std::string Dataset::describe() const {
          ")";
 }
 
+bool detail::is_whole_number(const std::string& text) { return as_integer(text).has_value(); }
+
+void detail::sort_class_names(std::vector<std::string>& names) {
+  std::sort(names.begin(), names.end());
+  names.erase(std::unique(names.begin(), names.end()), names.end());
+  if (std::all_of(names.begin(), names.end(), is_whole_number))
+    std::stable_sort(names.begin(), names.end(),
+                     [](const auto& a, const auto& b) { return *as_integer(a) < *as_integer(b); });
+}
+
 void detail::assign_labels(Dataset& dataset, const std::vector<std::string>& texts) {
   std::vector<std::string>& names = dataset.class_names;
   names = texts;
-  std::sort(names.begin(), names.end());
-  names.erase(std::unique(names.begin(), names.end()), names.end());
-  if (std::all_of(names.begin(), names.end(), [](const auto& n) { return as_integer(n); }))
-    std::stable_sort(names.begin(), names.end(),
-                     [](const auto& a, const auto& b) { return *as_integer(a) < *as_integer(b); });
+  sort_class_names(names);
   std::map<std::string_view, std::int32_t> label_of;
   for (const std::string& name : names)
     label_of.emplace(name, static_cast<std::int32_t>(label_of.size()));

@@ -82,7 +82,7 @@ struct DatasetOptions {
 //   list           lines "path label", paths relative to the list's folder: train.txt with test.txt
 //                  or query.txt and gallery.txt (which win), or one list, split as one tree
 //   csv            open-metric-learning's: label,path,split,is_query,is_gallery and optionally
-//                  category,x_1,x_2,y_1,y_2; quoted fields as RFC 4180
+//                  category,x_1,x_2,y_1,y_2,class_name; quoted fields as RFC 4180
 //   idx            MNIST's four files, gzipped or not; the same classes train and test
 //   fashion-mnist  the same, but even classes train and odd classes test; from Debian's package
 //   glyphs         Debian's typefaces, see data/glyphs.h; with a path, the faces below it
@@ -109,6 +109,13 @@ std::vector<std::string> dataset_names();
 std::string known_layouts();
 // Whether that layout is of files, which must be named. UsageError for an unknown name.
 bool dataset_needs_path(std::string_view name);
+
+// A table of layout csv that opens as the same data set when it is written to `file`: parts,
+// order, labels, categories, boxes, queries and gallery. Pictures below the file's folder are named
+// relative to it, others by their whole path. Labels are whole numbers, as open-metric-learning
+// wants them; classes with other names have those in a column class_name. UsageError for pictures
+// that are not files.
+std::string to_csv(const DatasetSplits& splits, const std::filesystem::path& file);
 
 // The names of the classes that both parts have, in b's order.
 std::vector<std::string> shared_classes(const Dataset& a, const Dataset& b);

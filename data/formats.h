@@ -10,8 +10,10 @@ namespace proxent::detail {
 
 namespace fs = std::filesystem;
 
-// Maps texts[i], the label of samples[i], to 0 .. C-1: numbers by value, other texts by their
-// bytes.
+bool is_whole_number(const std::string& text);
+// Each name once: numbers by value where all are numbers, other texts by their bytes.
+void sort_class_names(std::vector<std::string>& names);
+// Maps texts[i], the label of samples[i], to 0 .. C-1 in the order of sort_class_names.
 void assign_labels(Dataset& dataset, const std::vector<std::string>& texts);
 
 // One part of a data set, picture by picture.

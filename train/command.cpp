@@ -45,7 +45,7 @@ const std::vector<Command>& commands() {
       {"eval", "Recall@K, MAP@R and R-precision of a checkpoint or of embeddings", eval_command},
       {"embed", "pictures to embeddings: .npy and a CSV of paths and labels", embed_command},
       {"inspect", "what is in a file that proxent reads or writes", inspect_command},
-      {"data", "check a data set before training on it", data_command},
+      {"data", "check, count, convert or preview a data set", data_command},
       {"bench", "time a training step, the loss, the search or the loader", bench_command},
       {"doctor", "what this machine and this binary can do", doctor_command},
       {"gradcheck", "every derivative against finite differences", gradcheck_command},

@@ -14,7 +14,7 @@ int train_command(const Arguments& arguments);
 int eval_command(const Arguments& arguments);
 int embed_command(const Arguments& arguments);
 int inspect_command(const Arguments& arguments);
-int data_command(const Arguments& arguments);   // data check
+int data_command(const Arguments& arguments);   // data check, stats, convert, preview
 int bench_command(const Arguments& arguments);  // bench step, loss, knn, loader
 int doctor_command(const Arguments& arguments);
 int gradcheck_command(const Arguments& arguments);
