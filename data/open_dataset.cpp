@@ -174,7 +174,7 @@ constexpr Layout kLayouts[] = {
      [](const DatasetOptions& options) { return detail::read_omniglot(options.path); }},
     {"list", "train.txt with test.txt, or with query.txt and gallery.txt: lines \"path label\"",
      has_lists, [](const DatasetOptions& options) { return open_lists(options.path, options); }},
-    {"csv", "one .csv: label,path,split,is_query,is_gallery[,category,x_1,x_2,y_1,y_2]",
+    {"csv", "one .csv: label,path,split,is_query,is_gallery[,category,x_1,x_2,y_1,y_2,class_name]",
      [](const fs::path& folder) { return !only_csv(folder).empty(); },
      [](const DatasetOptions& options) { return open_csv(options.path, options); }},
 };
@@ -205,6 +205,8 @@ void check_class_tree(const fs::path& root) {
   for (const fs::path& folder : folders) {
     if (folder.filename() == "train" || folder.filename() == "test") continue;
     const char* name = layout_in(folder);
+    if (name != nullptr && (name == std::string_view("list") || name == std::string_view("csv")))
+      continue;  // notes beside a class's pictures
     check<DataError>(name == nullptr, "data set ", root.string(),
                      ": holds data sets, not classes; ", folder.filename().string(),
                      "/ is of layout ", name ? name : "", ". Name it: --data ", folder.string());

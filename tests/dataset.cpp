@@ -61,6 +61,7 @@ TEST_SUITE("dataset") {
     add_picture(folder, "train/a/z.png");
     add_picture(folder, "train/.cache/z.png");
     folder.write("train/a/notes.txt", "no picture");
+    folder.write("train/a/notes.csv", "no picture");
     add_picture(folder, "test/q/1.png", 9);
     const DatasetSplits splits = open_dataset({.path = folder.path()});
     CHECK(splits.train.class_names == Names{"B", "a", "b"});
@@ -84,8 +85,11 @@ TEST_SUITE("dataset") {
 
   TEST_CASE("one tree: the first half of the classes trains, the second half tests") {
     const TempFolder folder;
-    for (const char* name : {"c1", "c2", "c3", "c4", "c5"})
+    for (const char* name : {"c1", "c2", "c3", "c4", "c5"}) {
       add_picture(folder, fs::path(name) / "1.png");
+      folder.write(fs::path(name) / "notes.csv", "not a table");
+    }
+    CHECK(open_dataset({.path = folder.path()}).train.classes() == 3);
     const DatasetSplits splits = open_dataset({.name = "folder", .path = folder.path()});
     CHECK(splits.train.class_names == Names{"c1", "c2", "c3"});
     CHECK(splits.test.class_names == Names{"c4", "c5"});
