@@ -55,6 +55,16 @@ TEST_SUITE("task") {
           "3 or less");
   }
 
+  TEST_CASE("a limited test set keeps queries and gallery, however the files name them") {
+    TempFolder folder;
+    std::string table = "label,path,split,is_query,is_gallery\n1,a.png,train,,\n2,b.png,train,,\n";
+    for (int i = 0; i < 4; ++i) table += "3,c.png,test,True,False\n3,d.png,test,False,True\n";
+    Config config = listed(folder, "a.png 1\n", "b.png 2\n");
+    config.data.path = folder.write("table.csv", table).string();
+    config.run.limit_test = 4;
+    CHECK(open_task(config).test.describe() == "4 pictures of 1 class (2 queries, gallery of 2)");
+  }
+
   TEST_CASE("one class alone cannot be trained on") {
     TempFolder folder;
     CHECK(refusal(listed(folder, "a.png owl\nb.png owl\n", "d.png elk\n")) ==

@@ -7,12 +7,17 @@
 namespace proxent {
 namespace {
 
-// Every n-th picture, so that a limited set keeps all its classes as long as it can.
+// Every n-th picture, so that a limited set keeps all its classes as long as it can; of queries and
+// of the rest by itself, since lists that name them in turn would lose the one or the other.
 Dataset limited(const Dataset& dataset, std::int64_t limit) {
   if (limit <= 0 || dataset.size() <= limit) return dataset;
+  std::vector<std::int64_t> order(dataset.samples.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_partition(order.begin(), order.end(),
+                        [&](std::int64_t i) { return dataset.samples[i].is_query; });
   std::vector<std::int64_t> indices(static_cast<std::size_t>(limit));
-  for (std::int64_t i = 0; i < limit; ++i)
-    indices[static_cast<std::size_t>(i)] = i * dataset.size() / limit;
+  for (std::int64_t i = 0; i < limit; ++i) indices[i] = order[i * dataset.size() / limit];
+  std::sort(indices.begin(), indices.end());
   return dataset.subset(indices);
 }
 
