@@ -170,4 +170,20 @@ std::pair<Dataset, Dataset> split_off_classes(const Dataset& train, double share
           train.of_classes(out, train.name + " validation classes")};
 }
 
+std::pair<Dataset, Dataset> hold_out_fold(const Dataset& train, std::int64_t fold,
+                                          std::int64_t folds) {
+  check<UsageError>(folds >= 2 && 0 <= fold && fold < folds, "fold ", fold, "/", folds,
+                    ": expected FOLD/FOLDS with at least 2 folds, counted from 0");
+  const std::int64_t classes = train.classes();
+  check<UsageError>(classes >= 2 * folds, "data set ", train.name, " has ", classes,
+                    " classes to train on; ", folds, " folds need at least ", 2 * folds,
+                    ", two classes each");
+  const std::int64_t begin = fold * classes / folds, end = (fold + 1) * classes / folds;
+  std::vector<std::int32_t> in, out;
+  for (std::int32_t label = 0; label < classes; ++label)
+    (begin <= label && label < end ? out : in).push_back(label);
+  return {train.of_classes(in, train.name),
+          train.of_classes(out, detail::concat(train.name, " fold ", fold, "/", folds))};
+}
+
 }  // namespace proxent

@@ -127,6 +127,14 @@ std::vector<std::string> shared_classes(const Dataset& a, const Dataset& b);
 std::pair<Dataset, Dataset> split_off_classes(const Dataset& train, double share,
                                               std::uint64_t seed);
 
+// A fold of class-disjoint cross-validation: the classes in their order are cut into `folds` equal
+// runs (to one class), of which run number `fold` is held out: first what stays, then what is held
+// out, both relabelled. No chance is involved, so every seed has the same folds (Musgrave et al.
+// 2020, "A Metric Learning Reality Check", section 3.3). UsageError unless 0 <= fold < folds and
+// every fold gets two classes, below which retrieval in it cannot fail.
+std::pair<Dataset, Dataset> hold_out_fold(const Dataset& train, std::int64_t fold,
+                                          std::int64_t folds);
+
 // At least 1: `asked`, or as many as the machine has when that is 0.
 int thread_count(int asked);
 

@@ -49,6 +49,8 @@ TEST_SUITE("config") {
         give(options.takes_steps ? "7it" : "1h30min");
       else if (row.key == "metrics")
         give("r@3,rp");
+      else if (row.key == "fold")
+        give("2/5");
       else if (row.key == "profile_steps")
         give("3:5");
       else if (std::holds_alternative<double*>(row.target) ||

@@ -142,6 +142,7 @@ TEST_SUITE("evaluation_commands") {
     CHECK(text.out.find("6 pictures of 2 classes, test, val-selected") != std::string::npos);
     for (const char* part : {"R@1 ", "MAP@R ", "of 6 features", "6 queries, gallery 6", "classes"})
       CHECK(text.out.find(part) != std::string::npos);
+    CHECK(text.out.ends_with("seed 1, n=1\n"));
     CHECK(load_image(folder.path() / "g.png").width > 500);
   }
 

@@ -83,4 +83,29 @@ TEST_SUITE("task") {
     CHECK(task.train.classes() == 2);
     CHECK(shared_classes(task.train, task.validation).empty());
   }
+
+  TEST_CASE("folds hold out every class once, in order, whatever the seed") {
+    TempFolder folder;
+    std::string train;
+    for (int c = 0; c < 7; ++c) train += "a.png class" + std::to_string(c) + "\n";
+    Config config = listed(folder, train, "e.png elk\n");
+    config.run.protocol = "mlrc";
+    std::vector<std::string> held_out;
+    for (const char* fold : {"0/3", "1/3", "2/3"}) {
+      config.run.fold = fold;
+      config.run.seed += 1;
+      const Task task = open_task(config);
+      CHECK(task.selection == Selection::val_selected);
+      CHECK(task.train.classes() + task.validation.classes() == 7);
+      CHECK(shared_classes(task.train, task.validation).empty());
+      for (const std::string& name : task.validation.class_names) held_out.push_back(name);
+      CHECK(open_split(config, "validation").class_names == task.validation.class_names);
+    }
+    CHECK(held_out == std::vector<std::string>{"class0", "class1", "class2", "class3", "class4",
+                                               "class5", "class6"});
+    config.run.fold = "0/4";
+    CHECK(refusal(config).ends_with("4 folds need at least 8, two classes each"));
+    config.run.fold = "3/3";
+    CHECK_THROWS_WITH_AS(check_config(config), doctest::Contains("got '3/3'"), UsageError);
+  }
 }

@@ -42,7 +42,9 @@ int run(const Arguments& arguments) {
 const std::vector<Command>& commands() {
   static const std::vector<Command> all = {
       {"train", "train a network to retrieve, or go on with a run", train_command},
+      {"cv", "the same training over seeds and class-disjoint folds, with intervals", cv_command},
       {"eval", "Recall@K, MAP@R and R-precision of a checkpoint or of embeddings", eval_command},
+      {"report", "finished runs in one table: Markdown, LaTeX or CSV", report_command},
       {"embed", "pictures to embeddings: .npy and a CSV of paths and labels", embed_command},
       {"inspect", "what is in a file that proxent reads or writes", inspect_command},
       {"data", "check, count, convert or preview a data set", data_command},

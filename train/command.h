@@ -11,6 +11,8 @@ namespace proxent {
 using Arguments = std::vector<std::string>;
 
 int train_command(const Arguments& arguments);
+int cv_command(const Arguments& arguments);      // several seeds and folds, one table
+int report_command(const Arguments& arguments);  // report table
 int eval_command(const Arguments& arguments);
 int embed_command(const Arguments& arguments);
 int inspect_command(const Arguments& arguments);

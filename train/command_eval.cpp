@@ -9,6 +9,7 @@
 #include "train/labelled_embeddings.h"
 #include "train/log.h"
 #include "train/progress.h"
+#include "train/provenance.h"
 #include "train/retrieval_grid.h"
 #include "train/saved_model.h"
 #include "train/task.h"
@@ -70,6 +71,7 @@ struct Subject {
   RetrievalOptions options;
   Dataset dataset;                                    // empty for a file of embeddings
   std::optional<Selection> selection;                 // of the weights, where there are any
+  std::string provenance;                             // of the numbers; empty without weights
   std::vector<std::string> classes, categories = {};  // names for each row; categories if any
 
   std::string describe(const EvalFlags& flags) const {
@@ -104,6 +106,7 @@ Subject embedded_pictures(const EvalFlags& flags, const Config& config,
            (saved ? " with " + saved->weights.string() : ", plain pixels"));
   if (saved) {
     subject.selection = saved->selection;
+    subject.provenance = provenance(config, saved->selection, {config.run.seed});
     const auto model = load_saved_model(*saved, config.model, device);
     subject.embeddings = embed(
         subject.dataset, [&](const Variable& images) { return (*model)(images); }, options);
@@ -133,9 +136,14 @@ void add_origin(const EvalFlags& flags, const Subject& subject, Json& record) {
   record["data"] = subject.dataset.is_empty() ? Json() : Json(subject.dataset.describe());
   record["split"] = subject.dataset.is_empty() ? Json() : Json(flags.split);
   record["selection"] = subject.selection ? Json(name_of(*subject.selection)) : Json();
+  record["provenance"] = subject.provenance.empty() ? Json() : Json(subject.provenance);
   record["left_out"] = std::ssize(subject.embeddings.bad_images);
   record["seconds"] = subject.embeddings.seconds;
   record["seconds_waited"] = subject.embeddings.seconds_waited;
+}
+
+std::string provenance_line(const Subject& subject) {
+  return subject.provenance.empty() ? "" : subject.provenance + "\n";
 }
 
 int page_width() { return std::min(terminal_on(Stream::out).columns(), 110); }
@@ -164,7 +172,8 @@ void report_few_shot(const EvalFlags& flags, const Subject& subject) {
                                 .tasks = flags.tasks,
                                 .seed = static_cast<std::uint64_t>(flags.seed)}));
   if (!flags.is_json) {
-    print_out(report_text(results, subject.describe(flags), subject.selection, page_width()));
+    print_out(report_text(results, subject.describe(flags), subject.selection, page_width()) +
+              provenance_line(subject));
     return;
   }
   Json record = Json::object({{"few_shot", to_json(results)}});
@@ -218,7 +227,7 @@ int evaluate_and_report(const EvalFlags& flags, const Config& config,
     add_origin(flags, subject, record);
     print_out(record.text() + "\n");
   } else {
-    print_out(report_text(report, page_width()));
+    print_out(report_text(report, page_width()) + provenance_line(subject));
   }
   if (!flags.grid.empty()) {
     write_png(flags.grid, retrieval_grid(subject.dataset, embeddings, subject.options, result));

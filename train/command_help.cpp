@@ -61,6 +61,9 @@ formula.)"},
 
   val    a share of the training classes (--val-classes) is held out and chooses the epoch by \
       r@1; the test split is evaluated once, at the end, with the chosen weights: "val-selected"
+  mlrc   the training classes are cut into folds, in their order; one (--fold 0/4) is held out \
+      and chooses the epoch: "val-selected". proxent cv trains a model per fold and judges them \
+      separately and with their embeddings concatenated (Musgrave et al. 2020)
   last   no choice: the weights after the last step: "last-epoch"
   paper  the test split is evaluated each time and chooses the epoch, as most papers of the \
       field do. That flatters the result, so it is labelled "test-selected" wherever it is \

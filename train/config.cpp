@@ -174,11 +174,13 @@ void add_run(Settings& s, RunConfig& c) {
   s.add("save_every", &c.save_every, "write a checkpoint this often");
   s.add("keep_last", &c.keep_last, "checkpoints kept beside the best", {.range = at_least(1)});
   s.add("protocol", &c.protocol,
-        "who chooses the epoch: val (held-out training classes), last, paper (the test split; "
-        "labelled test-selected), none (no evaluation)",
-        {.choices = {"val", "last", "paper", "none"}});
+        "who chooses the epoch: val (held-out training classes), mlrc (one fold of them, see "
+        "--fold), last, paper (the test split; labelled test-selected), none (no evaluation)",
+        {.choices = {"val", "mlrc", "last", "paper", "none"}});
   s.add("val_classes", &c.val_classes, "protocol val: share of the training classes held out",
         {.range = {0, 1, true, true}});
+  s.add("fold", &c.fold, "protocol mlrc: the fold of the training classes held out, from 0",
+        {.value = "FOLD/FOLDS"});
   s.add("metrics", &c.metrics, std::string(kMetricNames), {.value = "LIST"});
   s.add("baselines", &c.baselines,
         "before training, measure plain pixels and the untrained network on the test split");
@@ -306,6 +308,7 @@ void check_config(const Config& config) {
   check<UsageError>(run.resume != "auto" || !run.out.empty(),
                     "run.resume = \"auto\" needs --out DIR, the folder to look in");
   metric_choice(run.metrics);  // refuses what it does not know
+  fold_of(run);                // and what is no fold
   step_range(config.debug.profile_steps);
 }
 
@@ -323,6 +326,22 @@ std::string SettingTexts::operator()(std::string_view key) const {
 void finish_config(Config& config) {
   spell_out_metrics(config.run.metrics);
   check_config(config);
+}
+
+Fold fold_of(const RunConfig& config) {
+  const std::vector<std::string> parts = split(config.fold, '/');
+  std::array<std::int64_t, 2> numbers{};
+  bool is_fold = parts.size() == 2;
+  for (std::size_t i = 0; is_fold && i < 2; ++i) {
+    const char* end = parts[i].data() + parts[i].size();
+    const auto [stop, error] = std::from_chars(parts[i].data(), end, numbers[i]);
+    is_fold = error == std::errc() && stop == end;
+  }
+  check<UsageError>(is_fold && 0 <= numbers[0] && numbers[0] < numbers[1] && numbers[1] >= 2,
+                    "run.fold: expected FOLD/FOLDS with at least 2 folds, counted from 0, as 0/4; "
+                    "got '",
+                    config.fold, "'");
+  return {.index = numbers[0], .count = numbers[1]};
 }
 
 }  // namespace proxent

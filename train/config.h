@@ -110,8 +110,9 @@ struct RunConfig {
   Duration eval_every = {1, Duration::Unit::epochs};
   Duration save_every = {1, Duration::Unit::epochs};
   std::int64_t keep_last = 1;
-  std::string protocol = "val";  // val, last, paper, none
+  std::string protocol = "val";  // val, mlrc, last, paper, none
   double val_classes = 0.2;      // share of the training classes held out by protocol val
+  std::string fold = "0/4";      // held out by protocol mlrc: FOLD/FOLDS, counted from 0
   // See train/metric_choice.h. A bare number repeats the name before it: "r@1,2,4,8".
   std::vector<std::string> metrics = {"r@1", "r@2", "r@4", "r@8", "map@r", "rp"};
   bool baselines = false;  // first measure plain pixels and the untrained network on the test split
@@ -158,5 +159,10 @@ Config config_from_toml(std::string_view text, std::string_view source);
 std::string to_toml(const Config& config);
 // What no single key can know: throws UsageError when two settings contradict each other.
 void check_config(const Config& config);
+// The fold that protocol mlrc holds out, from "FOLD/FOLDS". Throws UsageError for another text.
+struct Fold {
+  std::int64_t index = 0, count = 4;
+};
+Fold fold_of(const RunConfig& config);
 
 }  // namespace proxent

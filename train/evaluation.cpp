@@ -12,14 +12,6 @@
 namespace proxent {
 namespace {
 
-Evaluation measured(const Dataset& dataset, Embeddings embeddings, const MetricChoice& choice) {
-  Evaluation evaluation{.embeddings = std::move(embeddings)};
-  const Embeddings& found = evaluation.embeddings;
-  evaluation.options = with_choice(retrieval_options(dataset, found), choice);
-  evaluation.result = measure(found.values, found.labels, evaluation.options, choice);
-  return evaluation;
-}
-
 Tensor rows_to_cluster(const Tensor& embeddings, Distance distance) {
   if (distance == Distance::euclidean) return embeddings;
   std::vector<std::int32_t> all(embeddings.dim(0));
@@ -147,14 +139,23 @@ EvaluationResult measure(const Tensor& embeddings, std::span<const std::int32_t>
   return result;
 }
 
+Evaluation evaluate_embeddings(const Dataset& dataset, Embeddings embeddings,
+                               const MetricChoice& choice) {
+  Evaluation evaluation{.embeddings = std::move(embeddings)};
+  const Embeddings& found = evaluation.embeddings;
+  evaluation.options = with_choice(retrieval_options(dataset, found), choice);
+  evaluation.result = measure(found.values, found.labels, evaluation.options, choice);
+  return evaluation;
+}
+
 Evaluation evaluate(const Dataset& dataset, const EmbeddingFunction& function,
                     const EmbedOptions& embed_options, const MetricChoice& choice) {
-  return measured(dataset, embed(dataset, function, embed_options), choice);
+  return evaluate_embeddings(dataset, embed(dataset, function, embed_options), choice);
 }
 
 Evaluation evaluate_pixels(const Dataset& dataset, const EmbedOptions& embed_options,
                            const MetricChoice& choice) {
-  return measured(dataset, embed_pixels(dataset, embed_options), choice);
+  return evaluate_embeddings(dataset, embed_pixels(dataset, embed_options), choice);
 }
 
 std::vector<MetricValue> metric_values(const EvaluationResult& result) {

@@ -48,6 +48,9 @@ RetrievalOptions with_choice(RetrievalOptions options, const MetricChoice& choic
 // Embeds the data set and measures.
 Evaluation evaluate(const Dataset& dataset, const EmbeddingFunction& function,
                     const EmbedOptions& embed_options, const MetricChoice& choice);
+// Measures what embed returned for the data set.
+Evaluation evaluate_embeddings(const Dataset& dataset, Embeddings embeddings,
+                               const MetricChoice& choice);
 // The same of plain pixels, the floor that a trained network must beat.
 Evaluation evaluate_pixels(const Dataset& dataset, const EmbedOptions& embed_options,
                            const MetricChoice& choice);

@@ -20,7 +20,7 @@ std::string_view name_of(Selection selection) {
 }
 
 Selection selection_of(std::string_view protocol) {
-  if (protocol == "val") return Selection::val_selected;
+  if (protocol == "val" || protocol == "mlrc") return Selection::val_selected;
   if (protocol == "paper") return Selection::test_selected;
   return Selection::last_epoch;
 }

@@ -19,7 +19,7 @@ enum class Selection : std::uint8_t {
   test_selected  // best on the very set the number is from: optimistic, not a fair result
 };
 std::string_view name_of(Selection selection);  // "val-selected", "last-epoch", "test-selected"
-// What a run.protocol leads to: val, last, paper or none.
+// What a run.protocol leads to: val, mlrc, last, paper or none.
 Selection selection_of(std::string_view protocol);
 
 // "R@1 61.44 R@2 72.90 | MAP@R 21.30 RP 32.00 | test-selected", in percent; without the last part

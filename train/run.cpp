@@ -11,6 +11,7 @@
 #include "train/exit_code.h"
 #include "train/memory_plan.h"
 #include "train/profiled_steps.h"
+#include "train/provenance.h"
 #include "train/retrieval_grid.h"
 #include "train/run_header.h"
 #include "train/signals.h"
@@ -28,8 +29,9 @@ std::string data_name(const DataConfig& config) {
 
 std::string run_name(const Config& config) {
   if (!config.run.name.empty()) return config.run.name;
-  return fmt::format("{}_{}_{}_s{}", data_name(config.data), config.model.arch, config.loss.name,
-                     config.run.seed);
+  std::string name = fmt::format("{}_s{}", experiment_name(config), config.run.seed);
+  if (config.run.protocol == "mlrc") name += fmt::format("_f{}", fold_of(config.run).index);
+  return name;
 }
 
 // A dry run leaves nothing behind: its folder is removed with this object.
@@ -58,6 +60,10 @@ RunFolder open_folder(const Config& config, const std::optional<TemporaryFolder>
     const Progress progress = progress_of(read_state(state).texts, state.string());
     return RunFolder::resume(state.parent_path().parent_path().string(), progress.step);
   }
+  // With "auto", a run that was killed before its first checkpoint starts over in its folder.
+  const bool starts_over =
+      config.run.resume == "auto" && std::filesystem::exists(config.run.out + "/run.json");
+  if (starts_over) return RunFolder::resume(config.run.out, 0);
   RunFolderOptions options{.out = dry ? dry->path() + "/run" : config.run.out,
                            .name = run_name(config),
                            .metrics = metric_names(metric_choice(config.run.metrics))};
@@ -148,7 +154,9 @@ void report_test(const Config& config, const Task& task, Trainer& trainer, RunFo
   const EmbeddingDiagnostics diagnostics =
       diagnose_embeddings(test.embeddings.values, test.embeddings.labels);
   Json& record = folder.record();
+  const std::string origin = provenance(config, task.selection, {config.run.seed});
   record["selection"] = name_of(task.selection);
+  record["provenance"] = origin;
   record["test"] = to_json(test.result);
   record["test"]["effective_rank"] = diagnostics.effective_rank;
   record["test"]["intra"] = diagnostics.intra;
@@ -159,6 +167,7 @@ void report_test(const Config& config, const Task& task, Trainer& trainer, RunFo
   }
   folder.save_record();
   log.result("test │ " + metrics_text(metric_values(test.result), task.selection));
+  log.result("     │ " + origin);
   log.info(counts_text(test.result.retrieval));
   if (test.result.retrieval.queries > 0) {
     const std::string picture = folder.file("retrieval.png");
@@ -221,6 +230,11 @@ int train_within_memory(const Config& config, Device device, const Task& task, R
 }
 
 }  // namespace
+
+std::string experiment_name(const Config& config) {
+  if (!config.run.name.empty()) return config.run.name;
+  return fmt::format("{}_{}_{}", data_name(config.data), config.model.arch, config.loss.name);
+}
 
 std::filesystem::path state_to_resume(const RunConfig& config) {
   if (config.resume.empty()) return {};

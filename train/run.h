@@ -11,6 +11,9 @@ namespace proxent {
 // `arguments` go into the run's record. Throws what goes wrong; the run's folder says so too.
 int run_training(const Config& config, const std::vector<std::string>& arguments);
 
+// What runs are called that differ in their seed alone: run.name, or "dataset_arch_loss".
+std::string experiment_name(const Config& config);
+
 // The last.state that run.resume names: a run folder's, the file itself, or with "auto" that of
 // run.out if there is one. Empty: start anew. Throws DataError if what is named does not exist.
 std::filesystem::path state_to_resume(const RunConfig& config);

@@ -127,17 +127,20 @@ Json converted(const nlohmann::ordered_json& from) {
 
 }  // namespace
 
-RunFolder RunFolder::create(const RunFolderOptions& options) {
-  std::string path = options.out;
-  if (path.empty()) {
-    path = new_folder_below(options.root, options.name);
-  } else if (!make_new_folder(path)) {
+std::string make_run_folder(const RunFolderOptions& options) {
+  if (options.out.empty()) return new_folder_below(options.root, options.name);
+  const std::string& path = options.out;
+  if (!make_new_folder(path)) {
     const bool is_folder = fs::is_directory(path);
     check<UsageError>(is_folder, "--out '", path, "' is a file; give a folder");
     check<UsageError>(!fs::exists(path + "/run.json"), "'", path, "' holds a run already. Go on ",
                       "with it by --resume ", path, " or choose another --out.");
   }
-  RunFolder folder(path);
+  return path;
+}
+
+RunFolder RunFolder::create(const RunFolderOptions& options) {
+  RunFolder folder(make_run_folder(options));
   make_new_folder(folder.file("ckpt"));
   folder.record_["name"] = options.name;
   folder.record_["status"] = "running";

@@ -19,10 +19,13 @@ struct RunFolderOptions {
   std::vector<std::string> metrics;  // columns of metrics.csv, "R@1"; fixed from the start
 };
 
+// Makes the folder that the options name and returns its path; root/DATE_name that exists already
+// gets a number: DATE_name-2. Throws Error if `out` holds a run or the folder cannot be made.
+std::string make_run_folder(const RunFolderOptions& options);
+
 class RunFolder {
  public:
-  // A new folder. root/DATE_name that exists already gets a number: DATE_name-2. Throws Error if
-  // `out` holds a run or the folder cannot be made.
+  // In the folder of make_run_folder.
   static RunFolder create(const RunFolderOptions& options);
   // The folder of an earlier run, to go on after `step`: lines of later steps are cut from
   // train.jsonl, eval.jsonl and metrics.csv, as is a half-written last line.

@@ -13,6 +13,7 @@ namespace {
 
 std::atomic<int> stop_signal{0};
 std::atomic<bool> save_request{false};
+int guards = 0;  // alive
 static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
 
 // SIGXFSZ: a file grew beyond `ulimit -f`; the write fails, which is reported as a full disk is.
@@ -32,6 +33,7 @@ extern "C" void on_signal(int number) {
 }  // namespace
 
 SignalGuard::SignalGuard() {
+  if (guards++ > 0) return;
   stop_signal.store(0);
   save_request.store(false);
   struct sigaction action {};
@@ -42,6 +44,7 @@ SignalGuard::SignalGuard() {
 }
 
 SignalGuard::~SignalGuard() {
+  if (--guards > 0) return;
   for (std::size_t i = 0; i < kHandled.size(); ++i) sigaction(kHandled[i], &previous[i], nullptr);
 }
 

@@ -21,8 +21,18 @@ Dataset limited(const Dataset& dataset, std::int64_t limit) {
   return dataset.subset(indices);
 }
 
-// Protocol val: some of the training classes choose the epoch, unless the data names its own.
+bool holds_out_classes(const RunConfig& run) {
+  return run.protocol == "val" || run.protocol == "mlrc";
+}
+
+// Some of the training classes choose the epoch: a fold of them with protocol mlrc, with val a
+// share, unless the data names its own.
 void hold_out_validation(const Config& config, DatasetSplits& splits) {
+  if (config.run.protocol == "mlrc") {
+    const Fold fold = fold_of(config.run);
+    std::tie(splits.train, splits.validation) = hold_out_fold(splits.train, fold.index, fold.count);
+    return;
+  }
   if (!splits.validation.is_empty()) return;
   std::tie(splits.train, splits.validation) = split_off_classes(
       splits.train, config.run.val_classes, static_cast<std::uint64_t>(config.run.seed));
@@ -111,7 +121,7 @@ Task open_task(const Config& config) {
   task.description = splits.description;
   task.selection = selection_of(config.run.protocol);
   task.test = limited(splits.test, config.run.limit_test);
-  if (config.run.protocol == "val") {
+  if (holds_out_classes(config.run)) {
     hold_out_validation(config, splits);
     task.validation = std::move(splits.validation);
   }
@@ -136,7 +146,7 @@ Dataset open_split(const Config& config, std::string_view split) {
   DatasetOptions options = dataset_options_of(config.data);
   options.only_test = split == "all";
   DatasetSplits splits = open_dataset(options);
-  if (config.run.protocol == "val" && (split == "train" || split == "validation"))
+  if (holds_out_classes(config.run) && (split == "train" || split == "validation"))
     hold_out_validation(config, splits);
   Dataset part = split == "train"        ? limited(splits.train, config.run.limit_train)
                  : split == "validation" ? std::move(splits.validation)

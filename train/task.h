@@ -13,9 +13,8 @@ namespace proxent {
 
 struct Task {
   Dataset train;
-  Dataset
-      validation;  // classes of the training set that choose the epoch; empty unless protocol val
-  Dataset test;    // classes that training never sees
+  Dataset validation;  // training classes that choose the epoch; empty unless protocol val or mlrc
+  Dataset test;        // classes that training never sees
   Transform train_transform, eval_transform;
   std::string description;  // of the data set and how it was divided
 

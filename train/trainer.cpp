@@ -252,7 +252,9 @@ std::vector<BadImage> Trainer::bad_images() const {
 
 std::string Trainer::reason_to_stop() const {
   if (stop_requested()) return stop_reason();
-  if (!config_.run.time_limit.is_zero() && seconds() >= config_.run.time_limit.amount)
+  // Of this sitting: a job that is run again under the same limit gets all of it again.
+  const double sitting = seconds() - seconds_before_;
+  if (!config_.run.time_limit.is_zero() && sitting >= config_.run.time_limit.amount)
     return "time limit";
   return "";
 }

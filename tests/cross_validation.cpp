@@ -1,0 +1,236 @@
+// Folds, seeds and what they say together: the statistics, the tables, and a whole small
+// cross-validation that is stopped, goes on, and is read back.
+#include "train/cross_validation.h"
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "tests/small_run.h"
+#include "tests/temp_folder.h"
+#include "train/exit_code.h"
+#include "train/finished_run.h"
+#include "train/provenance.h"
+#include "train/result_table.h"
+#include "train/run.h"
+#include "train/statistics.h"
+
+using namespace proxent;
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string text_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+nlohmann::json json_of(const fs::path& path) { return nlohmann::json::parse(text_of(path)); }
+
+ResultTable example_table() {
+  ResultTable table{.title = "K", .metrics = {"R@1", "MAP@R"}};
+  table.rows.push_back({.name = "loss.proxies = 1",
+                        .provenance = "a",
+                        .seeds = {1, 2, 3},
+                        .values = {{0.5, 0.6, 0.7}, {0.25, 0.25, 0.25}}});
+  table.rows.push_back(
+      {.name = "K_4 | x", .provenance = "b", .seeds = {7}, .values = {{0.625}, {std::nan("")}}});
+  return table;
+}
+
+std::string run_name(int seed, int fold) {
+  return "seed" + std::to_string(seed) + "_fold" + std::to_string(fold);
+}
+
+Config small_cv(const TempFolder& temp) {
+  Config config = small_config(draw_pictures(temp.path() / "pictures"), temp.path() / "cv");
+  config.run.steps = 2;
+  config.run.eval_every = {1, Duration::Unit::iterations};
+  config.run.save_every = {1, Duration::Unit::iterations};
+  return config;
+}
+
+}  // namespace
+
+TEST_SUITE("cross validation") {
+  TEST_CASE("Student's t quantiles agree with tables") {
+    // scipy.stats.t.ppf
+    const std::array<std::pair<std::int64_t, double>, 7> at_975 = {{{1, 12.706204736432095},
+                                                                    {2, 4.302652729911275},
+                                                                    {3, 3.182446305284263},
+                                                                    {4, 2.7764451051977987},
+                                                                    {9, 2.2621571627409915},
+                                                                    {30, 2.0422724563012373},
+                                                                    {599, 1.963932248945269}}};
+    for (const auto& [degrees, t] : at_975) {
+      CAPTURE(degrees);
+      CHECK(student_t_quantile(0.975, degrees) == doctest::Approx(t).epsilon(1e-9));
+      CHECK(student_t_quantile(0.025, degrees) == doctest::Approx(-t).epsilon(1e-9));
+    }
+    CHECK(student_t_quantile(0.9, 5) == doctest::Approx(1.4758840487820273).epsilon(1e-9));
+    CHECK_THROWS_AS(student_t_quantile(0.9, 0), Error);
+    CHECK_THROWS_AS(student_t_quantile(1, 3), Error);
+  }
+
+  TEST_CASE("mean, deviation and interval") {
+    const std::vector<double> values = {0.5, 0.6, 0.7};
+    const Statistic all = statistic_of(values);
+    CHECK(all.n == 3);
+    CHECK(all.mean == doctest::Approx(0.6));
+    CHECK(*all.deviation == doctest::Approx(0.1));
+    CHECK(*all.half_width == doctest::Approx(4.302652729911275 * 0.1 / std::sqrt(3.0)));
+    const Statistic one = statistic_of(std::span(values).first(1));
+    CHECK(one.mean == 0.5);
+    CHECK_FALSE(one.deviation);
+    CHECK_FALSE(one.half_width);
+    CHECK_THROWS_AS(statistic_of({}), Error);
+  }
+
+  TEST_CASE("a table is the same in every format, and one run has no interval") {
+    const ResultTable table = example_table();
+    CHECK(to_markdown(table) ==
+          "| | n | R@1 | MAP@R |\n"
+          "|---|---:|---:|---:|\n"
+          "| loss.proxies = 1 | 3 | 60.00 ± 24.84 (10.00) | 25.00 ± 0.00 (0.00) |\n"
+          "| K_4 \\| x | 1 | 62.50 | - |\n\n"
+          "In percent: mean ± half of the 95 % interval (Student's t, n - 1 degrees of freedom), "
+          "in brackets the standard deviation; n=1: one run, no interval.\n\n"
+          "- loss.proxies = 1: a\n- K_4 | x: b\n");
+    const std::string csv = to_csv(table);
+    CHECK(
+        csv.starts_with("row,metric,n,mean,sd,low,high,seeds,provenance\n"
+                        "loss.proxies = 1,R@1,3,0.6"));
+    CHECK(csv.find("\nK_4 | x,R@1,1,0.625,,,,seed 7,b\n") != std::string::npos);
+    CHECK(csv.find("\nK_4 | x,MAP@R,1,,,,,seed 7,b\n") != std::string::npos);
+    const std::string tex = to_latex(table);
+    CHECK(tex.find("K\\_4 | x & 1 & 62.50 & - \\\\\n") != std::string::npos);
+    CHECK(tex.find("60.00 $\\pm$ 24.84 (10.00)") != std::string::npos);
+    CHECK(tex.find("95 \\% interval") != std::string::npos);
+    const auto json = nlohmann::json::parse(to_json(table).text());
+    CHECK(json["rows"][0]["metrics"]["R@1"]["high"].get<double>() ==
+          doctest::Approx(0.6 + 0.24841377));
+    CHECK(json["rows"][1]["metrics"]["R@1"]["sd"].is_null());
+    CHECK(json["rows"][1]["metrics"]["MAP@R"]["mean"].is_null());
+    CHECK(terminal_text(table, 100).find("n=1") != std::string::npos);
+    CHECK_THROWS_WITH_AS(formatted(table, "xls"),
+                         doctest::Contains("expected md, tex, csv or json, got 'xls'"), UsageError);
+  }
+
+  TEST_CASE("every number says how it came about") {
+    Config config;
+    CHECK(provenance(config, Selection::val_selected, {3}) ==
+          "val-selected (protocol val), resize 256, center crop 224, pool avg, 512 features, "
+          "batch norm train, seed 3, n=1");
+    config.run.protocol = "mlrc";
+    config.run.fold = "1/4";
+    config.data.crop = "none";
+    CHECK(provenance(config, Selection::val_selected, {2, 1, 3, 7}, FoldUse::concatenated) ==
+          "val-selected (protocol mlrc, 4 folds concatenated), whole picture at 224x224, pool avg, "
+          "2048 features, batch norm train, seeds 1-3,7, n=4");
+    CHECK(provenance(config, Selection::val_selected, {1}).find("mlrc, fold 1/4") !=
+          std::string::npos);
+  }
+
+  TEST_CASE("folds and seeds: stopped, gone on with, and judged together") {
+    const TempFolder temp;
+    Config config = small_cv(temp);
+    config.run.protocol = "val";
+    const CrossValidationOptions options{.folds = 2, .seeds = 2};
+    config.run.time_limit = {1e-3, Duration::Unit::seconds};
+    CHECK(run_cross_validation(config, options, {"cv"}) == kStoppedEarly);
+    const fs::path folder = temp.path() / "cv";
+    CHECK_FALSE(fs::exists(folder / "table.md"));
+    config.run.time_limit = {};
+    CHECK(run_cross_validation(config, options, {"cv"}) == kDone);
+    for (const char* name : {"seed1_fold0", "seed1_fold1", "seed2_fold0", "seed2_fold1"})
+      CHECK_MESSAGE(status_of_run(folder / name) == "done", name);
+
+    // Separated is the mean over the folds of each seed, n the number of seeds.
+    const auto json = json_of(folder / "cv.json");
+    REQUIRE(json["rows"].size() == 2);
+    const auto& separated = json["rows"][0]["metrics"]["MAP@R"];
+    CHECK(separated["n"] == 2);
+    for (int seed : {1, 2}) {
+      double mean = 0;
+      for (int fold : {0, 1})
+        mean += json_of(folder / run_name(seed, fold) / "run.json")["test"]["MAP@R"].get<double>();
+      CHECK(separated["values"][seed - 1].get<double>() == doctest::Approx(mean / 2));
+    }
+    const auto& concatenated = json["rows"][1]["metrics"]["MAP@R"];
+    for (int seed : {1, 2})
+      CHECK(concatenated["values"][seed - 1] ==
+            json_of(folder / ("seed" + std::to_string(seed) + "_concatenated.json"))["MAP@R"]);
+    CHECK(text_of(folder / "table.md").find("16 features") != std::string::npos);
+
+    // Given again, nothing is trained; with another setting it is refused.
+    const auto written = fs::last_write_time(folder / "seed2_fold1" / "run.json");
+    CHECK(run_cross_validation(config, options, {"cv"}) == kDone);
+    CHECK(fs::last_write_time(folder / "seed2_fold1" / "run.json") == written);
+    config.optim.lr = 2e-3;
+    CHECK_THROWS_WITH_AS(run_cross_validation(config, options, {"cv"}),
+                         doctest::Contains("holds another experiment: optim.lr = 0.001, not 0.002"),
+                         UsageError);
+  }
+
+  TEST_CASE("seeds alone keep the protocol; their runs make the same table later") {
+    const TempFolder temp;
+    const Config config = small_cv(temp);
+    CHECK(run_cross_validation(config, {.folds = 1, .seeds = 2}, {"cv"}) == kDone);
+    const fs::path folder = temp.path() / "cv";
+    const auto json = json_of(folder / "cv.json");
+    REQUIRE(json["rows"].size() == 1);
+    CHECK(json["rows"][0]["provenance"].get<std::string>().starts_with("last-epoch"));
+    const std::vector<FinishedRun> runs = {read_finished_run(folder / "seed1"),
+                                           read_finished_run(folder / "seed2")};
+    const ResultTable again = table_of_runs(runs, "again");
+    REQUIRE(again.rows.size() == 1);
+    CHECK(again.rows[0].seeds == std::vector<std::int64_t>{1, 2});
+    CHECK(again.rows[0].provenance == json["rows"][0]["provenance"]);
+    CHECK(again.rows[0].values[0][1] == json["rows"][0]["metrics"]["R@1"]["values"][1]);
+
+    std::vector<FinishedRun> others = runs;
+    others[1].config.loss.proxies = 3;
+    const ResultTable two = table_of_runs(others, "two");
+    REQUIRE(two.rows.size() == 2);
+    CHECK(two.rows[0].name == "loss.proxies = 2");
+    CHECK(two.rows[1].name == "loss.proxies = 3");
+    others[1] = runs[0];
+    CHECK_THROWS_WITH_AS(table_of_runs(others, "twice"), doctest::Contains("count it twice"),
+                         UsageError);
+  }
+
+  TEST_CASE("what cannot be judged is refused") {
+    const TempFolder temp;
+    Config config = small_cv(temp);
+    config.run.protocol = "paper";
+    CHECK_THROWS_WITH_AS(run_cross_validation(config, {.folds = 2, .seeds = 1}, {}),
+                         doctest::Contains("contradicts --protocol paper"), UsageError);
+    config.run.protocol = "none";
+    CHECK_THROWS_AS(run_cross_validation(config, {.folds = 1, .seeds = 1}, {}), UsageError);
+    config.run.protocol = "mlrc";
+    CHECK_THROWS_WITH_AS(run_cross_validation(config, {.folds = 1, .seeds = 1}, {}),
+                         doctest::Contains("needs --folds 2 or more"), UsageError);
+    CHECK_THROWS_WITH_AS(run_cross_validation(config, {.folds = 3, .seeds = 1}, {}),
+                         doctest::Contains("3 folds need at least 6, two classes each"),
+                         UsageError);
+    CHECK_FALSE(fs::exists(temp.path() / "cv" / "table.md"));
+    CHECK_THROWS_WITH_AS(read_finished_run(temp.path()), doctest::Contains("no run of proxent"),
+                         DataError);
+  }
+
+  TEST_CASE("a run killed before its first checkpoint starts over in its folder") {
+    const TempFolder temp;
+    Config config = small_cv(temp);
+    CHECK(run_training(config, {"train"}) == kDone);
+    fs::remove_all(temp.path() / "cv" / "ckpt");
+    config.run.resume = "auto";
+    CHECK(run_training(config, {"train"}) == kDone);
+    std::ifstream steps(temp.path() / "cv" / "train.jsonl");
+    std::string first;
+    std::getline(steps, first);
+    CHECK(first.find("\"step\": 2") != std::string::npos);
+    CHECK_FALSE(std::getline(steps, first));
+  }
+}

@@ -1,0 +1,83 @@
+#include <algorithm>
+#include <filesystem>
+
+#include "tensor/check.h"
+#include "train/command.h"
+#include "train/command_line.h"
+#include "train/exit_code.h"
+#include "train/finished_run.h"
+#include "train/terminal.h"
+
+namespace proxent {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A run's folder itself, or the runs in a folder of runs, by name.
+std::vector<fs::path> run_folders(const std::vector<std::string>& given) {
+  std::vector<fs::path> folders;
+  for (const fs::path path : given) {
+    check<DataError>(fs::is_directory(path), "report: '", path.string(), "' is no folder");
+    if (fs::exists(path / "run.json")) {
+      folders.push_back(path);
+      continue;
+    }
+    std::vector<fs::path> below;
+    for (const fs::directory_entry& entry : fs::directory_iterator(path))
+      if (fs::exists(entry.path() / "run.json")) below.push_back(entry.path());
+    check<DataError>(!below.empty(), "report: '", path.string(), "' holds no run and no folder of ",
+                     "one (there is no run.json)");
+    std::sort(below.begin(), below.end());
+    folders.insert(folders.end(), below.begin(), below.end());
+  }
+  return folders;
+}
+
+// Those that are done; of the others a warning remains.
+std::vector<FinishedRun> finished_runs(const std::vector<fs::path>& folders) {
+  const Terminal terminal = terminal_on(Stream::error);
+  std::vector<FinishedRun> runs;
+  for (const fs::path& folder : folders) {
+    const std::string status = status_of_run(folder);
+    if (status == "done")
+      runs.push_back(read_finished_run(folder));
+    else
+      terminal.print(yellow("warning:") + " " + folder.string() + " is left out: it is " + status +
+                     "\n");
+  }
+  return runs;
+}
+
+}  // namespace
+
+int report_command(const Arguments& arguments) {
+  std::string action, format = "terminal", title = "results";
+  std::vector<std::string> folders;
+  CommandLine line(
+      {.name = "report",
+       .usage = "table RUN... [flags]",
+       .summary = "finished runs in one table: Markdown, LaTeX or CSV",
+       .about = "Averages runs that differ in nothing but their seed and puts the averages beside "
+                "each other, each with its 95 % interval and with how its numbers came about. A "
+                "folder of runs stands for all of them; runs that are not done are left out with a "
+                "warning.",
+       .examples = {{"proxent report table runs/k1 runs/k2 runs/k4", "an ablation, of three cv's"},
+                    {"proxent report table runs/2026-* --format md", "for a README"}},
+       .output = "The table on stdout."});
+  line.positional("table", &action, "what to make of the runs");
+  line.positional("RUN", &folders, "folder of a run, of proxent cv, or of several runs");
+  line.settings().add("format", &format, "how it is written",
+                      {.choices = {"terminal", "md", "tex", "csv", "json"}});
+  line.settings().add("title", &title, "above the table");
+  if (!line.parse(arguments)) return kDone;
+  check<UsageError>(action == "table", "report: expected table, got '", action, "'");
+  const ResultTable table = table_of_runs(finished_runs(run_folders(folders)), title);
+  const Terminal out = terminal_on(Stream::out);
+  if (format == "terminal")
+    out.print(terminal_text(table, out.columns()));
+  else
+    print_out(formatted(table, format));
+  return kDone;
+}
+
+}  // namespace proxent

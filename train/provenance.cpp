@@ -1,0 +1,46 @@
+#include "train/provenance.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace proxent {
+namespace {
+
+// What an evaluation sees of a picture; training may crop as it likes.
+std::string crop_text(const DataConfig& data) {
+  if (data.crop == "none") return fmt::format("whole picture at {0}x{0}", data.image_size);
+  const std::string crop = fmt::format("center crop {}", data.image_size);
+  return data.resize > 0 ? fmt::format("resize {}, {}", data.resize, crop) : crop;
+}
+
+std::string protocol_text(const RunConfig& run, FoldUse use) {
+  if (run.protocol != "mlrc") return run.protocol;
+  if (use == FoldUse::one) return "mlrc, fold " + run.fold;
+  return fmt::format("mlrc, {} folds {}", fold_of(run).count,
+                     use == FoldUse::separated ? "separated" : "concatenated");
+}
+
+}  // namespace
+
+std::string seeds_text(std::vector<std::int64_t> seeds) {
+  std::sort(seeds.begin(), seeds.end());
+  std::string text = seeds.size() == 1 ? "seed " : "seeds ";
+  for (std::size_t first = 0, last; first < seeds.size(); first = last + 1) {
+    for (last = first; last + 1 < seeds.size() && seeds[last + 1] == seeds[last] + 1;) ++last;
+    text += fmt::format("{}{}", first > 0 ? "," : "", seeds[first]);
+    if (last > first) text += fmt::format("-{}", seeds[last]);
+  }
+  return text;
+}
+
+std::string provenance(const Config& config, Selection selection,
+                       const std::vector<std::int64_t>& seeds, FoldUse use) {
+  const std::int64_t models = use == FoldUse::concatenated ? fold_of(config.run).count : 1;
+  return fmt::format("{} (protocol {}), {}, pool {}, {} features, batch norm {}, {}, n={}",
+                     name_of(selection), protocol_text(config.run, use), crop_text(config.data),
+                     config.model.pool, models * config.model.embed_dim, config.model.bn_mode,
+                     seeds_text(seeds), seeds.size());
+}
+
+}  // namespace proxent

@@ -1,0 +1,28 @@
+// What must stand beside every number so that it can be compared: how its weights were chosen, what
+// the network saw, what an embedding is, and how many runs speak.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "train/config.h"
+#include "train/metrics_text.h"
+
+namespace proxent {
+
+// How the models of a class-disjoint cross-validation make one number.
+enum class FoldUse : std::uint8_t {
+  one,          // the number is of one model
+  separated,    // the mean of the folds' models' numbers
+  concatenated  // of their embeddings, each of length one, set end to end
+};
+
+// "val-selected (protocol val), resize 256, center crop 224, pool avg, 512 features, batch norm
+// train, seeds 1-5, n=5". `seeds` are the runs whose numbers were averaged, so n is their count.
+std::string provenance(const Config& config, Selection selection,
+                       const std::vector<std::int64_t>& seeds, FoldUse use = FoldUse::one);
+// "seed 7", "seeds 1-3,8"; in ascending order.
+std::string seeds_text(std::vector<std::int64_t> seeds);
+
+}  // namespace proxent
