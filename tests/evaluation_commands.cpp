@@ -1,6 +1,8 @@
 // The commands eval and embed through the binary, and the files between them.
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "data/dataset.h"
 #include "tensor/gpu.h"
 #include "tensor/random.h"
@@ -11,6 +13,7 @@
 #include "train/labelled_embeddings.h"
 #include "train/model.h"
 #include "train/npy.h"
+#include "train/query_expansion.h"
 #include "train/saved_model.h"
 
 namespace proxent {
@@ -214,6 +217,42 @@ TEST_SUITE("evaluation_commands") {
       CHECK(text.find(part) != std::string::npos);
   }
 
+  TEST_CASE("flip, query expansion and re-ranking stand beside the plain scores") {
+    const TempFolder folder;
+    const std::string npy = write_embeddings(folder);
+    const auto plain = run_json("eval " + npy + " --metrics map,nmi");
+    const auto found =
+        run_json("eval " + npy + " --metrics map,nmi --query-expansion 4,1 --rerank=6,3,0.3");
+    for (const char* name : {"R@1", "MAP@R", "mAP", "NMI"}) CHECK(found[name] == plain[name]);
+    CHECK_FALSE(plain.contains("variants"));
+    CHECK(found["variants"].size() == 2);
+    CHECK(found["variants"]["expanded"]["mAP"] > plain["mAP"]);
+    CHECK(found["variants"]["re-ranked"]["mAP"] > plain["mAP"]);
+    CHECK_FALSE(found["variants"]["re-ranked"].contains("NMI"));
+    const std::string text = run_binary("eval " + npy + " --rerank").out;
+    CHECK(text.find("re-ranked: the first 200 by k-reciprocal encoding, k1 = 20, k2 = 6, lambda = "
+                    "0.3") != std::string::npos);
+
+    // The mirrored pictures' embeddings are those of mirrored files.
+    write_pictures(folder);
+    write_run(folder, small_config(folder), true);
+    const std::string run = (folder.path() / "run").string(), e = npy + ".", at = " -o ";
+    const auto flipped = run_json("eval " + run + " --flip --metrics map")["variants"]["flip"];
+    run_json("embed " + run + " --split test" + at + e + "a.npy");
+    for (const auto& entry : fs::recursive_directory_iterator(folder.path() / "pictures"))
+      if (entry.is_regular_file())
+        write_png(entry.path(), flip_horizontal(load_image(entry.path())));
+    run_json("embed " + run + " --split test" + at + e + "b.npy");
+    const LabelledEmbeddings a = read_labelled_embeddings(e + "a.npy"),
+                             b = read_labelled_embeddings(e + "b.npy");
+    const RetrievalResult expected =
+        evaluate_retrieval(mean_directions(a.embeddings.values, b.embeddings.values),
+                           a.embeddings.labels, {.wants_map = true});
+    CHECK(flipped["R@1"].get<double>() == expected.recall(1));
+    CHECK(std::abs(flipped["mAP"].get<double>() - *expected.map) < 1e-12);
+    CHECK(flipped["mAP"] != run_json("eval " + npy + ".a.npy --metrics map")["mAP"]);
+  }
+
   TEST_CASE("a single class has no number where there can be none") {
     const TempFolder folder;
     write_npy(folder.path() / "e.npy", Tensor::from<float>({2, 2}, {1, 0, 0, 1}));
@@ -272,6 +311,11 @@ TEST_SUITE("evaluation_commands") {
     fails("eval --pixels --labels l.csv", 2, "--labels belongs to a .npy file");
     fails("eval x.npy --recall-at 0", 2, "recall-at");
     fails("eval x.npy --metrics r@1,nim", 2, "Did you mean 'nmi'?");
+    fails("eval x.npy --flip", 2, "--flip embeds pictures again");
+    fails("eval x.npy --rerank=5,9,0.3", 2, "K2 from 1 to K1 + 1");
+    fails("eval x.npy --rerank=5", 2, "expected K1,K2,LAMBDA");
+    fails("eval x.npy --query-expansion x", 2, "query expansion: expected a number of neighbours");
+    fails("eval x.npy --rerank --distance euclidean", 2, "need --distance cosine");
     fails("eval x.npy --few-shot five", 2, "expected the number of classes of a task as 5-way");
     fails("eval x.npy --few-shot 5-way --metrics nmi", 2,
           "--few-shot classifies and ranks nothing");

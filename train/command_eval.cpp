@@ -10,6 +10,8 @@
 #include "train/log.h"
 #include "train/progress.h"
 #include "train/provenance.h"
+#include "train/query_expansion.h"
+#include "train/reranking.h"
 #include "train/retrieval_grid.h"
 #include "train/saved_model.h"
 #include "train/task.h"
@@ -23,12 +25,13 @@ struct EvalFlags {
   std::string labels, grid, distance = "cosine", split = "test";
   std::vector<std::int64_t> recall_at;
   std::vector<std::string> metrics;
-  std::string few_shot;  // "5-way"
+  std::string query_expansion, rerank;  // "10,3", "20,6,0.3"
+  std::string few_shot;                 // "5-way"
   std::vector<std::int64_t> shots = {1, 5};
   std::int64_t queries = 15, tasks = 600, seed = 1;
   std::string device = "auto";
   ThreadCount threads;
-  bool is_json = false, is_pixels = false, wants_explanation = false;
+  bool is_json = false, is_pixels = false, is_flipped = false, wants_explanation = false;
 
   bool is_file_of_embeddings() const { return source.ends_with(".npy"); }
 };
@@ -51,6 +54,15 @@ void add_flags(CommandLine& line, EvalFlags& flags) {
                {.value = "FILE"});
   settings.add("grid", &flags.grid, "write a picture of queries and their nearest pictures",
                {.value = "FILE.png"});
+  settings.add("flip", &flags.is_flipped,
+               "beside the plain scores, those of the mean with the mirrored picture");
+  settings.add(
+      "query_expansion", &flags.query_expansion,
+      "beside them, those of queries that take in their N nearest, weighed by cosine^ALPHA",
+      {.value = "N[,ALPHA]"});
+  settings.add("rerank", &flags.rerank,
+               "beside them, those after k-reciprocal re-ranking of the first CANDIDATES (200)",
+               {.value = "K1,K2,LAMBDA[,CANDIDATES]", .without_value = "20,6,0.3"});
   settings.add("few_shot", &flags.few_shot,
                "classify in tasks of so many classes instead of ranking: 5-way", {.value = "WAY"});
   settings.add("shots", &flags.shots, "few-shot: labelled pictures of each class",
@@ -69,6 +81,7 @@ void add_flags(CommandLine& line, EvalFlags& flags) {
 struct Subject {
   Embeddings embeddings;
   RetrievalOptions options;
+  Tensor flipped;                                     // with --flip: of the mirrored pictures
   Dataset dataset;                                    // empty for a file of embeddings
   std::optional<Selection> selection;                 // of the weights, where there are any
   std::string provenance;                             // of the numbers; empty without weights
@@ -96,20 +109,24 @@ Subject embedded_pictures(const EvalFlags& flags, const Config& config,
   const Device device = set_up_compute(flags.device, flags.threads);
   Subject subject{.dataset = open_split(config, flags.split)};
   ProgressView view(log, progress_mode(config.log.progress, log.terminal()));
-  const EmbedOptions options{.loader = loader_options_of(config, eval_transform_of(config.data)),
-                             .batch = config.batch.pictures(),
-                             .device = device,
-                             .on_progress = [&](std::int64_t done, std::int64_t all) {
-                               view.doing(detail::concat("embedding ", done, "/", all));
-                             }};
+  EmbedOptions options{.loader = loader_options_of(config, eval_transform_of(config.data)),
+                       .batch = config.batch.pictures(),
+                       .device = device,
+                       .on_progress = [&](std::int64_t done, std::int64_t all) {
+                         view.doing(detail::concat("embedding ", done, "/", all));
+                       }};
   log.info("evaluating " + subject.dataset.describe() +
            (saved ? " with " + saved->weights.string() : ", plain pixels"));
   if (saved) {
     subject.selection = saved->selection;
     subject.provenance = provenance(config, saved->selection, {config.run.seed});
     const auto model = load_saved_model(*saved, config.model, device);
-    subject.embeddings = embed(
-        subject.dataset, [&](const Variable& images) { return (*model)(images); }, options);
+    const EmbeddingFunction function = [&](const Variable& images) { return (*model)(images); };
+    subject.embeddings = embed(subject.dataset, function, options);
+    if (flags.is_flipped) {
+      options.loader.transform.hflip = 1;
+      subject.flipped = embed(subject.dataset, function, options).values;
+    }
   } else {
     subject.embeddings = embed_pixels(subject.dataset, options);
   }
@@ -162,6 +179,45 @@ MetricChoice choice_of(const EvalFlags& flags, const Config& config) {
   return metric_choice(metrics, flags.metrics.empty() ? "run.metrics" : "--metrics");
 }
 
+// The metrics that an order of rows decides.
+MetricChoice ranking_metrics(MetricChoice choice) {
+  choice.wants_nmi = choice.wants_ami = choice.wants_auc = false;
+  choice.tar_at.clear();
+  return choice;
+}
+
+// What the flags ask for beside the plain scores, each alone.
+std::vector<VariantResult> variants_of(const EvalFlags& flags, const Subject& subject,
+                                       const MetricChoice& choice) {
+  const Tensor& x = subject.embeddings.values;
+  const std::vector<std::int32_t>& labels = subject.embeddings.labels;
+  std::vector<VariantResult> variants;
+  if (flags.is_flipped)
+    variants.push_back(
+        {"flip", "mean of the embeddings of a picture and of the mirrored one",
+         measure(mean_directions(x, subject.flipped), labels, subject.options, choice)});
+  if (!flags.query_expansion.empty()) {
+    const auto expansion = query_expansion_from_text(flags.query_expansion);
+    RetrievalOptions options = subject.options;
+    options.as_queries = expanded_queries(x, labels, options, expansion);
+    variants.push_back({"expanded",
+                        detail::concat("alpha query expansion by the ", expansion.neighbours,
+                                       " nearest, alpha = ", expansion.alpha),
+                        measure(x, labels, options, ranking_metrics(choice))});
+  }
+  if (!flags.rerank.empty()) {
+    const auto k = k_reciprocal_from_text(flags.rerank);
+    const RetrievalOptions options =
+        with_reranking(subject.options, reranked_neighbours(x, labels, subject.options, k));
+    variants.push_back(
+        {"re-ranked",
+         detail::concat("the first ", k.candidates, " by k-reciprocal encoding, k1 = ", k.k1,
+                        ", k2 = ", k.k2, ", lambda = ", k.lambda),
+         measure(x, labels, options, ranking_metrics(choice))});
+  }
+  return variants;
+}
+
 void report_few_shot(const EvalFlags& flags, const Subject& subject) {
   std::vector<FewShotResult> results;
   for (const std::int64_t shots : flags.shots)
@@ -189,7 +245,17 @@ void check_flags(const EvalFlags& flags) {
                     "eval: --labels belongs to a .npy file");
   check<UsageError>(flags.grid.empty() || !flags.is_file_of_embeddings(),
                     "eval: --grid needs the pictures, a .npy file holds none");
+  check<UsageError>(!flags.is_flipped || !(flags.is_file_of_embeddings() || flags.is_pixels),
+                    "eval: --flip embeds pictures again, so it needs a network and its pictures");
+  if (!flags.query_expansion.empty()) query_expansion_from_text(flags.query_expansion);
+  if (!flags.rerank.empty()) k_reciprocal_from_text(flags.rerank);
+  check<UsageError>(
+      flags.distance == "cosine" || (flags.query_expansion.empty() && flags.rerank.empty()),
+      "eval: --query-expansion and --rerank need --distance cosine");
   if (flags.few_shot.empty()) return;
+  check<UsageError>(!flags.is_flipped && flags.query_expansion.empty() && flags.rerank.empty(),
+                    "eval: --few-shot ranks nothing; leave out --flip, --query-expansion and "
+                    "--rerank");
   way_from_text(flags.few_shot);
   check<UsageError>(flags.grid.empty() && flags.metrics.empty() && flags.recall_at.empty(),
                     "eval: --few-shot classifies and ranks nothing; leave out --grid, --metrics "
@@ -213,6 +279,7 @@ int evaluate_and_report(const EvalFlags& flags, const Config& config,
       .subject = subject.describe(flags),
       .selection = subject.selection,
       .plain = measure(embeddings.values, embeddings.labels, subject.options, choice),
+      .variants = variants_of(flags, subject, choice),
       .features = embeddings.values.dim(1),
       .distance = subject.options.distance};
   const RetrievalResult& result = report.plain.retrieval;
@@ -255,6 +322,8 @@ int eval_command(const Arguments& arguments) {
                      "and a picture of what was found"},
                     {"proxent eval runs/2026-11-23_cub --metrics all",
                      "with P@K, mAP, MRR, nDCG, NMI, AMI and ROC"},
+                    {"proxent eval runs/2026-11-23_cub --flip --query-expansion 10,3 --rerank",
+                     "what mirrored pictures, query expansion and re-ranking would add"},
                     {"proxent eval runs/2026-11-23_cub --few-shot 5-way",
                      "accuracy with one and with five labelled pictures per class"},
                     {"proxent eval --pixels --dataset fashion-mnist --image-size 28 --resize 0",

@@ -125,6 +125,19 @@ The embeddings x, of length one
   uniformity      log of the mean of exp(-2 |x - y|^2) over all pairs.
                   (both: Wang, Isola 2020)
 
+Beside the plain scores and never instead, each alone
+
+  flip       --flip: the mean of the embeddings of a picture and of the mirrored one,
+             each of length one, and so the mean.
+  expanded   --query-expansion N,ALPHA: a query q becomes q + sum over the N gallery
+             pictures x nearest to it of max(0, q.x)^ALPHA x. (Radenovic et al. 2019)
+  re-ranked  --rerank=K1,K2,LAMBDA,N: the first N of a ranking are ordered anew by
+             (1 - LAMBDA) Jaccard distance of their K1-reciprocal neighbourhoods,
+             averaged over K2 neighbours, + LAMBDA (1 - cos). (Zhong et al. 2017)
+
+  The last two look at the whole gallery before they rank: never compare them with
+  plain scores.
+
 Few-shot (--few-shot 5-way)
 
   A task draws 5 classes and of each some pictures with a label, the shots, and some
