@@ -57,6 +57,7 @@ Sample read_sample(const Record& record, const fs::path& file) {
   check<DataError>(!record.text("label").empty(), record.place(), ": the label is empty");
   Sample sample{.path = (file.parent_path() / record.text("path")).string()};
   sample.category = record.text("category");
+  sample.fine = record.text("fine_label");
   sample.box = record.box();
   return sample;
 }

@@ -93,6 +93,18 @@ Dataset Dataset::subset(const std::vector<std::int64_t>& indices) const {
   return part;
 }
 
+Dataset Dataset::evenly_spaced(std::int64_t count) const {
+  if (count <= 0 || size() <= count) return *this;
+  std::vector<std::int64_t> order(samples.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_partition(order.begin(), order.end(),
+                        [&](std::int64_t i) { return samples[i].is_query; });
+  std::vector<std::int64_t> indices(static_cast<std::size_t>(count));
+  for (std::int64_t i = 0; i < count; ++i) indices[i] = order[i * size() / count];
+  std::sort(indices.begin(), indices.end());
+  return subset(indices);
+}
+
 std::string Dataset::describe() const {
   const std::string text =
       counted(size(), "picture", "pictures") + " of " + counted(classes(), "class", "classes");

@@ -20,7 +20,8 @@ struct Sample {
   std::int64_t stored = -1;  // index into Dataset::stored; -1: read `path`
   std::int32_t label = 0;    // 0 .. class_names.size() - 1
   std::string group{};  // what a query must not be matched within (a font family); empty: nothing
-  std::string category{};                   // what metrics may be broken down by; empty: nothing
+  std::string category{};  // what metrics may be broken down by; empty: nothing
+  std::string fine{};  // a finer label that training does not see and proxies may find; or empty
   bool is_query = true, is_gallery = true;  // both: every other picture is searched for it
   std::optional<CropBox> box{};             // the part of the file that is the picture
 };
@@ -54,6 +55,10 @@ class Dataset {
   Dataset of_classes(const std::vector<std::int32_t>& labels, std::string name) const;
   // The samples of these indices; classes and labels stay.
   Dataset subset(const std::vector<std::int64_t>& indices) const;
+  // At most `count` samples, evenly spaced, so that classes stay as long as they can; of queries
+  // and of the rest by itself, since lists that name them in turn would lose the one or the other.
+  // 0: all.
+  Dataset evenly_spaced(std::int64_t count) const;
   // "2990 pictures of 100 classes", with queries and gallery where they differ.
   std::string describe() const;
 };
@@ -86,11 +91,11 @@ struct DatasetOptions {
 //   idx            MNIST's four files, gzipped or not; the same classes train and test
 //   fashion-mnist  the same, but even classes train and odd classes test; from Debian's package
 //   glyphs         Debian's typefaces, see data/glyphs.h; with a path, the faces below it
+//   fashion-mnist-coarse, glyph-cases   of these two, with classes joined, see data/subclasses.h
 // and the benchmarks of the field as they are handed out, at the path or in their usual folder
 // below it:
 //   cub            CUB-200-2011: images.txt, image_class_labels.txt, classes.txt, images/. The
-//   first
-//                  half of the classes trains (1-100), the second tests (101-200)
+//                  first half of the classes trains (1-100), the second tests (101-200)
 //   cars           Cars196, classes 1-98 and 99-196: cars_annos.mat with car_ims/; devkit/ with
 //                  cars_train/ and cars_test/; anno_{train,test}.csv and names.csv with car_data/;
 //                  class folders, in one tree or in train/ and test/, whose division is not used

@@ -4,6 +4,7 @@
 
 #include "data/formats.h"
 #include "data/glyphs.h"
+#include "data/subclasses.h"
 
 namespace proxent {
 namespace {
@@ -102,7 +103,7 @@ DatasetSplits open_csv(const fs::path& path, const DatasetOptions& options) {
   return splits;
 }
 
-DatasetSplits open_fashion_mnist(const fs::path& path) {
+DatasetSplits open_fashion_mnist(const fs::path& path, bool by_parity) {
   const fs::path folder = path.empty() ? "/usr/share/datasets/fashion-mnist" : path;
   check<DataError>(detail::has_idx_files(folder), "fashion-mnist: ", folder.string(),
                    " does not hold train-images-idx3-ubyte.gz and its three companions; on Debian "
@@ -110,7 +111,7 @@ DatasetSplits open_fashion_mnist(const fs::path& path) {
   return detail::read_idx_dataset(folder,
                                   {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal",
                                    "Shirt", "Sneaker", "Bag", "Ankle boot"},
-                                  /*by_parity=*/true);
+                                  by_parity);
 }
 
 DatasetSplits open_glyphs(const DatasetOptions& options) {
@@ -144,7 +145,15 @@ struct Layout {
 constexpr Layout kLayouts[] = {
     {"glyphs", "", nullptr, open_glyphs},
     {"fashion-mnist", "", nullptr,
-     [](const DatasetOptions& options) { return open_fashion_mnist(options.path); }},
+     [](const DatasetOptions& options) {
+       return open_fashion_mnist(options.path, /*by_parity=*/true);
+     }},
+    {"glyph-cases", "", nullptr,
+     [](const DatasetOptions& options) { return with_joined_cases(open_glyphs(options)); }},
+    {"fashion-mnist-coarse", "", nullptr,
+     [](const DatasetOptions& options) {
+       return with_coarse_clothes(open_fashion_mnist(options.path, /*by_parity=*/false));
+     }},
     {"folder", "a folder per class, in one tree or in train/ and test/ (or val/)", nullptr,
      [](const DatasetOptions& options) { return open_class_folders(options.path, options); }},
     {"idx", "train-images-idx3-ubyte, train-labels-idx1-ubyte and t10k-..., gzipped or not",

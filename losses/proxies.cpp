@@ -1,7 +1,6 @@
 #include "losses/proxies.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 
 #include "tensor/gather.h"
@@ -27,54 +26,64 @@ double entropy(const double* q, std::int64_t n) {
 
 }  // namespace
 
+LossWithProxies::LossWithProxies(Module* parent, std::string name, const ProxyOptions& shape)
+    : MetricLoss(parent, std::move(name)),
+      proxies(this, "proxies", Role::proxies, unset_proxies(shape)),
+      shape_(shape) {
+  LossWithProxies::initialize(Philox(shape.seed, stream_of("initialize proxies")));
+}
+
+void LossWithProxies::initialize(Philox random) {
+  const double deviation = shape_.init == ProxyInit::normal
+                               ? 1.0 / 8
+                               : std::sqrt(2.0 / (shape_.classes * shape_.per_class));
+  fill_normal(proxies.mutable_value(), random, 0.0, deviation);
+}
+
+PlainProxyLoss::PlainProxyLoss(Module* parent, std::string name, const ProxyOptions& shape,
+                               Function function, double assignment_scale)
+    : LossWithProxies(parent, std::move(name), shape),
+      function_(std::move(function)),
+      assignment_scale_(assignment_scale) {}
+
+Variable PlainProxyLoss::operator()(const Variable& embeddings, const Tensor& labels) {
+  Scope scope(name());
+  return function_(embeddings, proxies, labels);
+}
+
 MultiProxyEntropyLoss::MultiProxyEntropyLoss(Module* parent, std::string name,
                                              const ProxyOptions& shape,
                                              const MultiProxyEntropyOptions& options)
-    : Module(parent, std::move(name)),
-      proxies(this, "proxies", Role::proxies, unset_proxies(shape)),
-      shape_(shape),
-      options_(options) {
+    : LossWithProxies(parent, std::move(name), shape), options_(options) {
   (void)options.settings();  // refuses what is out of range
   if (options.weight_usage > 0)
     usage.emplace(
         this, "usage",
         Tensor::full({shape.classes, shape.per_class}, DType::f32, 1.0 / shape.per_class));
-  initialize(Philox(shape.seed, stream_of("initialize proxies")));
 }
 
 void MultiProxyEntropyLoss::initialize(Philox random) {
-  const double deviation = shape_.init == ProxyInit::normal
-                               ? 1.0 / 8
-                               : std::sqrt(2.0 / (shape_.classes * shape_.per_class));
-  fill_normal(proxies.mutable_value(), random, 0.0, deviation);
-  if (usage) usage->mutable_value().fill(1.0 / shape_.per_class);
+  LossWithProxies::initialize(random);
+  if (usage) usage->mutable_value().fill(1.0 / shape().per_class);
 }
 
 Variable MultiProxyEntropyLoss::operator()(const Variable& embeddings, const Tensor& labels) {
   Scope scope(name());
   const auto loss =
-      shape_.form == LossForm::fused ? multi_proxy_entropy : multi_proxy_entropy_composed;
+      shape().form == LossForm::fused ? multi_proxy_entropy : multi_proxy_entropy_composed;
   last_ = loss(embeddings, proxies, labels, options_, usage ? usage->value() : Tensor());
   if (usage && is_training())
-    update_proxy_usage(last_.assignment, labels, shape_.usage_rate, usage->mutable_value());
+    update_proxy_usage(last_.assignment, labels, shape().usage_rate, usage->mutable_value());
   return std::exchange(last_.loss, {});  // kept here, the graph's end would outlive the step
 }
 
-std::vector<std::pair<std::string, double>> MultiProxyEntropyLoss::terms_as_weighted() const {
+std::vector<MetricLoss::Term> MultiProxyEntropyLoss::terms() const {
   const auto& [ce, inter, intra, used] = last_.terms;
-  check(ce.is_defined(), "terms_as_weighted: the loss was not called yet");
-  return terms_as_weighted(std::array{ce.item(), inter.item(), intra.item(), used.item()});
-}
-
-std::vector<std::pair<std::string, double>> MultiProxyEntropyLoss::terms_as_weighted(
-    std::span<const double> terms) const {
-  check(terms.size() == 4, "terms_as_weighted: expected 4 numbers, got ", terms.size());
-  std::vector<std::pair<std::string, double>> weighted = {
-      {"ce", terms[0]},
-      {"inter", -options_.weight_inter * terms[1]},
-      {"intra", options_.weight_intra * terms[2]}};
-  if (usage) weighted.emplace_back("usage", options_.weight_usage * terms[3]);
-  return weighted;
+  std::vector<Term> all = {{"ce", 1, ce},
+                           {"inter", -options_.weight_inter, inter},
+                           {"intra", options_.weight_intra, intra}};
+  if (usage) all.push_back({"usage", options_.weight_usage, used});
+  return all;
 }
 
 ProxyStatistics::ProxyStatistics(std::int64_t classes, std::int64_t per_class)

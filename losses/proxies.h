@@ -1,13 +1,12 @@
-// The trained side of the multi-proxy entropy loss: the proxies as a module, and how they are used.
+// The trained side of losses over proxies: the proxies as a module, and how they are used.
 #pragma once
 
+#include <functional>
 #include <optional>
-#include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
-#include "autograd/module.h"
+#include "losses/metric_loss.h"
 #include "losses/multi_proxy_entropy.h"
 
 namespace proxent {
@@ -29,33 +28,61 @@ struct ProxyOptions {
   double usage_rate = 0.05;  // of the running average behind the usage term, in [0, 1]
 };
 
-// multi_proxy_entropy() against proxies of its own.
-class MultiProxyEntropyLoss : public Module {
+// A loss against proxies of its own.
+class LossWithProxies : public MetricLoss {
  public:
   // Throws UsageError for options that are out of range.
+  LossWithProxies(Module* parent, std::string name, const ProxyOptions& shape);
+
+  Parameter proxies;  // (C, K, D) f32, not normalised
+
+  const Parameter* proxy_parameter() const override { return &proxies; }
+  void initialize(Philox random) override;
+
+ protected:
+  const ProxyOptions& shape() const { return shape_; }
+
+ private:
+  ProxyOptions shape_;
+};
+
+// A loss of embeddings, proxies and labels as it stands in its formula.
+class PlainProxyLoss : public LossWithProxies {
+ public:
+  using Function = std::function<Variable(const Variable& embeddings, const Variable& proxies,
+                                          const Tensor& labels)>;
+  PlainProxyLoss(Module* parent, std::string name, const ProxyOptions& shape, Function function,
+                 double assignment_scale);
+
+  Variable operator()(const Variable& embeddings, const Tensor& labels) override;
+  double assignment_scale() const override { return assignment_scale_; }
+
+ private:
+  Function function_;
+  double assignment_scale_;
+};
+
+// multi_proxy_entropy(), with the running average behind its usage term.
+class MultiProxyEntropyLoss : public LossWithProxies {
+ public:
   MultiProxyEntropyLoss(Module* parent, std::string name, const ProxyOptions& shape,
                         const MultiProxyEntropyOptions& options = {});
 
-  Parameter proxies;            // (C, K, D) f32, not normalised
   std::optional<Buffer> usage;  // (C, K): average of q per class; only with weight_usage > 0
 
-  // The loss of embeddings (B, D) with labels (B). While training it also moves `usage` towards
-  // this batch's assignments, after they were used.
-  Variable operator()(const Variable& embeddings, const Tensor& labels);
+  // While training it also moves `usage` towards this batch's assignments, after they were used.
+  Variable operator()(const Variable& embeddings, const Tensor& labels) override;
 
-  // Of the last call.
-  const MultiProxyEntropyTerms& terms() const { return last_.terms; }
-  const Tensor& assignment() const { return last_.assignment; }
-  // "ce", "inter", "intra" and, where it is on, "usage": the summands of the last loss.
-  std::vector<std::pair<std::string, double>> terms_as_weighted() const;
-  // The same from what terms() held, as numbers {ce, inter, intra, usage}.
-  std::vector<std::pair<std::string, double>> terms_as_weighted(
-      std::span<const double> terms) const;
+  // "ce", "inter", "intra" and, where it is on, "usage".
+  std::vector<Term> terms() const override;
+  const Tensor& assignment() const { return last_.assignment; }  // of the last call
+  double assignment_scale() const override { return options_.settings().sigma_a; }
+  // The composed form looks at its labels.
+  bool is_recordable() const override { return shape().form == LossForm::fused; }
 
   void initialize(Philox random) override;
 
  private:
-  ProxyOptions shape_;
   MultiProxyEntropyOptions options_;
   MultiProxyEntropy last_;
 };

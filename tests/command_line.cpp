@@ -101,7 +101,7 @@ TEST_SUITE("command line") {
     has("wd = 2.0                            # * " + b + ":2; default 1e-4\n");
     has("momentum = 0.125                    # * --momentum; default 0.9\n");
     has("seed = 9                            # * PROXENT_SEED; default 1\n");
-    has("proxies = 3                         # * " + a + ":6; default 4\n");
+    has("proxies = 3                         # * " + a + ":6; default \"auto\"\n");
     has("image_size = 32                     # * preset glyphs-demo; default 224\n");
     has("size = 7                            # * -b; default 120\n");
     has("drop_last = false                   # * --no-drop-last; default true\n");

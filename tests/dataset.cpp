@@ -119,9 +119,10 @@ TEST_SUITE("dataset") {
           "data set " + empty.path().string() +
               ": expected one folder per class, found no folders");
     CHECK(reason({.path = root + "/none"}) == "data set " + root + "/none: no such file or folder");
-    CHECK(reason<UsageError>({.name = "cifar", .path = root}) ==
-          "data set must be auto, glyphs, fashion-mnist, folder, idx, cub, cars, sop, inshop, "
-          "omniglot, list or csv, got cifar");
+    CHECK(
+        reason<UsageError>({.name = "cifar", .path = root}) ==
+        "data set must be auto, glyphs, fashion-mnist, glyph-cases, fashion-mnist-coarse, folder, "
+        "idx, cub, cars, sop, inshop, omniglot, list or csv, got cifar");
     CHECK(reason<UsageError>({.name = "list"}) ==
           "data set list: needs the path of its files (--data)");
   }

@@ -25,8 +25,13 @@ constexpr double kTolerance = 1e-13;
 const std::filesystem::path kGoldenFolder =
     std::filesystem::path(PROXENT_SOURCE_DIR) / "tests" / "golden";
 
+// make_golden.py's and make_loss_golden.py's.
 const SafetensorsFile& goldens() {
-  static const SafetensorsFile file = read_safetensors(kGoldenFolder / "ops.safetensors");
+  static const SafetensorsFile file = [] {
+    SafetensorsFile both = read_safetensors(kGoldenFolder / "ops.safetensors");
+    both.tensors.merge(read_safetensors(kGoldenFolder / "losses.safetensors").tensors);
+    return both;
+  }();
   return file;
 }
 

@@ -20,6 +20,7 @@ Config config_of(const char* arch, std::int64_t size) {
 // What a real step holds at most beside the weights, on a device.
 MemoryPlan measured(const Config& config, std::int64_t classes, Device device, DType dtype,
                     std::int64_t batch) {
+  release_cached_memory(device);  // which block serves what depends on those that lie ready
   const std::int64_t before = memory_report(device).in_use;
   Learner learner(config, classes, device, dtype);
   const std::int64_t side = config.data.image_size;

@@ -1,7 +1,12 @@
 #include "tests/op_table.h"
 
 #include "autograd/ops.h"
+#include "losses/arcface.h"
 #include "losses/multi_proxy_entropy.h"
+#include "losses/proxy_anchor.h"
+#include "losses/proxy_gml.h"
+#include "losses/soft_triple.h"
+#include "losses/tuples.h"
 #include "tensor/random.h"
 
 namespace proxent {
@@ -35,6 +40,67 @@ OpRow loss_row(const std::string& name, LossForm form, const MultiProxyEntropyOp
   return {name, {{5, 6}, {7, 3, 6}}, -1, 1, call, 1e-6, 21 * 5 * 5, false};
 }
 
+// 7 embeddings of 6 dimensions in 5 classes, of which one is not there, one has a single picture.
+std::vector<OpRow> losses_of_the_literature() {
+  const auto labels = [](const OpInputs& x) { return index({0, 4, 2, 0, 4, 1, 0}, x); };
+  const auto proxies = [&](const char* name, std::int64_t K, auto loss) {
+    const auto call = [=](const OpInputs& x) { return loss(x[0], x[1], labels(x)); };
+    // float32: 7 x 5 K exponentials at scale 5 of cosines of 6 products.
+    return OpRow{name, {{7, 6}, {5, K, 6}}, -1, 1, call, 1e-6, 35 * K * 5 * 6};
+  };
+  const auto pairs = [&](const char* name, auto loss) {
+    const auto call = [=](const OpInputs& x) { return loss(compare(x[0], labels(x))); };
+    // float32: 49 pairs, exponentials at scale 5; distances of near pairs lose digits.
+    return OpRow{name, {{7, 6}}, -1, 1, call, 1e-6, 49 * 5 * 6};
+  };
+  // Losses that are a case of the multi-proxy one, without its entropies.
+  const auto as = [](MultiProxyEntropyOptions options) {
+    options.weight_inter = options.weight_intra = 0;
+    return [options](const Variable& z, const Variable& w, const Tensor& y) {
+      return multi_proxy_entropy(z, w, y, options).loss;
+    };
+  };
+  const auto arc = [](const Variable& z, const Variable& w, const Tensor& y) {
+    return arcface(z, w, y, {.sigma = 5, .margin = 0.5});
+  };
+  return {
+      proxies("proxy_anchor", 1,
+              [](const Variable& z, const Variable& w, const Tensor& y) {
+                return proxy_anchor(z, w, y, {.alpha = 5, .delta = 0.1});
+              }),
+      proxies("arcface", 1, arc),
+      proxies("arcface_of_3_centres", 3, arc),
+      proxies("proxy_gml", 2,
+              [](const Variable& z, const Variable& w, const Tensor& y) {
+                return proxy_gml(z, w, y, {.share = 0.45, .weight_proxies = 0.3});
+              }),
+      proxies("cosface", 1, as({.sigma = 5, .margin = 0.35})),
+      proxies("proxy_nca", 1, as({.sigma = 18})),
+      proxies("soft_triple", 3,
+              as({.sigma = 5, .gamma = 0.3, .margin = 0.05, .select = ProxySelect::soft})),
+      {"merging_penalty",
+       {{5, 3, 6}},
+       -1,
+       1,
+       [](const OpInputs& x) { return merging_penalty(x[0]); },
+       1e-6,
+       30 * 6},
+      pairs("contrastive",
+            [](const Comparison& p) {
+              return contrastive(p, {.positive_margin = 0.4, .negative_margin = 1.2});
+            }),
+      pairs("triplet_batch_hard", [](const Comparison& p) { return triplet(p, {.margin = 0.3}); }),
+      pairs("triplet_semi_hard",
+            [](const Comparison& p) {
+              return triplet(p, {.margin = 0.5, .mining = TripletMining::semi_hard});
+            }),
+      pairs("multi_similarity",
+            [](const Comparison& p) {
+              return multi_similarity(p, {.alpha = 2, .beta = 5, .base = 0.5, .epsilon = 0.3});
+            }),
+  };
+}
+
 // `rows` and both forms of the loss in all its combinations of selection, entropy and negatives.
 std::vector<OpRow> with_loss_rows(std::vector<OpRow> rows) {
   const std::pair<ProxySelect, const char*> selects[] = {
@@ -63,6 +129,7 @@ std::vector<OpRow> with_loss_rows(std::vector<OpRow> rows) {
                                 multi_proxy_entropy_composed, options));
       }
   rows.push_back(loss_row("multi_proxy_entropy_defaults", multi_proxy_entropy, {.sigma = 5}));
+  for (const OpRow& row : losses_of_the_literature()) rows.push_back(row);
   return rows;
 }
 }  // namespace
@@ -76,6 +143,7 @@ const std::vector<OpRow>& op_table() {
     {"neg",          {{3, 5}}, -1, 1,     [](const OpInputs& x) { return neg(x[0]); }},
     {"relu",         {{3, 5}}, 0.1, 1,    [](const OpInputs& x) { return relu(x[0]); }},
     {"relu_below",   {{3, 5}}, -1, -0.1,  [](const OpInputs& x) { return relu(x[0]); }},
+    {"is_positive",  {{3, 5}}, 0.1, 1,    [](const OpInputs& x) { return is_positive(x[0]); }},
     {"exp",          {{3, 5}}, -1, 1,     [](const OpInputs& x) { return exp(x[0]); }},
     {"log",          {{3, 5}}, 0.5, 2,    [](const OpInputs& x) { return log(x[0]); }},
     {"sqrt",         {{3, 5}}, 0.5, 2,    [](const OpInputs& x) { return sqrt(x[0]); }},

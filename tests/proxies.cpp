@@ -64,7 +64,7 @@ TEST_SUITE("proxies") {
         value = y.value().item();
         if (step == 0) first = value;
         double sum = 0;
-        for (const auto& [name, term] : loss.terms_as_weighted()) sum += term;
+        for (const auto& term : loss.terms()) sum += term.weight * term.value.item();
         CHECK(sum == doctest::Approx(value));
         for (Tensor* x : {&z, &loss.proxies.mutable_value()}) {
           const Tensor& g = x == &z ? embeddings.gradient() : loss.proxies.gradient();
@@ -91,8 +91,9 @@ TEST_SUITE("proxies") {
     loss.set_training(false);
     loss(embeddings_of(3, 8), labels);
     CHECK(loss.usage->value().to_vector<double>() == even);
-    CHECK(loss.terms_as_weighted().size() == 4);
-    CHECK(loss.terms_as_weighted()[3].second == doctest::Approx(-0.3 * std::log(3.0)));
+    REQUIRE(loss.terms().size() == 4);
+    CHECK(loss.terms()[3].weight == 0.3);
+    CHECK(loss.terms()[3].value.item() == doctest::Approx(-std::log(3.0)));
 
     loss.set_training(true);
     loss(embeddings_of(3, 8), labels);

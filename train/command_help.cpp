@@ -5,6 +5,7 @@
 #include "train/command_line.h"
 #include "train/config_table.h"
 #include "train/exit_code.h"
+#include "train/loss.h"
 #include "train/presets.h"
 #include "train/terminal.h"
 #include "train/text.h"
@@ -153,6 +154,24 @@ std::string presets_help() {
   return text;
 }
 
+std::string losses_help(int width) {
+  std::string text =
+      "Losses for --loss, with the keys of [loss] that they look at and what auto means for "
+      "them.\n";
+  for (const LossKind& kind : loss_kinds()) {
+    text += "\n" + bold(std::string(kind.name)) + ": " + std::string(kind.about) + "\n";
+    std::string keys;
+    for (const std::string_view key : kind.keys) {
+      keys += (keys.empty() ? "" : ", ") + std::string(key);
+      if (key == "proxies") keys += " " + std::to_string(kind.proxies);
+      if (key == "sigma") keys += " " + shortest(kind.sigma);
+      if (key == "margin") keys += " " + shortest(kind.margin);
+    }
+    text += "  " + join(wrap(keys, width - 2), "\n  ") + "\n";
+  }
+  return text;
+}
+
 std::string topics_list() {
   std::string text = bold("proxent help") + " <topic>\n\n";
   std::vector<std::string> names;
@@ -195,6 +214,7 @@ int help_command(const Arguments& arguments) {
   std::string page;
   for (const Topic& topic : kTopics)
     if (topic.name == name) page += wrapped(std::string(topic.text), width);
+  if (name == "loss") page += "\n" + losses_help(width);
   if (name == "presets") page += presets_help();
   if (name == "exit-codes") page += exit_code_help();
   Config config;

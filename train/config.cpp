@@ -7,6 +7,7 @@
 #include "tensor/check.h"
 #include "train/config_table.h"
 #include "train/device.h"
+#include "train/loss.h"
 #include "train/metric_choice.h"
 #include "train/profiled_steps.h"
 #include "train/text.h"
@@ -22,7 +23,7 @@ void add_data(Settings& s, DataConfig& c) {
         "--help); none: --dataset decides",
         {.flag = "data", .value = "PATH"});
   s.add("dataset", &c.dataset, "kind of data set; auto looks at --data, without one it is glyphs",
-        {.choices = dataset_names()});
+        {.value = "NAME", .choices = dataset_names()});
   s.add("image_size", &c.image_size, "side of the square the network sees, in pixels",
         {.range = between(1, 4096)});
   s.add("resize", &c.resize,
@@ -59,6 +60,10 @@ void add_data(Settings& s, DataConfig& c) {
         {.choices = {"auto", "stb"}});
   s.add("glyph_seed", &c.glyph_seed, "seed of the glyphs data set's pictures",
         {.range = at_least(0)});
+  s.add("fine_labels", &c.fine_labels,
+        "table path,fine_label of labels finer than the classes: training does not see them, they "
+        "judge what each proxy stands for",
+        {.value = "FILE.csv"});
 }
 
 void add_batch(Settings& s, BatchConfig& c) {
@@ -104,14 +109,22 @@ void add_model(Settings& s, ModelConfig& c) {
 
 void add_loss(Settings& s, LossConfig& c) {
   s.section("loss", "multi-proxy entropy: L_ce - weight_inter H_inter + weight_intra H_intra");
-  s.add("name", &c.name, "the loss", {.flag = "loss", .choices = {"mpl"}});
-  s.add("proxies", &c.proxies, "proxies per class, K", {.range = between(1, 1024)});
-  s.add("sigma", &c.sigma, "softmax scale (inverse temperature) of L_ce", {.range = above(0)});
+  std::vector<std::string> names;
+  for (const LossKind& kind : loss_kinds()) names.emplace_back(kind.name);
+  s.add("name", &c.name, "the loss (proxent help losses)",
+        {.flag = "loss", .value = "NAME", .choices = names});
+  s.add("proxies", &c.proxies, "proxies per class, K; auto: as usual for the loss, 4 for mpl",
+        {.range = between(1, 1024)});
+  s.add("sigma", &c.sigma,
+        "softmax scale (inverse temperature) of L_ce; auto: as usual for the loss, 18 for mpl",
+        {.range = above(0)});
   s.add("sigma_h", &c.sigma_h, "scale of H_inter; auto: sigma", {.range = above(0)});
   s.add("sigma_a", &c.sigma_a, "scale of H_intra; auto: sigma", {.range = above(0)});
   s.add("gamma", &c.gamma, "temperature over a class's proxies; auto: 1/sigma (lse), 0.1 (soft)",
         {.range = above(0)});
-  s.add("margin", &c.margin, "subtracted from the true class's score", {.range = at_least(0)});
+  s.add("margin", &c.margin,
+        "by which the true class must win; auto: as usual for the loss, 0 for mpl",
+        {.range = at_least(0)});
   s.add("select", &c.select, "a class's score from its proxies: log-sum-exp, nearest, soft mean",
         {.choices = {"lse", "max", "soft"}});
   s.add("negatives", &c.negatives, "other classes enter by their score or by every proxy",
@@ -126,6 +139,27 @@ void add_loss(Settings& s, LossConfig& c) {
         {.range = at_least(0)});
   s.add("normalise_entropy", &c.normalise_entropy, "divide the entropies by log C and log K");
   s.add("detach_selection", &c.detach_selection, "no gradient through the selection weights");
+  s.add("weight_merge", &c.weight_merge, "soft-triple: weight of the term that merges proxies",
+        {.range = at_least(0)});
+  s.add("proxy_share", &c.proxy_share, "proxy-gml: share of all proxies kept for a picture",
+        {.range = {0, 1, true}});
+  s.add("weight_proxies", &c.weight_proxies, "proxy-gml: weight of the proxies' own classification",
+        {.range = at_least(0)});
+  s.add("mining", &c.mining, "triplet: which are looked at",
+        {.choices = {"batch-hard", "semi-hard"}});
+  s.add("positive_margin", &c.positive_margin,
+        "contrastive: distance up to which two pictures of a class are near enough",
+        {.range = at_least(0)});
+  s.add("alpha", &c.alpha, "multi-similarity: scale of positives", {.range = above(0)});
+  s.add("beta", &c.beta, "multi-similarity: scale of negatives", {.range = above(0)});
+  s.add("base", &c.base, "multi-similarity: cosine that divides near from far",
+        {.range = between(-1, 1)});
+  s.add("epsilon", &c.epsilon, "multi-similarity: slack of its mining", {.range = at_least(0)});
+  s.add("memory", &c.memory,
+        "contrastive, triplet, multi-similarity: embeddings of earlier batches that pictures are "
+        "compared with too; 0: none",
+        {.range = at_least(0)});
+  s.add("memory_start", &c.memory_start, "steps before the memory is used", {.range = at_least(0)});
   s.add("proxy_init", &c.proxy_init, "how proxies start, each on its own",
         {.choices = {"normal", "kaiming"}});
   s.add("proxy_lr_mult", &c.proxy_lr_mult, "proxies' learning rate as a multiple of --lr",

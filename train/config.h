@@ -34,6 +34,7 @@ struct DataConfig {
   std::int64_t max_pixels = 178956970;  // refuse larger pictures; Pillow's decompression-bomb limit
   std::string decoder = "auto";         // auto: libjpeg where it was built in; stb
   std::int64_t glyph_seed = 1;
+  std::string fine_labels;  // table path,fine_label: hidden from training, judges the proxies
 };
 
 struct BatchConfig {
@@ -60,15 +61,16 @@ struct ModelConfig {
   Duration warmup_head;             // only head and proxies are trained for this long
 };
 
-// method.md, section 2: L = mean(L_ce - weight_inter H_inter + weight_intra H_intra).
+// Which keys a loss looks at, and what auto means for it, stands in train/loss.cpp's table.
 struct LossConfig {
   std::string name = "mpl";
-  std::int64_t proxies = 4;       // K per class
-  double sigma = 18;              // softmax scale of L_ce
-  std::optional<double> sigma_h;  // of H_inter; auto: sigma
-  std::optional<double> sigma_a;  // of H_intra; auto: sigma
-  std::optional<double> gamma;    // temperature over k; auto: 1/sigma for lse, 0.1 for soft
-  double margin = 0;
+  std::optional<std::int64_t>
+      proxies;                         // K per class; auto: the loss's own, as for sigma and margin
+  std::optional<double> sigma;         // softmax scale of L_ce; Proxy-Anchor's alpha
+  std::optional<double> sigma_h;       // of H_inter; auto: sigma
+  std::optional<double> sigma_a;       // of H_intra; auto: sigma
+  std::optional<double> gamma;         // temperature over k; auto: 1/sigma for lse, 0.1 for soft
+  std::optional<double> margin;        // Proxy-Anchor's delta; of negatives in contrastive
   std::string select = "lse";          // lse, max, soft
   std::string negatives = "selected";  // selected, all-proxies
   std::string inter = "all";           // all, complement
@@ -77,6 +79,15 @@ struct LossConfig {
   bool normalise_entropy = false;     // divide by log C and log K
   double weight_usage = 0;            // keeps a class's proxies in even use
   bool detach_selection = false;      // no gradient through the selection weights
+  double weight_merge = 0.2;          // soft-triple: of the term that merges proxies, tau
+  double proxy_share = 0.05;          // proxy-gml: of all proxies, so many for each picture, r
+  double weight_proxies = 0.3;        // proxy-gml: of the proxies' own classification, lambda
+  std::string mining = "batch-hard";  // triplet: batch-hard, semi-hard
+  double positive_margin = 0;         // contrastive: distance up to which a pair is near enough
+  double alpha = 2, beta = 50;        // multi-similarity: scales of positives and negatives
+  double base = 0.5, epsilon = 0.1;   // multi-similarity: threshold, and slack of its mining
+  std::int64_t memory = 0;            // of pairs: embeddings of earlier batches kept
+  std::int64_t memory_start = 0;      // steps before they are used
   std::string proxy_init = "normal";  // normal (randn / 8), kaiming
   double proxy_lr_mult = 100;         // proxies' learning rate / optim.lr
   double proxy_wd = 0;                // proxies' weight decay

@@ -1,5 +1,6 @@
 #include "train/learner.h"
 
+#include "train/loss.h"
 #include "train/model_options.h"
 #include "train/task.h"
 
@@ -7,8 +8,7 @@ namespace proxent {
 
 Learner::Learner(const Config& config, std::int64_t classes, Device device, DType image_dtype)
     : model(build_model(config.model, static_cast<std::uint64_t>(config.run.seed))),
-      loss(std::make_unique<MultiProxyEntropyLoss>(
-          nullptr, "loss", proxy_options_of(config, classes), loss_options_of(config.loss))) {
+      loss(build_loss(config, classes)) {
   if (device != Device::meta && !config.model.weights.empty()) load_weights(config.model);
   model->move_to(device);
   loss->move_to(device);
@@ -28,11 +28,11 @@ Learner::Learner(const Config& config, std::int64_t classes, Device device, DTyp
     return (*loss)((*model)(images), batch[2]);
   };
   const auto terms = [this] {
-    const auto& [ce, inter, intra, used] = loss->terms();
-    return std::vector<Tensor>{ce, inter, intra, used};
+    std::vector<Tensor> values;
+    for (const MetricLoss::Term& term : loss->terms()) values.push_back(term.value);
+    return values;
   };
-  // The composed loss looks at labels on the host.
-  const bool is_recordable = config.run.cuda_graphs == "on" && config.loss.form == "fused";
+  const bool is_recordable = config.run.cuda_graphs == "on" && loss->is_recordable();
   step = std::make_unique<TrainingStep>(
       loss_of, *optimizer, average.get(),
       TrainingStepOptions{.uses_graph = is_recordable, .terms = terms});

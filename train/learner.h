@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "losses/proxies.h"
+#include "losses/metric_loss.h"
 #include "train/config.h"
 #include "train/model.h"
 #include "train/optimizer.h"
@@ -29,12 +29,12 @@ class Learner {
   Modules modules() { return {model.get(), loss.get()}; }
 
   std::unique_ptr<EmbeddingModel> model;
-  std::unique_ptr<MultiProxyEntropyLoss> loss;
+  std::unique_ptr<MetricLoss> loss;
   std::optional<LoadReport> load_report;     // where weights were loaded
   std::vector<std::string> identity_blocks;  // whose branch the loaded weights lack
   std::unique_ptr<Optimizer> optimizer;
   std::unique_ptr<WeightAverage> average;  // null without optim.ema
-  // Takes a Batch's {pictures, places, labels}; its terms are the loss's four.
+  // Takes a Batch's {pictures, places, labels}; its terms are the loss's.
   std::unique_ptr<TrainingStep> step;
 
  private:

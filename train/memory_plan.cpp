@@ -18,7 +18,11 @@ Config planned(Config config) {
   return config;
 }
 
-std::int64_t in_use() { return memory_report(Device::meta).in_use; }
+// Which block serves what depends on those that lie ready, so none may.
+std::int64_t in_use() {
+  release_cached_memory(Device::meta);
+  return memory_report(Device::meta).in_use;
+}
 
 }  // namespace
 
@@ -33,7 +37,6 @@ MemoryPlanner::MemoryPlanner(const Config& config, std::int64_t classes, DType i
 }
 
 MemoryPlan MemoryPlanner::plan(std::int64_t batch) {
-  release_cached_memory(Device::meta);  // which block serves what depends on those that lie ready
   const std::int64_t before = in_use();
   MemoryPlan plan{.batch = batch, .fixed = fixed_};
   const Tensor pictures({batch, image_size_, image_size_, 3}, DType::u8, Device::meta);

@@ -56,6 +56,53 @@ lr_warmup = "20it"
 epochs = 3
 val_classes = 0.4
 )"},
+      {"subclass-glyphs", "letters with both cases in one class: do proxies find the cases?", R"(
+[data]
+dataset = "glyph-cases"
+image_size = 32
+crop = "none"
+hflip = 0
+mean = [0.5, 0.5, 0.5]
+std = [0.25, 0.25, 0.25]
+[batch]
+size = 64
+[model]
+stem = "compact"
+embed_dim = 128
+[loss]
+weight_inter = 0
+weight_usage = 0.3
+proxy_lr_mult = 10
+[optim]
+lr = 1e-3
+lr_warmup = "20it"
+[run]
+steps = 160
+protocol = "last"
+)"},
+      {"subclass-fashion", "clothes in four coarse classes: do proxies find the ten kinds?", R"(
+[data]
+dataset = "fashion-mnist-coarse"
+image_size = 28
+crop = "none"
+mean = [0.286, 0.286, 0.286]
+std = [0.353, 0.353, 0.353]
+[batch]
+size = 64
+[model]
+stem = "compact"
+embed_dim = 128
+[loss]
+weight_inter = 0
+weight_usage = 0.3
+proxy_lr_mult = 10
+[optim]
+lr = 1e-3
+lr_warmup = "20it"
+[run]
+steps = 160
+protocol = "last"
+)"},
       {"cub-cpu", "birds at 128 px from ImageNet weights, a recipe for two processor cores", R"(
 [data]
 image_size = 128
@@ -129,6 +176,8 @@ const Preset& preset_named(std::string_view name) {
 
 const Preset* preset_for_data(std::string_view dataset, std::string_view path) {
   if (dataset == "fashion-mnist") return &preset_named("fashion-mnist");
+  if (dataset == "fashion-mnist-coarse") return &preset_named("subclass-fashion");
+  if (dataset == "glyph-cases") return &preset_named("subclass-glyphs");
   const bool is_glyphs = dataset == "glyphs" || (dataset == "auto" && path.empty());
   return is_glyphs ? &preset_named("glyphs-demo") : nullptr;
 }

@@ -145,6 +145,9 @@ std::string summary(const std::string& name, const std::optional<Baselines>& bas
                      row("MAP@R", [](const auto& r) { return r.map_at_r; }));
 }
 
+// Of training pictures, by which the proxies are judged at the end.
+constexpr std::int64_t kProxyPictures = 16384;
+
 // The test set is looked at here, once, with the weights that the protocol chose.
 void report_test(const Config& config, const Task& task, Trainer& trainer, RunFolder& folder,
                  Log& log, const std::optional<Baselines>& baselines) {
@@ -161,6 +164,10 @@ void report_test(const Config& config, const Task& task, Trainer& trainer, RunFo
   record["test"]["effective_rank"] = diagnostics.effective_rank;
   record["test"]["intra"] = diagnostics.intra;
   record["test"]["inter"] = diagnostics.inter;
+  if (const auto proxies = trainer.diagnose_proxies(kProxyPictures)) {
+    log.info("proxies │ " + to_text(*proxies));
+    record["proxies"] = to_json(*proxies);
+  }
   if (baselines) {
     record["pixels"] = to_json(baselines->pixels);
     record["untrained"] = to_json(baselines->untrained);

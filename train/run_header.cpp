@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "train/config_table.h"
+#include "train/loss.h"
 #include "train/table.h"
 #include "train/text.h"
 
@@ -29,17 +30,27 @@ std::string model_text(const Config& config, const SettingTexts& text) {
   return line;
 }
 
+// Every key that the loss looks at.
+std::string loss_text(const LossConfig& loss, const SettingTexts& text) {
+  std::string line = text("loss.name");
+  for (const std::string_view key : loss_kind(loss.name).keys) {
+    std::string value = text("loss." + std::string(key));
+    if (key == "form") continue;
+    if (value == "auto" && key == "proxies") value = std::to_string(proxies_per_class(loss));
+    if (value == "auto" && key == "sigma") value = shortest(sigma_of(loss));
+    if (value == "auto" && key == "margin") value = shortest(margin_of(loss));
+    if (value == "auto" || value == "false") continue;
+    line += ", " + std::string(key) + " " + value;
+  }
+  return line;
+}
+
 Table run_table(const Config& config, const Task& task, const RunFacts& facts) {
   const SettingTexts text(config);
   Table table("run (* is not the default)");
   table.row({"folder", facts.folder}).row({"model", model_text(config, text)});
   if (!config.model.weights.empty()) table.row({"weights", config.model.weights});
-  table
-      .row({"loss", text("loss.name") + ", " + text("loss.proxies") +
-                        " proxies per class, select " + text("loss.select") + ", sigma " +
-                        text("loss.sigma") + ", weights inter " + text("loss.weight_inter") +
-                        " intra " + text("loss.weight_intra") + " usage " +
-                        text("loss.weight_usage")})
+  table.row({"loss", loss_text(config.loss, text)})
       .row({"optimizer", optimizer_text(config, text)})
       .row({"batch", text("batch.size") + " " + text("batch.sampler") +
                          (config.batch.sampler == "random" ? "" : ", m " + text("batch.m"))})
@@ -103,11 +114,18 @@ std::vector<std::string> advice(const Config& config, const Task& task, std::int
   say(loss.weight_inter >= 0.5,
       fmt::format("weight_inter {} outweighs the classification: 0.02 to 0.3 is the useful range",
                   shortest(loss.weight_inter)));
-  say(loss.proxies == 1 && (loss.weight_intra > 0 || loss.weight_usage > 0),
+  const std::vector<std::string> idle = keys_without_effect(loss);
+  say(!idle.empty(), "--loss " + loss.name + " does not look at " + join(idle, ", "));
+  const std::int64_t proxies = proxies_per_class(loss);
+  say(loss.name == "mpl" && proxies == 1 && (loss.weight_intra > 0 || loss.weight_usage > 0),
       "with one proxy per class weight_intra and weight_usage have no effect");
   const std::int64_t classes = std::max<std::int64_t>(1, task.train.classes());
-  say(loss.proxies * 2 > task.train.size() / classes,
-      fmt::format("{} proxies for about {} pictures per class: most will find none", loss.proxies,
+  say(proxies == 0 && batch.sampler == "random",
+      fmt::format("{} learns from pairs of a class, which random batches hold few of: --sampler "
+                  "m-per-class",
+                  loss.name));
+  say(proxies * 2 > task.train.size() / classes,
+      fmt::format("{} proxies for about {} pictures per class: most will find none", proxies,
                   task.train.size() / classes));
   say(task.validation.classes() == 1,
       "validation has one class, so every neighbour is right and R@1 chooses nothing: use "

@@ -1,25 +1,12 @@
 #include "train/task.h"
 
 #include <algorithm>
-#include <numeric>
 #include <tuple>
+
+#include "data/subclasses.h"
 
 namespace proxent {
 namespace {
-
-// Every n-th picture, so that a limited set keeps all its classes as long as it can; of queries and
-// of the rest by itself, since lists that name them in turn would lose the one or the other.
-Dataset limited(const Dataset& dataset, std::int64_t limit) {
-  if (limit <= 0 || dataset.size() <= limit) return dataset;
-  std::vector<std::int64_t> order(dataset.samples.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::stable_partition(order.begin(), order.end(),
-                        [&](std::int64_t i) { return dataset.samples[i].is_query; });
-  std::vector<std::int64_t> indices(static_cast<std::size_t>(limit));
-  for (std::int64_t i = 0; i < limit; ++i) indices[i] = order[i * dataset.size() / limit];
-  std::sort(indices.begin(), indices.end());
-  return dataset.subset(indices);
-}
 
 bool holds_out_classes(const RunConfig& run) {
   return run.protocol == "val" || run.protocol == "mlrc";
@@ -116,18 +103,19 @@ LoaderOptions loader_options_of(const Config& config, const Transform& transform
 
 Task open_task(const Config& config) {
   DatasetSplits splits = open_dataset(dataset_options_of(config.data));
+  if (!config.data.fine_labels.empty()) read_fine_labels(splits.train, config.data.fine_labels);
   check_unseen(config, splits);
   Task task;
   task.description = splits.description;
   task.selection = selection_of(config.run.protocol);
-  task.test = limited(splits.test, config.run.limit_test);
+  task.test = splits.test.evenly_spaced(config.run.limit_test);
   if (holds_out_classes(config.run)) {
     hold_out_validation(config, splits);
     task.validation = std::move(splits.validation);
   }
   task.train = std::move(splits.train);
-  task.validation = limited(task.validation, config.run.limit_test);
-  task.train = limited(task.train, config.run.limit_train);
+  task.validation = task.validation.evenly_spaced(config.run.limit_test);
+  task.train = task.train.evenly_spaced(config.run.limit_train);
   check<DataError>(!task.train.is_empty(), "data: nothing to train on in ", task.description);
   check<DataError>(task.train.classes() >= 2,
                    "data: a loss over proxies needs at least two classes, got ",
@@ -148,9 +136,9 @@ Dataset open_split(const Config& config, std::string_view split) {
   DatasetSplits splits = open_dataset(options);
   if (holds_out_classes(config.run) && (split == "train" || split == "validation"))
     hold_out_validation(config, splits);
-  Dataset part = split == "train"        ? limited(splits.train, config.run.limit_train)
+  Dataset part = split == "train"        ? splits.train.evenly_spaced(config.run.limit_train)
                  : split == "validation" ? std::move(splits.validation)
-                                         : limited(splits.test, config.run.limit_test);
+                                         : splits.test.evenly_spaced(config.run.limit_test);
   check<DataError>(!part.is_empty(), "data: there is no ", split, " part in ", splits.description);
   return part;
 }

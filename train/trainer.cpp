@@ -38,6 +38,9 @@ ScheduleOptions schedule_of(const OptimConfig& config, std::int64_t total_steps,
 // Decoded pictures that training keeps in memory: four gigabytes hold CUB at its full size.
 constexpr std::int64_t kCacheBytes = std::int64_t{4} << 30;
 
+// Enough to see which proxies are in use, cheap beside an epoch.
+constexpr std::int64_t kProxyPictures = 2048;
+
 std::string metric_that_chooses() { return "R@1"; }
 
 }  // namespace
@@ -143,6 +146,7 @@ void Trainer::take_results(int may_wait) {
     pending_.pop_front();
     try {
       last_step_ = learner_.step->take();
+      has_result_ = true;
     } catch (const NonFiniteError& error) {
       write_bad_batch(batch, progress_.step - 1 - std::ssize(pending_), error);
     }
@@ -169,7 +173,7 @@ void Trainer::hold_still_parts() {
 }
 
 void Trainer::log_step(bool is_line_due) {
-  if (last_step_.terms.empty()) return;  // the first result is on its way
+  if (!has_result_) return;  // the first one is on its way
   const double rate = learning_rate(schedule_, progress_.step - 1);
   const auto per_epoch = sampler_.batches_per_epoch();
   StepRecord record{.epoch = static_cast<double>(progress_.step) / static_cast<double>(per_epoch),
@@ -178,7 +182,7 @@ void Trainer::log_step(bool is_line_due) {
                     .steps = total_steps_,
                     .images = progress_.images,
                     .loss = last_step_.loss,
-                    .terms = learner_.loss->terms_as_weighted(last_step_.terms),
+                    .terms = learner_.loss->weighted_terms(last_step_.terms),
                     .gradient_norm = last_step_.gradient_norm,
                     .lr = rate,
                     .proxy_lr = rate * config_.loss.proxy_lr_mult,
@@ -223,7 +227,12 @@ void Trainer::evaluate_and_choose() {
                           .label = is_paper ? std::string(name_of(task_.selection)) : "",
                           .seconds = std::chrono::duration<double>(Clock::now() - start).count()};
   view_.eval(record);
-  folder_.add_eval(to_json(record));
+  Json line = to_json(record);
+  if (const auto proxies = diagnose_proxies(kProxyPictures)) {
+    log_.info("proxies │ " + to_text(*proxies));
+    line["proxies"] = to_json(*proxies);
+  }
+  folder_.add_eval(line);
   std::vector<double> values;
   for (const MetricValue& metric : record.metrics) values.push_back(metric.value);
   folder_.add_metrics(record.step, record.epoch, record.split, values);
@@ -244,6 +253,19 @@ Evaluation Trainer::evaluate(const Dataset& dataset) {
   return proxent::evaluate(
       dataset, [&](const Variable& images) { return (*learner_.model)(images); }, embed_options(),
       metrics_);
+}
+
+std::optional<ProxyDiagnostics> Trainer::diagnose_proxies(std::int64_t pictures) {
+  const Parameter* proxies = learner_.loss->proxy_parameter();
+  if (!proxies) return std::nullopt;
+  const bool has_fine = !task_.train.is_empty() && !task_.train.samples.front().fine.empty();
+  if (proxies->dim(1) == 1 && !has_fine) return std::nullopt;
+  UseAverage averaged(learner_.average.get());
+  learner_.model->set_training(false);
+  const Dataset some = task_.train.evenly_spaced(pictures);
+  const Embeddings embeddings = embed(
+      some, [&](const Variable& images) { return (*learner_.model)(images); }, embed_options());
+  return proxent::diagnose_proxies(*learner_.loss, some, embeddings);
 }
 
 std::vector<BadImage> Trainer::bad_images() const {

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "data/loader.h"
@@ -14,6 +15,7 @@
 #include "train/learner.h"
 #include "train/metrics_text.h"
 #include "train/progress.h"
+#include "train/proxy_diagnostics.h"
 #include "train/run_folder.h"
 #include "train/schedule.h"
 #include "train/task.h"
@@ -54,6 +56,9 @@ class Trainer {
   void resume(const std::filesystem::path& state);
   // How the present weights retrieve (the averaged ones where there are any).
   Evaluation evaluate(const Dataset& dataset);
+  // What the present proxies stand for, by at most so many training pictures as evaluation sees
+  // them; nothing for a loss without proxies, or with one per class and no finer labels.
+  std::optional<ProxyDiagnostics> diagnose_proxies(std::int64_t pictures);
   // Takes the weights of the best checkpoint; false if none was chosen.
   bool load_best();
 
@@ -108,6 +113,7 @@ class Trainer {
   std::int64_t total_steps_ = 0, warmup_head_steps_ = 0;
   Progress progress_;
   StepResult last_step_;
+  bool has_result_ = false;   // last_step_ holds one
   std::int64_t skipped_ = 0;  // steps that changed nothing: fp16's loss scale was too large
   std::chrono::steady_clock::time_point started_;
   double seconds_before_ = 0;  // of earlier sittings

@@ -1,55 +1,23 @@
-"""Writes golden/ops.safetensors: values and gradients, by PyTorch in float64, of every row of
-tests/op_table.cpp, and of the same rows at inputs where a formula has a corner ("relu@zero").
+"""Writes golden/ops.safetensors: values and gradients, by PyTorch in float64, of the rows of
+tests/op_table.cpp, and of the same rows at inputs where a formula has a corner ("relu@zero"). The losses
+of the literature are in make_loss_golden.py.
 Run with Debian's python3-torch, from anywhere:  /usr/bin/python3 tests/golden/make_golden.py
-
-A case holds x0, x1, ... (inputs), dy, y and dx0, dx1, ... (gradients of sum(y dy)). Images and weights
-are stored as NHWC and KRSC, as proxent has them.
 """
 import math
-import os
-import zlib
 
 import torch
 import torch.nn.functional as F
 
-import safetensors_writer
+from golden_cases import row, save, tensors
 
-HERE = os.path.dirname(os.path.abspath(__file__))
 INF = math.inf
-tensors = {}
-
-
-def case(name, inputs, function):
-    """Files one case; `inputs` are tensors of any float dtype."""
-    leaves = [x.double().detach().requires_grad_() for x in inputs]
-    y = function(*leaves)
-    dy = 0.5 + torch.rand(y.shape, dtype=torch.float64, generator=generator(name + " dy"))
-    y.backward(dy)
-    for i, x in enumerate(leaves):
-        tensors[f"{name}/x{i}"] = x
-        tensors[f"{name}/dx{i}"] = x.grad
-    tensors[f"{name}/dy"] = dy
-    tensors[f"{name}/y"] = y
-
-
-def generator(name):
-    return torch.Generator().manual_seed(zlib.crc32(name.encode()))
-
-
-def row(name, shapes, low, high, function, **corners):
-    """A row of the table on random inputs, and one case per corner on the inputs given for it."""
-    draw = generator(name)
-    case(name, [low + (high - low) * torch.rand(s, dtype=torch.float64, generator=draw)
-                for s in shapes], function)
-    for label, inputs in corners.items():
-        case(f"{name}@{label}", [torch.tensor(x, dtype=torch.float64) for x in inputs], function)
-
 
 # ---- Elementwise.
 ONE = [(3, 5)]
 row("neg", ONE, -1, 1, lambda x: -x)
 row("relu", ONE, 0.1, 1, torch.relu, zero=[[-1.0, -0.0, 0.0, 1e-300, 2.0]])
 row("relu_below", ONE, -1, -0.1, torch.relu)
+row("is_positive", ONE, 0.1, 1, lambda x: (x > 0).double() + 0 * x, zero=[[-1.0, -0.0, 0.0, 1e-300, 2.0]])
 row("exp", ONE, -1, 1, torch.exp, large=[[-800.0, -INF, 0.0, 700.0]])
 row("log", ONE, 0.5, 2, torch.log, zero=[[0.0, 1e-300, 1.0, INF]])
 row("sqrt", ONE, 0.5, 2, torch.sqrt, zero=[[0.0, 1e-300, 4.0]])
@@ -191,5 +159,4 @@ row("batch_norm_eval", NORM, -1, 1, batch_norm(training=False))
 row("batch_norm_eval_add_relu", NORM_ADD, -1, 1, batch_norm(training=False, relu=True))
 row("batch_norm@running", NORM, -1, 1, batch_norm(keep="batch_norm@running"))
 
-safetensors_writer.write(os.path.join(HERE, "ops.safetensors"), tensors,
-                         {"torch": torch.__version__, "seed": "crc32 of the case's name"})
+save("ops.safetensors")

@@ -1,0 +1,74 @@
+#include "losses/embedding_memory.h"
+
+#include <algorithm>
+
+#include "tensor/concat.h"
+#include "tensor/normalize.h"
+
+namespace proxent {
+namespace {
+
+Tensor unset(const MemoryOptions& o) {
+  check<UsageError>(o.size >= 1 && o.dim >= 1 && o.start >= 0,
+                    "memory: size and dim must be 1 or more and start not negative, got ", o.size,
+                    ", ", o.dim, " and ", o.start);
+  return Tensor::zeros({o.size, o.dim}, DType::f32);
+}
+
+}  // namespace
+
+EmbeddingMemory::EmbeddingMemory(Module* parent, std::string name, const MemoryOptions& options)
+    : Module(parent, std::move(name)),
+      options_(options),
+      embeddings_(this, "embeddings", unset(options)),
+      labels_(this, "labels", Tensor::full({options.size}, DType::f32, -1)),
+      pushes_(this, "pushes", Tensor::zeros({1}, DType::f32)) {}
+
+Comparison EmbeddingMemory::compare(const Variable& embeddings, const Tensor& labels) const {
+  const Comparison batch = proxent::compare(embeddings, labels);
+  const DType dtype = embeddings.dtype();
+  const std::int64_t B = embeddings.dim(0), M = options_.size;
+  const Variable z = normalize_rows(embeddings);
+  const Variable cosines =
+      matmul(z, Variable(embeddings_.value().to(dtype)), {.transpose_b = true});
+
+  const Tensor label = labels_.value().to(dtype).reshape({1, M});
+  const Tensor differs = is_positive(abs(sub(labels.to(dtype).reshape({B, 1}), label)));
+  const Tensor is_used =
+      mul(is_positive(shift(label, 0.5)),
+          is_positive(shift(pushes_.value().to(dtype), 0.5 - static_cast<double>(options_.start)))
+              .reshape({1, 1}));
+  const Tensor negative = mul(differs, is_used);
+  const Tensor positive = mul(shift(neg(differs), 1), is_used);
+  using Tensors = std::vector<Tensor>;
+  return {concatenate(std::vector{batch.cosines, cosines}, 1),
+          concatenate(Tensors{batch.positive, positive}, 1),
+          concatenate(Tensors{batch.negative, negative}, 1)};
+}
+
+void EmbeddingMemory::push(const Tensor& embeddings, const Tensor& labels) {
+  const std::int64_t M = options_.size, B = std::min(embeddings.dim(0), M);
+  const auto put_in_front = [&](Buffer& queue, const Tensor& rows) {
+    const Tensor old = queue.value().slice(0, M - B);
+    queue.mutable_value().copy_from(concatenate(std::vector<Tensor>{rows.slice(0, B), old}, 0));
+  };
+  put_in_front(embeddings_, normalize_rows(embeddings).y.to(DType::f32));
+  put_in_front(labels_, labels.to(DType::f32));
+  pushes_.mutable_value().copy_from(shift(pushes_.value(), 1));
+}
+
+TupleLoss::TupleLoss(Module* parent, std::string name, Function function,
+                     const MemoryOptions& memory)
+    : MetricLoss(parent, std::move(name)), function_(std::move(function)) {
+  if (memory.size > 0) memory_.emplace(this, "memory", memory);
+}
+
+Variable TupleLoss::operator()(const Variable& embeddings, const Tensor& labels) {
+  Scope scope(name());
+  const Variable loss =
+      function_(memory_ ? memory_->compare(embeddings, labels) : compare(embeddings, labels));
+  if (memory_ && is_training()) memory_->push(embeddings.value(), labels);
+  return loss;
+}
+
+}  // namespace proxent

@@ -1,0 +1,42 @@
+// The losses that --loss names, with their papers' defaults, and the one that a configuration
+// stands for.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "losses/proxies.h"
+#include "train/config.h"
+
+namespace proxent {
+
+// One loss: what "auto" means for it, and which keys of [loss] it looks at.
+struct LossKind {
+  std::string_view name, about;
+  std::int64_t proxies = 0;  // per class; 0: a loss without proxies
+  double sigma = 0, margin = 0;
+  std::vector<std::string_view> keys;  // beside name and those of proxies: proxy_init, ...
+
+  bool has(std::string_view key) const;
+};
+
+const std::vector<LossKind>& loss_kinds();
+const LossKind& loss_kind(std::string_view name);  // UsageError for an unknown name
+
+// With every "auto" filled in for its loss.
+std::int64_t proxies_per_class(const LossConfig& config);
+double sigma_of(const LossConfig& config);
+double margin_of(const LossConfig& config);
+
+// The keys that are set although the loss does not look at them.
+std::vector<std::string> keys_without_effect(const LossConfig& config);
+
+// The options of the multi-proxy loss, or of a loss that is a case of it.
+MultiProxyEntropyOptions multi_proxy_options_of(const LossConfig& config);
+// Throws UsageError naming the key for a value that is not among its choices.
+std::unique_ptr<MetricLoss> build_loss(const Config& config, std::int64_t classes);
+
+}  // namespace proxent
