@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "tensor/gather.h"
 #include "tensor/normalize.h"
@@ -15,6 +16,8 @@ Tensor unset_proxies(const ProxyOptions& o) {
                     o.classes, ", ", o.per_class, " and ", o.dim);
   check<UsageError>(o.usage_rate >= 0 && o.usage_rate <= 1,
                     "proxies: usage_rate must lie in [0, 1], got ", o.usage_rate);
+  check<UsageError>(o.revive_below >= 0 && o.revive_below < 1,
+                    "proxies: revive_below must lie in [0, 1), got ", o.revive_below);
   return Tensor({o.classes, o.per_class, o.dim}, DType::f32);
 }
 
@@ -56,7 +59,7 @@ MultiProxyEntropyLoss::MultiProxyEntropyLoss(Module* parent, std::string name,
                                              const MultiProxyEntropyOptions& options)
     : LossWithProxies(parent, std::move(name), shape), options_(options) {
   (void)options.settings();  // refuses what is out of range
-  if (options.weight_usage > 0)
+  if (options.weight_usage > 0 || shape.revive_below > 0)
     usage.emplace(
         this, "usage",
         Tensor::full({shape.classes, shape.per_class}, DType::f32, 1.0 / shape.per_class));
@@ -69,6 +72,10 @@ void MultiProxyEntropyLoss::initialize(Philox random) {
 
 Variable MultiProxyEntropyLoss::operator()(const Variable& embeddings, const Tensor& labels) {
   Scope scope(name());
+  if (shape().revive_below > 0 && is_training())
+    revive_proxies(embeddings.value(), labels,
+                   shape().revive_below / static_cast<double>(shape().per_class),
+                   proxies.mutable_value(), usage->mutable_value());
   const auto loss =
       shape().form == LossForm::fused ? multi_proxy_entropy : multi_proxy_entropy_composed;
   last_ = loss(embeddings, proxies, labels, options_, usage ? usage->value() : Tensor());
@@ -82,8 +89,58 @@ std::vector<MetricLoss::Term> MultiProxyEntropyLoss::terms() const {
   std::vector<Term> all = {{"ce", 1, ce},
                            {"inter", -options_.weight_inter, inter},
                            {"intra", options_.weight_intra, intra}};
-  if (usage) all.push_back({"usage", options_.weight_usage, used});
+  if (options_.weight_usage > 0) all.push_back({"usage", options_.weight_usage, used});
   return all;
+}
+
+namespace {
+
+// The row of class c whose nearest proxy of the class is farthest; -1 without a row. z (B, D) and
+// w (K, D) are of length one.
+std::int64_t farthest_row(const std::vector<double>& z, const std::vector<std::int32_t>& labels,
+                          std::int32_t c, const double* w, std::int64_t K, std::int64_t D) {
+  std::int64_t farthest = -1;
+  double least = 2;
+  for (std::int64_t i = 0; i < std::ssize(labels); ++i) {
+    if (labels[i] != c) continue;
+    double nearest = -2;
+    for (std::int64_t k = 0; k < K; ++k)
+      nearest =
+          std::max(nearest, std::inner_product(w + k * D, w + (k + 1) * D, z.data() + i * D, 0.0));
+    if (nearest < least) least = nearest, farthest = i;
+  }
+  return farthest;
+}
+
+}  // namespace
+
+std::int64_t revive_proxies(const Tensor& embeddings, const Tensor& labels, double least,
+                            Tensor& proxies, Tensor& usage) {
+  const std::int64_t C = proxies.dim(0), K = proxies.dim(1), D = proxies.dim(2);
+  const auto z = normalize_rows(embeddings).y.to_vector<double>();
+  const Normalized unit = normalize_rows(proxies.reshape({C * K, D}));
+  const auto w = unit.y.to_vector<double>(), lengths = unit.length.to_vector<double>();
+  const auto used = usage.to_vector<double>();
+  const auto label = labels.to_vector<std::int32_t>();
+  std::int64_t moved = 0;
+  for (std::int32_t c = 0; c < C; ++c) {
+    const auto first = used.begin() + c * K;
+    const std::int64_t k = std::min_element(first, first + K) - first;
+    if (first[k] >= least) continue;
+    const std::int64_t row = farthest_row(z, label, c, w.data() + c * K * D, K, D);
+    if (row < 0) continue;
+    const double length =
+        std::accumulate(lengths.begin() + c * K, lengths.begin() + (c + 1) * K, 0.0) /
+        static_cast<double>(K);
+    std::vector<double> proxy(z.begin() + row * D, z.begin() + (row + 1) * D);
+    for (double& x : proxy) x *= length;
+    proxies.reshape({C * K, D})
+        .slice(c * K + k, 1)
+        .copy_from(Tensor::from({1, D}, proxy).to(proxies.dtype()).to(proxies.device()));
+    usage.reshape({C * K}).slice(c * K + k, 1).fill(1.0 / static_cast<double>(K));
+    ++moved;
+  }
+  return moved;
 }
 
 ProxyStatistics::ProxyStatistics(std::int64_t classes, std::int64_t per_class)

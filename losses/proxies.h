@@ -25,7 +25,10 @@ struct ProxyOptions {
   ProxyInit init = ProxyInit::normal;
   std::uint64_t seed = 0;
   LossForm form = LossForm::fused;
-  double usage_rate = 0.05;  // of the running average behind the usage term, in [0, 1]
+  double usage_rate = 0.05;  // of the running average of each proxy's use, in [0, 1]
+  // A proxy in less use than this share of an even one, 1 / K, is moved: see revive_proxies(). 0:
+  // never.
+  double revive_below = 0;
 };
 
 // A loss against proxies of its own.
@@ -68,17 +71,21 @@ class MultiProxyEntropyLoss : public LossWithProxies {
   MultiProxyEntropyLoss(Module* parent, std::string name, const ProxyOptions& shape,
                         const MultiProxyEntropyOptions& options = {});
 
-  std::optional<Buffer> usage;  // (C, K): average of q per class; only with weight_usage > 0
+  // (C, K): average of q per class; only with weight_usage or revive_below above 0.
+  std::optional<Buffer> usage;
 
-  // While training it also moves `usage` towards this batch's assignments, after they were used.
+  // While training it also moves proxies out of use, before, and `usage` towards this batch's
+  // assignments, after they were used.
   Variable operator()(const Variable& embeddings, const Tensor& labels) override;
 
   // "ce", "inter", "intra" and, where it is on, "usage".
   std::vector<Term> terms() const override;
   const Tensor& assignment() const { return last_.assignment; }  // of the last call
   double assignment_scale() const override { return options_.settings().sigma_a; }
-  // The composed form looks at its labels.
-  bool is_recordable() const override { return shape().form == LossForm::fused; }
+  // The composed form looks at its labels, reviving at the use of the proxies.
+  bool is_recordable() const override {
+    return shape().form == LossForm::fused && shape().revive_below == 0;
+  }
 
   void initialize(Philox random) override;
 
@@ -86,6 +93,13 @@ class MultiProxyEntropyLoss : public LossWithProxies {
   MultiProxyEntropyOptions options_;
   MultiProxyEntropy last_;
 };
+
+// Moves the least used proxy of each class in the batch, where its use is below `least`, to the
+// embedding of the class that is farthest from all of its proxies, at the class's mean length, and
+// calls it evenly used from then on: k-means' way with empty clusters. embeddings (B, D), labels
+// (B), proxies (C, K, D), usage (C, K). Returns how many moved.
+std::int64_t revive_proxies(const Tensor& embeddings, const Tensor& labels, double least,
+                            Tensor& proxies, Tensor& usage);
 
 // What a set of assignments says about the proxies.
 struct ProxyReport {

@@ -106,6 +106,19 @@ TEST_SUITE("proxies") {
     }
   }
 
+  TEST_CASE("a proxy out of use moves to the picture that is farthest from any") {
+    Tensor proxies = Tensor::from<float>({2, 2, 2}, {2, 0, 0, 4, 1, 0, 0, 1});
+    Tensor usage = Tensor::from<float>({2, 2}, {0.9f, 0.1f, 0.02f, 0.98f});
+    const Tensor z = Tensor::from<float>({4, 2}, {1, 0.1f, -5, 0, 0, 1, -1, 0});
+    const Tensor labels = labels_of({0, 0, 0, kIgnoredLabel});
+    // Class 1 has no picture here, class 0's second proxy is used too little: picture 1 is
+    // farthest.
+    CHECK(revive_proxies(z, labels, 0.2, proxies, usage) == 1);
+    CHECK(proxies.to_vector<float>() == std::vector<float>{2, 0, -3, 0, 1, 0, 0, 1});
+    CHECK(usage.to_vector<float>() == std::vector<float>{0.9f, 0.5f, 0.02f, 0.98f});
+    CHECK(revive_proxies(z, labels, 0.2, proxies, usage) == 0);
+  }
+
   TEST_CASE("the report counts dead and effective proxies of the classes seen") {
     ProxyStatistics statistics(3, 2);
     const auto add = [&](const std::vector<double>& q, const std::vector<std::int32_t>& labels) {

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <fstream>
 #include <set>
 
@@ -109,7 +110,12 @@ TEST_SUITE("subclasses") {
     CHECK(found.spread == doctest::Approx(1));
     CHECK(to_text(found) ==
           "2 per class, 1.50 used, 1.50 effective, 1 of 4 dead, spread 1.00, entropy 0.000, purity "
-          "0.625 (0.625 with one)");
+          "0.625 (0.625 with one), NMI 0.172");
+    // Class 0: proxies 0 0 1 1, fine a a b a; class 1 uses one proxy: 0.
+    const double h = -(0.75 * std::log(0.75) + 0.25 * std::log(0.25));  // of fine; of proxy ln 2
+    const double joint = -(0.5 * std::log(0.5) + 2 * 0.25 * std::log(0.25));
+    CHECK(*found.nmi ==
+          doctest::Approx((std::log(2.0) + h - joint) / ((std::log(2.0) + h) / 2) / 2));
     for (Sample& sample : dataset.samples) sample.fine.clear();
     CHECK_FALSE(diagnose_proxies(loss, dataset, embeddings).purity);
   }

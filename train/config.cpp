@@ -137,6 +137,10 @@ void add_loss(Settings& s, LossConfig& c) {
         {.range = at_least(0)});
   s.add("weight_usage", &c.weight_usage, "weight of the term that keeps proxies in even use",
         {.range = at_least(0)});
+  s.add("revive_below", &c.revive_below,
+        "a proxy in less use than this share of an even one moves to the picture of its class that "
+        "is farthest from every proxy; 0: never",
+        {.range = {0, 1, false, true}});
   s.add("normalise_entropy", &c.normalise_entropy, "divide the entropies by log C and log K");
   s.add("detach_selection", &c.detach_selection, "no gradient through the selection weights");
   s.add("weight_merge", &c.weight_merge, "soft-triple: weight of the term that merges proxies",

@@ -24,7 +24,8 @@ ProxyOptions proxy_options_of(const Config& config, std::int64_t classes) {
                                 {{"normal", ProxyInit::normal}, {"kaiming", ProxyInit::kaiming}}),
       .seed = static_cast<std::uint64_t>(config.run.seed),
       .form = chosen<LossForm>("loss.form", loss.form,
-                               {{"fused", LossForm::fused}, {"composed", LossForm::composed}})};
+                               {{"fused", LossForm::fused}, {"composed", LossForm::composed}}),
+      .revive_below = loss.name == "mpl" ? loss.revive_below : 0};
 }
 
 std::unique_ptr<MetricLoss> build_plain_proxy_loss(const Config& config, std::int64_t classes) {
@@ -87,8 +88,8 @@ const std::vector<LossKind>& loss_kinds() {
        18,
        0,
        {"proxies", "sigma", "sigma_h", "sigma_a", "gamma", "margin", "select", "negatives", "inter",
-        "weight_inter", "weight_intra", "weight_usage", "normalise_entropy", "detach_selection",
-        "form"}},
+        "weight_inter", "weight_intra", "weight_usage", "revive_below", "normalise_entropy",
+        "detach_selection", "form"}},
       {"soft-triple",
        "several proxies per class, softly chosen, merged (Qian et al. 2019)",
        10,

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "tensor/normalize.h"
+#include "train/clustering.h"
 
 namespace proxent {
 namespace {
@@ -45,6 +46,28 @@ double purity_of(const std::vector<std::int64_t>& clusters, const std::vector<st
   return static_cast<double>(majority) / static_cast<double>(clusters.size());
 }
 
+// Of the rows of each class: nearest proxies and fine labels, numbered.
+struct ClassParts {
+  std::vector<std::int32_t> proxy, fine;
+};
+
+bool is_one_part(const std::vector<std::int32_t>& parts) {
+  const auto [least, most] = std::minmax_element(parts.begin(), parts.end());
+  return *least == *most;
+}
+
+std::optional<double> mean_nmi(const std::map<std::int32_t, ClassParts>& classes) {
+  double sum = 0;
+  std::int64_t count = 0;
+  for (const auto& [label, parts] : classes) {
+    if (is_one_part(parts.fine)) continue;  // nothing to find
+    if (!is_one_part(parts.proxy))
+      sum += partition_agreement(parts.proxy, parts.fine).nmi_arithmetic;
+    ++count;
+  }
+  return count > 0 ? std::optional(sum / static_cast<double>(count)) : std::nullopt;
+}
+
 }  // namespace
 
 ProxyDiagnostics diagnose_proxies(const MetricLoss& loss, const Dataset& dataset,
@@ -58,20 +81,28 @@ ProxyDiagnostics diagnose_proxies(const MetricLoss& loss, const Dataset& dataset
 
   std::vector<std::int64_t> nearest, only;
   std::vector<std::string> fine;
+  std::map<std::string, std::int32_t> number;
+  std::map<std::int32_t, ClassParts> classes;
   for (std::int64_t i = 0; i < N; ++i) {
     const auto row = static_cast<std::size_t>(i);
     const Sample& sample = dataset.samples[static_cast<std::size_t>(embeddings.samples[row])];
     if (sample.fine.empty()) continue;
     const double* mine = q.data() + i * K;
-    nearest.push_back(embeddings.labels[row] * K + (std::max_element(mine, mine + K) - mine));
-    only.push_back(embeddings.labels[row]);
+    const std::int32_t label = embeddings.labels[row];
+    const auto k = static_cast<std::int32_t>(std::max_element(mine, mine + K) - mine);
+    nearest.push_back(label * K + k);
+    only.push_back(label);
     fine.push_back(sample.fine);
+    classes[label].proxy.push_back(k);
+    classes[label].fine.push_back(
+        number.emplace(sample.fine, static_cast<std::int32_t>(number.size())).first->second);
   }
   ProxyDiagnostics out{
       .report = statistics.report(), .pictures = N, .spread = proxy_spread(proxies)};
   if (!fine.empty()) {
     out.purity = purity_of(nearest, fine);
     out.purity_of_one = purity_of(only, fine);
+    out.nmi = mean_nmi(classes);
   }
   return out;
 }
@@ -84,6 +115,7 @@ std::string to_text(const ProxyDiagnostics& d) {
       r.proxies, d.spread, r.assignment_entropy);
   if (d.purity)
     text += fmt::format(", purity {:.3f} ({:.3f} with one)", *d.purity, *d.purity_of_one);
+  if (d.nmi) text += fmt::format(", NMI {:.3f}", *d.nmi);
   return text;
 }
 
@@ -98,6 +130,7 @@ Json to_json(const ProxyDiagnostics& d) {
   if (d.purity) {
     json["purity"] = *d.purity;
     json["purity_of_one"] = *d.purity_of_one;
+    json["nmi"] = d.nmi ? Json(*d.nmi) : Json();
   }
   return json;
 }

@@ -19,6 +19,9 @@ struct ProxyDiagnostics {
   // frequent one among the pictures nearest to the same proxy of their class, and the same with one
   // proxy per class, which is what finding nothing gives.
   std::optional<double> purity, purity_of_one;
+  // Mean over the classes with two fine labels or more of the NMI (arithmetic) between nearest
+  // proxy and fine label; 0 where a class uses one proxy.
+  std::optional<double> nmi;
 };
 
 // Of training pictures' embeddings (N, D), one by one against the proxies of their class. Throws
