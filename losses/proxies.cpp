@@ -72,7 +72,8 @@ void MultiProxyEntropyLoss::initialize(Philox random) {
 
 Variable MultiProxyEntropyLoss::operator()(const Variable& embeddings, const Tensor& labels) {
   Scope scope(name());
-  if (shape().revive_below > 0 && is_training())
+  const bool has_values = embeddings.value().device() != Device::meta;
+  if (shape().revive_below > 0 && is_training() && has_values)
     revive_proxies(embeddings.value(), labels,
                    shape().revive_below / static_cast<double>(shape().per_class),
                    proxies.mutable_value(), usage->mutable_value());

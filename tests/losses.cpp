@@ -103,6 +103,7 @@ TEST_SUITE("losses") {
       config.model.arch = "resnet12";
       config.data.image_size = 16;
       config.loss.memory = 8;
+      config.loss.revive_below = 0.3;
       { const Learner planned(config, 5, Device::meta, DType::f32); }
       Learner learner(config, 5, Device::cpu, DType::f32);
       Tensor pictures({7, 16, 16, 3}, DType::u8);
