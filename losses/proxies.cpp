@@ -72,17 +72,21 @@ void MultiProxyEntropyLoss::initialize(Philox random) {
 
 Variable MultiProxyEntropyLoss::operator()(const Variable& embeddings, const Tensor& labels) {
   Scope scope(name());
-  const bool has_values = embeddings.value().device() != Device::meta;
-  if (shape().revive_below > 0 && is_training() && has_values)
-    revive_proxies(embeddings.value(), labels,
-                   shape().revive_below / static_cast<double>(shape().per_class),
-                   proxies.mutable_value(), usage->mutable_value());
   const auto loss =
       shape().form == LossForm::fused ? multi_proxy_entropy : multi_proxy_entropy_composed;
   last_ = loss(embeddings, proxies, labels, options_, usage ? usage->value() : Tensor());
+  if (shape().revive_below > 0 && is_training()) seen_ = {embeddings.value(), labels};
   if (usage && is_training())
     update_proxy_usage(last_.assignment, labels, shape().usage_rate, usage->mutable_value());
   return std::exchange(last_.loss, {});  // kept here, the graph's end would outlive the step
+}
+
+void MultiProxyEntropyLoss::begin_step() {
+  const bool has_values = seen_.labels.is_defined() && seen_.labels.device() != Device::meta;
+  if (has_values)
+    revive_proxies(seen_.embeddings, seen_.labels,
+                   shape().revive_below / static_cast<double>(shape().per_class),
+                   proxies.mutable_value(), usage->mutable_value());
 }
 
 std::vector<MetricLoss::Term> MultiProxyEntropyLoss::terms() const {

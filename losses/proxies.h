@@ -74,10 +74,11 @@ class MultiProxyEntropyLoss : public LossWithProxies {
   // (C, K): average of q per class; only with weight_usage or revive_below above 0.
   std::optional<Buffer> usage;
 
-  // While training it also moves proxies out of use, before, and `usage` towards this batch's
-  // assignments, after they were used.
+  // While training it also moves `usage` towards this batch's assignments, after they were used.
   Variable operator()(const Variable& embeddings, const Tensor& labels) override;
 
+  // Moves proxies out of use to embeddings of the batch before: see revive_proxies().
+  void begin_step() override;
   // "ce", "inter", "intra" and, where it is on, "usage".
   std::vector<Term> terms() const override;
   const Tensor& assignment() const { return last_.assignment; }  // of the last call
@@ -92,6 +93,9 @@ class MultiProxyEntropyLoss : public LossWithProxies {
  private:
   MultiProxyEntropyOptions options_;
   MultiProxyEntropy last_;
+  struct {
+    Tensor embeddings, labels;
+  } seen_;  // by the last call, kept for revive_proxies()
 };
 
 // Moves the least used proxy of each class in the batch, where its use is below `least`, to the

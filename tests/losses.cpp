@@ -111,8 +111,12 @@ TEST_SUITE("losses") {
         pictures.data<std::uint8_t>()[i] = static_cast<std::uint8_t>(i * 37 % 251);
       const Tensor places = Tensor::zeros({7, 3}, DType::i32);
       const auto before = learner.optimizer->parameters().values().to_vector<float>();
-      learner.step->run({pictures, places, labels_of(kLabels)}, 1e-3);
-      const StepResult result = learner.step->take();
+      StepResult result;
+      for (int step = 0; step < 3; ++step) {
+        if (kind.name == "mpl") learner.loss->buffers()[0].item->mutable_value().fill(0.01);
+        learner.step->run({pictures, places, labels_of(kLabels)}, 1e-3);
+        result = learner.step->take();
+      }
       CHECK(std::isfinite(result.loss));
       CHECK(result.gradient_norm > 0);
       CHECK(learner.optimizer->parameters().values().to_vector<float>() != before);
