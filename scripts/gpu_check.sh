@@ -82,7 +82,7 @@ part versions 30 versions
 if part build 240 configure_and_build; then
   part doctor 15 "$build/proxent" doctor
   part gpu_tests 100 "$build/tests/proxent_tests" \
-    -ts="gpu*,parity,gradients,device,recorded work,training step,optimizer,augment,multi_proxy_entropy,retrieval,similarity,topk,embed"
+    -ts="gpu*,parity,gradients,device,recorded work,training step,optimizer,augment,multi_proxy_entropy,losses,proxies,goldens,retrieval,similarity,topk,embed"
   part device_description 15 describe_gpu
   part bench_layers 40 layers
   part bench_loss 15 "$build/proxent" bench loss --device cuda --json
