@@ -6,9 +6,9 @@
 namespace proxent {
 namespace {
 
-// A convolution has no bias, so a batch norm follows it, in the call as in the declaration. Blocks
-// fuse it with the ReLU behind it, and the one that ends a branch with the sum as well; a
-// shortcut's stands alone.
+// A batch norm follows each convolution, in the call as in the declaration. Networks fuse it with
+// the ReLU behind it, and the one that ends a branch with the sum as well; a shortcut's stands
+// alone.
 std::vector<BatchNormCall> norms_behind(Module& net, const std::map<const Module*, Shape>& results,
                                         std::int64_t batch) {
   std::set<const Module*> ends;
@@ -29,6 +29,10 @@ std::vector<BatchNormCall> norms_behind(Module& net, const std::map<const Module
 
 Census census_of(const ResNetOptions& options, std::int64_t size, std::int64_t batch) {
   ResNet net(nullptr, "resnet", options);
+  return census_of(net, size, batch);
+}
+
+Census census_of(Backbone& net, std::int64_t size, std::int64_t batch) {
   net.set_training(false);
   Census census;
   std::map<const Module*, Shape> results;  // of convolutions

@@ -1,5 +1,5 @@
-// Which convolutions and batch norms a ResNet calls, and on images of which sizes: for what is done
-// once per size, such as planning and timing.
+// Which convolutions and batch norms a network calls, and on images of which sizes: for what is
+// done once per size, such as planning and timing.
 #pragma once
 
 #include <utility>
@@ -30,6 +30,7 @@ struct Census {
   std::vector<BatchNormCall> batch_norms;
 };
 // Of a step with `batch` images of size x size pixels. Runs the network once, on one image.
+Census census_of(Backbone& net, std::int64_t size, std::int64_t batch);
 Census census_of(const ResNetOptions& options, std::int64_t size, std::int64_t batch);
 
 // Each item once, in the order of its first occurrence, and how often it occurs.

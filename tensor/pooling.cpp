@@ -19,8 +19,9 @@ Shape pooled_shape(std::string_view op, const Shape& x, const Pool2dOptions& opt
   check(options.stride >= 1, op, ": stride must be at least 1, got ", options.stride);
   check(options.padding >= 0 && options.padding <= options.size / 2, op,
         ": padding must be 0 to half of size ", options.size, ", got ", options.padding);
-  const auto p = window_positions(x[1], options.size, options.stride, options.padding);
-  const auto q = window_positions(x[2], options.size, options.stride, options.padding);
+  const auto positions = options.rounds_up ? window_positions_up : window_positions;
+  const auto p = positions(x[1], options.size, options.stride, options.padding);
+  const auto q = positions(x[2], options.size, options.stride, options.padding);
   check(p > 0 && q > 0, op, ": size ", options.size, " is larger than x ", x, " padded by ",
         options.padding);
   return {x[0], p, q, x[3]};
@@ -68,6 +69,7 @@ Tensor max_pool2d_backward(const Tensor& dy, const Tensor& index, const Shape& x
 }
 
 Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
+  check(!options.rounds_up, "avg_pool2d: rounds_up is of max_pool2d only");
   Tensor y(pooled_shape("avg_pool2d", x.shape(), options), x.dtype(), x.device());
   launch("avg_pool2d", x.device(), [&](auto device) { kernel::avg_pool2d(device, x, options, y); });
   return y;

@@ -6,9 +6,12 @@
 
 namespace proxent {
 
-// Square windows. The number of outputs is rounded down, as with PyTorch's ceil_mode = False.
+// Square windows. The number of outputs is rounded down, as with PyTorch's ceil_mode = False, or
+// up: then a last window may hang over the edge, as long as it begins inside the image or the
+// padding before it.
 struct Pool2dOptions {
   std::int64_t size = 2, stride = 2, padding = 0;  // padding at most size / 2, as PyTorch asks
+  bool rounds_up = false;                          // of max_pool2d only
 };
 
 inline constexpr std::int64_t kMaxPoolSize = 16;  // a tap's number r size + s fits in one byte

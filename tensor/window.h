@@ -16,6 +16,15 @@ constexpr std::int64_t window_positions(std::int64_t size, std::int64_t window, 
   return room < 0 ? 0 : room / stride + 1;
 }
 
+// The same rounded up: a last window that begins inside the image or the padding before it may hang
+// over the padding behind it (PyTorch's ceil_mode).
+constexpr std::int64_t window_positions_up(std::int64_t size, std::int64_t window,
+                                           std::int64_t stride, std::int64_t padding) {
+  const std::int64_t down = window_positions(size, window, stride, padding);
+  const bool has_rest = down > 0 && (size + 2 * padding - window) % stride != 0;
+  return has_rest && down * stride < size + padding ? down + 1 : down;
+}
+
 // The taps first .. last of a window that lie inside the image, and the pixel under tap 0 (negative
 // where the window hangs over the edge).
 struct Taps {

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <set>
 
+#include "layers/bn_inception.h"
 #include "layers/census.h"
 #include "layers/init.h"
 #include "layers/resnet12.h"
@@ -112,6 +113,58 @@ TEST_SUITE("layers") {
     CHECK(resnet_depth("resnet50") == 50);
     for (const char* name : {"resnet", "resnet12", "resnet051", "resnet500", "vgg50", ""})
       CHECK_FALSE(resnet_depth(name).has_value());
+  }
+
+  TEST_CASE("BN-Inception has the parameters, names and sizes of its PyTorch port") {
+    BnInception net(nullptr, "bn-inception");
+    CHECK(elements(net) == 11'295'240 - 1000 * 1025);  // without last_linear
+    const auto names = paths(net);
+    CHECK(names.size() == 69 * 6);
+    for (const char* name :
+         {"conv1_7x7_s2.bias", "conv1_7x7_s2_bn.running_mean", "conv2_3x3_reduce.weight",
+          "conv2_3x3_bn.weight", "inception_3a_1x1.weight", "inception_3a_pool_proj_bn.bias",
+          "inception_3c_double_3x3_2_bn.running_var", "inception_4e_3x3.bias",
+          "inception_5b_double_3x3_reduce.weight", "inception_5b_pool_proj.weight"})
+      CHECK_MESSAGE(names.count(name) == 1, name);
+    CHECK(names.count("inception_3c_1x1.weight") == 0);
+    CHECK(names.count("inception_4e_pool_proj.weight") == 0);
+    const Census census = census_of(net, 224, 3);
+    CHECK(census.convolutions.size() == 69);
+    CHECK(census.batch_norms.size() == 69);
+    CHECK(census.convolutions.front().x == Shape{3, 224, 224, 3});
+    CHECK(census.convolutions.back().x[1] == 7);
+    for (const BatchNormCall& call : census.batch_norms) {
+      CHECK(call.has_relu);
+      CHECK_FALSE(call.has_residual);
+    }
+    net.set_training(false);
+    CHECK(net(Tensor::zeros({1, 96, 64, 3}, DType::f32)).shape() == Shape{1, 3, 2, 1024});
+    CHECK(net(Tensor::zeros({1, 227, 227, 3}, DType::f32)).shape() == Shape{1, 7, 7, 1024});
+    CHECK_THROWS_WITH_AS(net(Tensor::zeros({1, 75, 64, 3}, DType::f32)),
+                         doctest::Contains("a map of 9x8 pixels cannot be halved"), UsageError);
+  }
+
+  TEST_CASE("BN-Inception takes the options of every backbone") {
+    const ModelConfig config{.arch = "bn-inception",
+                             .pool = "avg+max",
+                             .embed_dim = 6,
+                             .head = "ln-linear",
+                             .bn_mode = "frozen",
+                             .recompute = "relu"};
+    const auto model = build_model(config, 3);
+    freeze(*model, {"conv1_7x7_s2", "inception_3a_1x1"});
+    std::int64_t trained = 0;
+    for (const auto& [path, parameter] : model->parameters()) {
+      const bool is_norm = path.find("_bn.") != std::string::npos;
+      const bool is_frozen =
+          path.starts_with("conv1_7x7_s2.") || path.starts_with("inception_3a_1x1.");
+      CHECK_MESSAGE(parameter->wants_gradient() == !(is_norm || is_frozen), path);
+      trained += parameter->wants_gradient();
+    }
+    CHECK(trained == 67 * 2 + 2);
+    CHECK((*model)(Tensor::zeros({2, 64, 64, 3}, DType::f32)).shape() == Shape{2, 6});
+    CHECK_THROWS_WITH_AS(build_model({.arch = "bn-inception", .stem = "small"}, 1),
+                         doctest::Contains("has its own"), UsageError);
   }
 
   TEST_CASE("names are torchvision's, and the bottleneck strides in its 3x3") {

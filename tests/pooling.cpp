@@ -41,6 +41,26 @@ TEST_SUITE("pooling") {
     CHECK(avg_pool2d(x, options).to_vector<double>()[0] == doctest::Approx(-10.0 / 9));
   }
 
+  TEST_CASE("rounded up, a last window hangs over the edge but begins inside") {
+    const Pool2dOptions up{.size = 3, .stride = 2, .rounds_up = true};
+    const Tensor row = image(1, 1, {4});
+    CHECK_THROWS_AS(max_pool2d(row, up), Error);
+    const Tensor x = image(4, 4, {0, 1, 2, 9, 4, 5, 6, 7, 8, 3, 3, 3, 1, 2, 11, 10});
+    const MaxPooled pooled = max_pool2d(x, up);
+    CHECK(pooled.y.shape() == Shape{1, 2, 2, 1});
+    CHECK(pooled.y.to_vector<double>() == Values{8, 9, 11, 11});
+    const Tensor dy = Tensor::from<double>({1, 2, 2, 1}, {1, 2, 4, 8});
+    const Tensor dx = max_pool2d_backward(dy, pooled.index, x.shape(), up);
+    CHECK(dx.to_vector<double>() == Values{0, 0, 0, 2, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 12, 0});
+    // torch.nn.MaxPool2d(ceil_mode=True) of n pixels: 7 fit evenly; of 2 with padding 1 a second
+    // window would begin in the padding behind.
+    CHECK(max_pool2d(Tensor::zeros({1, 7, 8, 1}, DType::f32), up).y.shape() == Shape{1, 3, 4, 1});
+    CHECK(max_pool2d(Tensor::zeros({1, 2, 3, 1}, DType::f32),
+                     {.size = 2, .stride = 3, .padding = 1, .rounds_up = true})
+              .y.shape() == Shape{1, 1, 2, 1});
+    CHECK_THROWS_WITH_AS(avg_pool2d(x, up), doctest::Contains("of max_pool2d only"), Error);
+  }
+
   TEST_CASE("minus infinity and NaN pass through") {
     const double low = -std::numeric_limits<double>::infinity();
     const Tensor x = image(2, 2, {low, low, low, low});

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "layers/bn_inception.h"
 #include "layers/init.h"
 #include "layers/resnet12.h"
 
@@ -10,6 +11,11 @@ namespace {
 
 std::unique_ptr<Backbone> build_backbone(Module* parent, const ModelConfig& config) {
   if (config.arch == "resnet12") return std::make_unique<ResNet12>(parent, "");
+  if (config.arch == "bn-inception") {
+    check<UsageError>(config.stem == "imagenet", "model.stem: bn-inception has its own, give ",
+                      "--stem imagenet, not ", config.stem);
+    return std::make_unique<BnInception>(parent, "");
+  }
   const Stem stem = config.stem == "small"     ? Stem::small
                     : config.stem == "compact" ? Stem::compact
                                                : Stem::imagenet;

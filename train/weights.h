@@ -19,7 +19,7 @@ struct LoadOptions {
   // Below these paths tensors may be missing (a new head), or may be in the file without a place in
   // the tree (a classifier, another run's proxies and their usage), without being refused.
   std::vector<std::string> may_be_missing = {};
-  std::vector<std::string> may_be_unused = {"fc", "proxies", "usage"};
+  std::vector<std::string> may_be_unused = {"fc", "last_linear", "proxies", "usage"};
 };
 
 struct LoadReport {

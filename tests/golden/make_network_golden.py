@@ -1,5 +1,5 @@
-"""Writes golden/networks.safetensors: torchvision's ResNet-18 and ResNet-50 in float64, forward and
-backward, and five training steps of a ResNet-18 with SGD and with AdamW.
+"""Writes golden/networks.safetensors: torchvision's ResNet-18 and ResNet-50, and a BN-Inception written
+here after the paper's table, in float64, forward and backward, and five training steps of a ResNet-18 with SGD and with AdamW.
 Run with Debian's python3-torchvision, from anywhere: /usr/bin/python3 tests/golden/make_network_golden.py
 
 Weights and images are no random numbers but a hash of name and index, which tests/networks.cpp computes
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 
+import bn_inception
 import safetensors_writer
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -45,8 +46,11 @@ def initial(name, x):
     return 1 + 0.2 * hashed(name, x.shape) if name.endswith("weight") else 0.1 * hashed(name, x.shape)
 
 
-def build(depth):
-    net = getattr(torchvision.models, f"resnet{depth}")(num_classes=DIM).double()
+def build(arch):
+    if arch == "bn-inception":
+        net = bn_inception.BnInception(DIM).double()
+    else:
+        net = getattr(torchvision.models, arch)(num_classes=DIM).double()
     state = {name: initial(ours(name), x) for name, x in net.state_dict().items()
              if not name.endswith("num_batches_tracked")}
     net.load_state_dict(state, strict=False)
@@ -71,37 +75,48 @@ def summary(x):
     return torch.cat([flat.norm().reshape(1), flat[[i * len(flat) // SAMPLES for i in range(SAMPLES)]]])
 
 
-def results(depth, size, batch, dtype):
+def cancelled(net, name):
+    """Biases of convolutions: a norm that subtracts the batch's mean leaves them a gradient of 0."""
+    return name.endswith(".bias") and hasattr(net, name[:-len(".bias")] + "_bn")
+
+
+def results(arch, size, batch, dtype):
     """Loss, embeddings, and summaries of gradients and buffers."""
-    net = build(depth).to(dtype).train()
+    net = build(arch).to(dtype).train()
     embeddings, loss = forward(net, hashed("images", (batch, size, size, 3)).to(dtype))
     loss.backward()
     found = {"loss": loss, "embeddings": embeddings}
     for name, parameter in net.named_parameters():
-        found[f"gradient/{ours(name)}"] = summary(parameter.grad.double())
+        if not cancelled(net, name):
+            found[f"gradient/{ours(name)}"] = summary(parameter.grad.double())
     for name, buffer in net.named_buffers():
         if not name.endswith("num_batches_tracked"):
             found[f"buffer/{ours(name)}"] = summary(buffer.double())
     images = hashed("eval images", (batch, size, size, 3)).to(dtype)
-    found["eval_embeddings"] = forward(net.eval(), images)[0]
+    net.zero_grad()
+    found["eval_embeddings"], loss = forward(net.eval(), images)
+    loss.backward()
+    for name, parameter in net.named_parameters():
+        if cancelled(net, name):  # running statistics do not
+            found[f"eval_gradient/{ours(name)}"] = summary(parameter.grad.double())
     return {name: x.detach().double() for name, x in found.items()}
 
 
-def network(depth, size, batch):
-    exact = results(depth, size, batch, torch.float64)
-    rounded = results(depth, size, batch, torch.float32)
+def network(arch, size, batch):
+    exact = results(arch, size, batch, torch.float64)
+    rounded = results(arch, size, batch, torch.float32)
     for name, x in exact.items():
-        tensors[f"resnet{depth}/{name}"] = x
+        tensors[f"{arch}/{name}"] = x
     # What float32 costs PyTorch itself, by which ours is measured. An activation whose sign is lost to
     # rounding moves every gradient before it by parts in a thousand, and no value.
     for kind in "value", "gradient":
         error = max(((rounded[name] - x).abs().max() / x.abs().max()).item()
-                    for name, x in exact.items() if name.startswith("gradient") == (kind == "gradient"))
-        tensors[f"resnet{depth}/float32_error_of_{kind}"] = torch.tensor(error, dtype=torch.float64)
+                    for name, x in exact.items() if ("gradient/" in name) == (kind == "gradient"))
+        tensors[f"{arch}/float32_error_of_{kind}"] = torch.tensor(error, dtype=torch.float64)
 
 
 def training(case, size, batch, make_optimizer):
-    net = build(18).train()
+    net = build("resnet18").train()
     decayed = [p for p in net.parameters() if p.dim() > 1]
     others = [p for p in net.parameters() if p.dim() == 1]
     optimizer = make_optimizer([dict(params=decayed, weight_decay=0.01),
@@ -121,8 +136,9 @@ def training(case, size, batch, make_optimizer):
             tensors[f"{case}/value/{ours(name)}"] = summary(buffer)
 
 
-network(18, size=64, batch=4)
-network(50, size=64, batch=4)
+network("resnet18", size=64, batch=4)
+network("resnet50", size=64, batch=4)
+network("bn-inception", size=64, batch=4)
 training("sgd", 32, 6, lambda groups: torch.optim.SGD(groups, lr=0.05, momentum=0.9, nesterov=True))
 training("adamw", 32, 6, lambda groups: torch.optim.AdamW(groups, lr=1e-3))
 safetensors_writer.write(os.path.join(HERE, "networks.safetensors"), tensors,
