@@ -6,6 +6,16 @@
 #include <utility>
 
 namespace proxent {
+namespace {
+
+// The colours of each pixel in the order of the network's input.
+void write_pixels(const Image& picture, const Transform& transform, std::uint8_t* to) {
+  for (std::size_t pixel = 0; pixel < picture.pixels.size(); pixel += 3)
+    for (int channel = 0; channel < 3; ++channel)
+      *to++ = picture.pixels[pixel + transform.colour_at(channel)];
+}
+
+}  // namespace
 
 OnBadImage on_bad_image_from_name(std::string_view name) {
   if (name == "stop") return OnBadImage::stop;
@@ -177,8 +187,7 @@ bool Loader::try_write(std::int64_t index, const BatchPosition& position, std::i
                 stream_of("augment epoch " + std::to_string(position.epoch), place_in_epoch));
   bool is_flipped = false;
   const Image picture = options_.transform.apply_but_flip(*image, random, is_flipped);
-  std::copy(picture.pixels.begin(), picture.pixels.end(),
-            batch.pictures.slice(place, 1).data<std::uint8_t>());
+  write_pixels(picture, options_.transform, batch.pictures.slice(place, 1).data<std::uint8_t>());
   batch.places.data<std::int32_t>()[3 * place + 2] = is_flipped;
   batch.labels.data<std::int32_t>()[place] = dataset_.samples[index].label;
   batch.indices[place] = index;

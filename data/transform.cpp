@@ -252,6 +252,15 @@ Image Transform::apply_but_flip(const Image& original, Philox& random, bool& is_
   return out;
 }
 
+AugmentOptions Transform::normalisation() const {
+  AugmentOptions options{.height = image_size, .width = image_size};
+  for (int channel = 0; channel < 3; ++channel) {
+    options.mean[channel] = mean[colour_at(channel)];
+    options.std[channel] = std[colour_at(channel)];
+  }
+  return options;
+}
+
 bool Transform::is_random() const {
   return crop == Crop::random || crop == Crop::random_resized || hflip > 0;
 }
@@ -298,6 +307,7 @@ std::string Transform::describe() const {
   if (hflip > 0) text << " > flip left-right p=" << hflip;
   text << " > /255 > minus mean " << mean[0] << " " << mean[1] << " " << mean[2] << " > over std "
        << std[0] << " " << std[1] << " " << std[2];
+  if (is_bgr) text << " > blue first";
   return text.str();
 }
 

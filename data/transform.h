@@ -56,24 +56,27 @@ struct Transform {
   std::int64_t padding = 0;                  // Crop::random
   std::array<double, 2> rrc_scale{0.08, 1};  // Crop::random_resized: share of the area
   std::array<double, 2> rrc_ratio{3. / 4, 4. / 3};
-  double hflip = 0;                                                                // probability
-  std::array<float, 3> mean{0.485f, 0.456f, 0.406f}, std{0.229f, 0.224f, 0.225f};  // ImageNet's
+  bool is_bgr = false;  // the last step swaps red and blue
+  double hflip = 0;     // probability
+  std::array<float, 3> mean{0.485f, 0.456f, 0.406f},
+      std{0.229f, 0.224f, 0.225f};  // ImageNet's, of R, G, B
 
   // The recipe of the field: RandomResizedCrop and a flip in training, resize by 256 / 224 and the
   // centre in evaluation.
   static Transform train(std::int64_t image_size);
   static Transform eval(std::int64_t image_size);
 
-  // The picture before normalisation, (image_size, image_size). Draws from `random` only for steps
-  // that are random. Throws on an empty picture.
+  // The picture before normalisation, (image_size, image_size), red first whatever is_bgr says.
+  // Draws from `random` only for steps that are random. Throws on an empty picture.
   Image apply(const Image& image, Philox& random) const;
   // The same with the last step left to the device: true in `is_flipped` if the picture that is
   // returned is to be flipped.
   Image apply_but_flip(const Image& image, Philox& random, bool& is_flipped) const;
-  // Normalisation, and where it begins: (u8 / 255 - mean) / std of an image_size square.
-  AugmentOptions normalisation() const {
-    return {.height = image_size, .width = image_size, .mean = mean, .std = std};
-  }
+  // What of the picture's colours comes at place `channel` of a network's input.
+  int colour_at(int channel) const { return is_bgr ? 2 - channel : channel; }
+  // Normalisation, and where it begins: (u8 / 255 - mean) / std of an image_size square whose
+  // colours are in the network's order.
+  AugmentOptions normalisation() const;
 
   bool is_random() const;
   // Throws UsageError naming the first value that makes no sense.

@@ -49,6 +49,8 @@ TEST_SUITE("config") {
         give(options.takes_steps ? "7it" : "1h30min");
       else if (row.key == "metrics")
         give("r@3,rp");
+      else if (row.key == "lr_milestones")
+        give("3ep,5ep");
       else if (row.key == "fold")
         give("2/5");
       else if (row.key == "profile_steps")
@@ -63,7 +65,8 @@ TEST_SUITE("config") {
         give("12");
       settings.assign(row, value, row.name(), "test");
     }
-    config.optim.name = "sgd";  // nesterov wants it
+    config.optim.name = "sgd";    // nesterov wants it
+    config.optim.sched = "step";  // lr_milestones want it
     const std::string text = to_toml(config);
     CHECK(to_toml(config_from_toml(text, "printed")) == text);
 

@@ -124,6 +124,26 @@ TEST_SUITE("loader") {
     CHECK(versions.size() >= 8);  // boxes of a 6x5 picture may coincide
   }
 
+  TEST_CASE("blue first: the same numbers in the other order, each with its colour's mean") {
+    const Dataset dataset = stored_set(2);
+    Transform rgb = small_plain();
+    rgb.mean = {0.1f, 0.2f, 0.3f};
+    rgb.std = {0.5f, 1.0f, 2.0f};
+    Transform bgr = rgb;
+    bgr.is_bgr = true;
+    const auto input = [&](const Transform& transform) {
+      Loader loader(dataset, 2, {.transform = transform, .threads = 1});
+      const auto batch = loader.next();
+      return augment(batch->pictures, batch->places, transform.normalisation()).to_vector<float>();
+    };
+    const std::vector<float> red_first = input(rgb), blue_first = input(bgr);
+    REQUIRE(red_first.size() == 2 * 4 * 4 * 3);
+    for (std::size_t i = 0; i < red_first.size(); ++i)
+      CHECK(blue_first[i] == red_first[i / 3 * 3 + 2 - i % 3]);
+    CHECK(blue_first != red_first);
+    CHECK(bgr.hash() != rgb.hash());
+  }
+
   TEST_CASE("evaluation takes every picture once, in order, unchanged") {
     const Dataset dataset = stored_set(11);
     const Transform transform = small_plain();

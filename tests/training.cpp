@@ -97,6 +97,34 @@ TEST_SUITE("training") {
     CHECK(eval_command({(temporary.path() / "run").string(), "--quiet"}) == kDone);
   }
 
+  TEST_CASE("the rate falls at milestones, in steps or epochs") {
+    TempFolder temporary;
+    Config config =
+        small_config(draw_pictures(temporary.path() / "pictures"), temporary.path() / "run");
+    config.optim.name = "adam";
+    config.optim.sched = "step";
+    config.optim.lr_milestones = {"2it", "1.5ep"};  // three steps to an epoch: at 2 and at 5
+    config.optim.lr_gamma = 0.5;
+    config.log.log_every = {1, Duration::Unit::iterations};
+    CHECK(run_training(config, {"train"}) == kDone);
+    std::istringstream lines(text_of(temporary.path() / "run/train.jsonl"));
+    std::vector<double> rates;
+    for (std::string line; std::getline(lines, line);)
+      rates.push_back(std::stod(line.substr(line.find("\"backbone\":") + 11)));
+    CHECK(rates == std::vector<double>{1e-3, 1e-3, 5e-4, 5e-4, 5e-4, 2.5e-4});
+    for (const auto& [milestones, complaint] :
+         {std::pair<std::vector<std::string>, const char*>{{"5it", "5it"}, "does not come after"},
+          {{"10min"}, "expected numbers of steps or epochs"},
+          {{"soon"}, "soon"}}) {
+      config.optim.lr_milestones = milestones;
+      CHECK_THROWS_WITH_AS(check_config(config), doctest::Contains(complaint), UsageError);
+    }
+    config.optim.lr_milestones = {"2it"};
+    config.optim.sched = "cosine";
+    CHECK_THROWS_WITH_AS(check_config(config), doctest::Contains("belong to --sched step"),
+                         UsageError);
+  }
+
   TEST_CASE("one batch can be learnt by heart") {
     TempFolder temporary;
     Config config =

@@ -40,6 +40,9 @@ void add_data(Settings& s, DataConfig& c) {
   s.add("padding", &c.padding, "black border added before a random crop, in pixels",
         {.range = between(0, 4096)});
   s.add("hflip", &c.hflip, "probability of a mirrored training picture", {.range = between(0, 1)});
+  s.add("channels", &c.channels,
+        "order in which the network sees the colours; --mean and --std are of R,G,B in either",
+        {.choices = {"rgb", "bgr"}});
   s.add("mean", std::span(c.mean), "subtracted from R,G,B in [0, 1]", {.value = "R,G,B"});
   s.add("std", std::span(c.stddev), "R,G,B are divided by this",
         {.value = "R,G,B", .range = above(0)});
@@ -79,7 +82,9 @@ void add_batch(Settings& s, BatchConfig& c) {
 void add_model(Settings& s, ModelConfig& c) {
   s.section("model", "backbone, pooling and embedding head");
   s.add("arch", &c.arch, "backbone",
-        {.choices = {"resnet12", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}});
+        {.value = "NAME",
+         .choices = {"resnet12", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
+                     "bn-inception"}});
   s.add("stem", &c.stem,
         "imagenet: 7x7/2 convolution and max-pool; for small pictures one 3x3, of stride 1 (small) "
         "or 2 "
@@ -175,18 +180,21 @@ void add_loss(Settings& s, LossConfig& c) {
 
 void add_optim(Settings& s, OptimConfig& c) {
   s.section("optim", "optimizer and learning-rate schedule");
-  s.add("name", &c.name, "optimizer", {.flag = "optim", .choices = {"sgd", "adamw"}});
+  s.add("name", &c.name, "sgd, adam (weight decay in the gradient) or adamw (beside it)",
+        {.flag = "optim", .choices = {"sgd", "adam", "adamw"}});
   s.add("lr", &c.lr, "learning rate of backbone and head", {.range = at_least(0)});
   s.add("wd", &c.wd, "weight decay of convolutions and linear layers; norms and biases have none",
         {.range = at_least(0)});
   s.add("momentum", &c.momentum, "of sgd", {.range = {0, 1, false, true}});
   s.add("nesterov", &c.nesterov, "Nesterov momentum for sgd");
-  s.add("betas", std::span(c.betas), "decay of adamw's two averages",
+  s.add("betas", std::span(c.betas), "decay of the two averages of adam and adamw",
         {.value = "B1,B2", .range = {0, 1, false, true}});
-  s.add("eps", &c.eps, "of adamw", {.range = at_least(0)});
+  s.add("eps", &c.eps, "of adam and adamw", {.range = at_least(0)});
   s.add("sched", &c.sched, "learning rate: constant, falling in steps, or a half cosine",
         {.choices = {"const", "step", "cosine"}});
   s.add("lr_step", &c.lr_step, "step: multiply by --lr-gamma this often", {.takes_time = false});
+  s.add("lr_milestones", &c.lr_milestones, "step: instead, once at each of these, as 40ep,45ep",
+        {.value = "SPANS"});
   s.add("lr_gamma", &c.lr_gamma, "step: the factor", {.range = {0, 1, true}});
   s.add("lr_warmup", &c.lr_warmup, "rise linearly from 0 for this long", {.takes_time = false});
   s.add("min_lr", &c.min_lr, "cosine ends here", {.range = at_least(0)});
@@ -341,7 +349,10 @@ void check_config(const Config& config) {
                     " is above optim.lr = ", shortest(optim.lr));
   check<UsageError>(!optim.nesterov || (optim.name == "sgd" && optim.momentum > 0),
                     "optim.nesterov needs --optim sgd with a momentum above 0");
-  check<UsageError>(optim.sched != "step" || !optim.lr_step.is_zero(),
+  const bool has_milestones = !lr_milestones_of(optim).empty();
+  check<UsageError>(optim.sched == "step" || !has_milestones,
+                    "optim.lr_milestones belong to --sched step, got --sched ", optim.sched);
+  check<UsageError>(optim.sched != "step" || has_milestones || !optim.lr_step.is_zero(),
                     "optim.sched = \"step\" needs an optim.lr_step such as 10ep");
   check<UsageError>(run.resume != "auto" || !run.out.empty(),
                     "run.resume = \"auto\" needs --out DIR, the folder to look in");
@@ -364,6 +375,22 @@ std::string SettingTexts::operator()(std::string_view key) const {
 void finish_config(Config& config) {
   spell_out_metrics(config.run.metrics);
   check_config(config);
+}
+
+std::vector<Duration> lr_milestones_of(const OptimConfig& config) {
+  std::vector<Duration> milestones;
+  for (const std::string& text : config.lr_milestones) {
+    const Duration milestone = parse_duration(text);
+    check<UsageError>(!milestone.is_zero() && !milestone.is_time(),
+                      "optim.lr_milestones: expected numbers of steps or epochs such as 40ep, got ",
+                      text);
+    check<UsageError>(milestones.empty() || milestone.unit != milestones.back().unit ||
+                          milestones.back().amount < milestone.amount,
+                      "optim.lr_milestones: ", text, " does not come after ",
+                      milestones.empty() ? "" : to_text(milestones.back()));
+    milestones.push_back(milestone);
+  }
+  return milestones;
 }
 
 Fold fold_of(const RunConfig& config) {

@@ -24,6 +24,7 @@ struct DataConfig {
   std::int64_t padding = 0;                            // random: black border added before the crop
   double hflip = 0.5;                                  // probability
   std::array<double, 3> mean = {0.485, 0.456, 0.406};  // of ImageNet, RGB in [0, 1]
+  std::string channels = "rgb";  // the order in which the network sees them: rgb, bgr
   std::array<double, 3> stddev = {0.229, 0.224, 0.225};
   std::optional<std::int64_t> workers;  // decoding threads; auto: as many as cores
   std::int64_t prefetch = 4;            // batches kept ready
@@ -48,7 +49,7 @@ struct BatchConfig {
 };
 
 struct ModelConfig {
-  std::string arch = "resnet18";    // resnet12, resnet18 ... resnet152
+  std::string arch = "resnet18";    // resnet12, resnet18 ... resnet152, bn-inception
   std::string stem = "imagenet";    // imagenet (7x7/2 and max-pool), small (3x3/1), compact (3x3/2)
   std::string weights;              // safetensors to start from; empty: random
   bool partial = false;             // accept weights with missing or unexpected tensors
@@ -96,15 +97,16 @@ struct LossConfig {
 };
 
 struct OptimConfig {
-  std::string name = "adamw";  // sgd, adamw
+  std::string name = "adamw";  // sgd, adam (decay in the gradient), adamw
   double lr = 1e-4;
   double wd = 1e-4;       // weights of convolutions and linear layers only
   double momentum = 0.9;  // of sgd
   bool nesterov = false;
-  std::array<double, 2> betas = {0.9, 0.999};  // of adamw
+  std::array<double, 2> betas = {0.9, 0.999};  // of adam and adamw
   double eps = 1e-8;
   std::string sched = "cosine";                     // const, step, cosine
   Duration lr_step = {10, Duration::Unit::epochs};  // step: multiply by lr_gamma every ...
+  std::vector<std::string> lr_milestones;           // step: instead, once at each of these
   double lr_gamma = 0.5;
   Duration lr_warmup;    // linear rise from 0
   double min_lr = 0;     // cosine ends here
@@ -171,6 +173,8 @@ Config config_from_toml(std::string_view text, std::string_view source);
 std::string to_toml(const Config& config);
 // What no single key can know: throws UsageError when two settings contradict each other.
 void check_config(const Config& config);
+// optim.lr_milestones as spans of training, rising. Throws UsageError for another text.
+std::vector<Duration> lr_milestones_of(const OptimConfig& config);
 // The fold that protocol mlrc holds out, from "FOLD/FOLDS". Throws UsageError for another text.
 struct Fold {
   std::int64_t index = 0, count = 4;

@@ -5,15 +5,15 @@
 namespace proxent {
 OptimizerOptions optimizer_options_of(const OptimConfig& config) {
   using Kind = OptimizerOptions::Kind;
-  return {
-      .kind = chosen<Kind>("optim.name", config.name, {{"sgd", Kind::sgd}, {"adamw", Kind::adamw}}),
-      .momentum = config.momentum,
-      .is_nesterov = config.nesterov,
-      .beta1 = config.betas[0],
-      .beta2 = config.betas[1],
-      .epsilon = config.eps,
-      .clip_value = config.clip_value,
-      .clip_norm = config.clip_norm};
+  return {.kind = chosen<Kind>("optim.name", config.name,
+                               {{"sgd", Kind::sgd}, {"adam", Kind::adam}, {"adamw", Kind::adamw}}),
+          .momentum = config.momentum,
+          .is_nesterov = config.nesterov,
+          .beta1 = config.betas[0],
+          .beta2 = config.betas[1],
+          .epsilon = config.eps,
+          .clip_value = config.clip_value,
+          .clip_norm = config.clip_norm};
 }
 
 GroupingOptions grouping_options_of(const Config& config) {

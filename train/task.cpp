@@ -46,6 +46,7 @@ void check_unseen(const Config& config, const DatasetSplits& splits) {
 Transform shared_transform(const DataConfig& config) {
   Transform transform;
   transform.image_size = config.image_size;
+  transform.is_bgr = config.channels == "bgr";
   for (std::size_t i = 0; i < 3; ++i) {
     transform.mean[i] = static_cast<float>(config.mean[i]);
     transform.std[i] = static_cast<float>(config.stddev[i]);

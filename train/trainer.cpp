@@ -22,15 +22,18 @@ ScheduleOptions schedule_of(const OptimConfig& config, std::int64_t total_steps,
                             double steps_per_epoch) {
   using Kind = ScheduleOptions::Kind;
   ScheduleOptions schedule{
-      .kind = config.sched == "const"  ? Kind::constant
-              : config.sched == "step" ? Kind::step
-                                       : Kind::cosine,
+      .kind = config.sched == "const"        ? Kind::constant
+              : config.sched != "step"       ? Kind::cosine
+              : config.lr_milestones.empty() ? Kind::step
+                                             : Kind::milestones,
       .learning_rate = config.lr,
       .min_learning_rate = config.min_lr,
       .total_steps = total_steps,
       .warmup_steps = std::min(config.lr_warmup.steps(steps_per_epoch), total_steps),
       .decay_every = config.lr_step.steps(steps_per_epoch),
       .gamma = config.lr_gamma};
+  for (const Duration& milestone : lr_milestones_of(config))
+    schedule.milestones.push_back(milestone.steps(steps_per_epoch));
   check_schedule(schedule);
   return schedule;
 }
