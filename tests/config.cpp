@@ -179,6 +179,7 @@ TEST_SUITE("config") {
   TEST_CASE("presets are valid and named") {
     for (const Preset& preset : presets())
       CHECK_NOTHROW(config_from_toml(preset.toml, preset.name));
+    CHECK(presets().size() > paper_presets().size());
     CHECK(preset_for_data("auto", "")->name == "glyphs-demo");
     CHECK(preset_for_data("glyphs", "")->name == "glyphs-demo");
     CHECK(preset_for_data("fashion-mnist", "")->name == "fashion-mnist");

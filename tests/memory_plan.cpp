@@ -5,6 +5,11 @@
 
 #include "tensor/gpu.h"
 #include "tensor/pointwise.h"
+#include "train/loss.h"
+#include "train/metrics_text.h"
+#include "train/presets.h"
+#include "train/task.h"
+#include "train/text.h"
 
 namespace proxent {
 namespace {
@@ -48,6 +53,44 @@ MemoryPlan measured(const Config& config, std::int64_t classes, Device device, D
 
 TEST_SUITE("memory plan") {
   using namespace proxent;
+
+  TEST_CASE("every preset builds, and its step runs on meta") {
+    for (const Preset& preset : presets()) {
+      CAPTURE(preset.name);
+      const Config config = config_from_toml(preset.toml, preset.name);
+      CHECK(join(keys_without_effect(config.loss), " ") == "");
+      const std::int64_t batch = config.batch.pictures();
+      const MemoryPlan plan = MemoryPlanner(config, 100, DType::f32).plan(batch);
+      CHECK(plan.step > 0);
+      CHECK(plan.batch == batch);
+    }
+  }
+
+  TEST_CASE("the papers' presets say what the papers do") {
+    const auto config_of = [](std::string_view name) {
+      return config_from_toml(preset_named(name).toml, name);
+    };
+    const Config anchor = config_of("proxy-anchor-paper");
+    CHECK(anchor.optim.lr * anchor.loss.proxy_lr_mult == doctest::Approx(1e-2));
+    CHECK(selection_of(anchor.run.protocol) == Selection::test_selected);
+    const Config nca = config_of("proxynca++-paper");
+    CHECK(nca.optim.lr * nca.loss.proxy_lr_mult == doctest::Approx(400));
+    CHECK(config_of("mpl-sop-r50").optim.lr * config_of("mpl-sop-r50").loss.proxy_lr_mult ==
+          doctest::Approx(240));
+    CHECK(config_of("mpl-inshop-r50").optim.lr * config_of("mpl-inshop-r50").loss.proxy_lr_mult ==
+          doctest::Approx(2400));
+    // Pixels of 0 to 255 minus 104, 117, 128, blue first.
+    for (const char* name : {"proxy-anchor-paper", "soft-triple-paper", "mlrc"}) {
+      const AugmentOptions input = train_transform_of(config_of(name).data).normalisation();
+      for (const auto& [channel, mean] : {std::pair(0, 104), {1, 117}, {2, 128}}) {
+        CHECK(input.mean[channel] * 255 == doctest::Approx(mean));
+        CHECK(input.std[channel] * 255 == doctest::Approx(1));
+      }
+    }
+    const Config few = config_of("few-shot-r12");
+    CHECK(lr_milestones_of(few.optim) ==
+          std::vector<Duration>{{40, Duration::Unit::epochs}, {45, Duration::Unit::epochs}});
+  }
 
   TEST_CASE("tensors on meta have shapes and nothing else") {
     const std::int64_t before = memory_report(Device::meta).in_use;

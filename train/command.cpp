@@ -84,7 +84,7 @@ std::string overview() {
   for (const auto& [line, what] : examples) text += "  " + padded(line, 40) + dim(what) + "\n";
   text += "\n" + bold("presets") + " (--preset NAME)\n";
   for (const Preset& preset : presets())
-    text += "  " + padded(preset.name, 16) + std::string(preset.summary) + "\n";
+    text += "  " + padded(preset.name, 20) + std::string(preset.summary) + "\n";
   return text + "\nMore: proxent help <topic> (config, loss, metrics, protocol, exit-codes ...)\n";
 }
 

@@ -5,7 +5,9 @@
 
 namespace proxent {
 
-const std::vector<Preset>& presets() {
+namespace {
+
+const std::vector<Preset>& own_presets() {
   static const std::vector<Preset> all = {
       {"glyphs-demo", "letters of the system's fonts: learn Latin, retrieve Greek and Cyrillic", R"(
 [data]
@@ -161,6 +163,17 @@ limit_test = 256
 log_every = "1it"
 )"},
   };
+  return all;
+}
+
+}  // namespace
+
+const std::vector<Preset>& presets() {
+  static const std::vector<Preset> all = [] {
+    std::vector<Preset> list = own_presets();
+    list.insert(list.end(), paper_presets().begin(), paper_presets().end());
+    return list;
+  }();
   return all;
 }
 

@@ -13,7 +13,9 @@ struct Preset {
   std::string_view toml;
 };
 
+// All of them, and of these the recipes of papers (recipes.cpp).
 const std::vector<Preset>& presets();
+const std::vector<Preset>& paper_presets();
 // Throws UsageError with the nearest name.
 const Preset& preset_named(std::string_view name);
 // The preset that `--preset auto` takes for this data.dataset and data.path; null if none.
