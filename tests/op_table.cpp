@@ -222,6 +222,7 @@ const std::vector<OpRow>& op_table() {
     {"conv2d_one",       {{1, 1, 1, 1}, {1, 1, 1, 1}}, -1, 1, [](const OpInputs& x) { return conv2d(x[0], x[1]); }},
     {"max_pool2d",       {{2, 4, 6, 3}}, -1, 1, [](const OpInputs& x) { return max_pool2d(x[0]); }},
     {"max_pool2d_3_s2",  {{2, 7, 6, 3}}, -1, 1, [](const OpInputs& x) { return max_pool2d(x[0], {.size = 3, .stride = 2, .padding = 1}); }, 1e-6, 4},
+    {"max_pool2d_up",    {{2, 6, 7, 3}}, -1, 1, [](const OpInputs& x) { return max_pool2d(x[0], {.size = 3, .stride = 2, .rounds_up = true}); }, 1e-6, 4},
     {"max_pool2d_3_s1",  {{1, 5, 4, 2}}, -1, 1, [](const OpInputs& x) { return max_pool2d(x[0], {.size = 3, .stride = 1, .padding = 1}); }, 1e-6, 9},
     {"avg_pool2d",       {{2, 4, 6, 3}}, -1, 1, [](const OpInputs& x) { return avg_pool2d(x[0]); }, 1e-6, 4},
     {"avg_pool2d_3_s2",  {{2, 7, 6, 3}}, -1, 1, [](const OpInputs& x) { return avg_pool2d(x[0], {.size = 3, .stride = 2, .padding = 1}); }, 1e-6, 9},
