@@ -42,7 +42,7 @@ ScheduleOptions schedule_of(const OptimConfig& config, std::int64_t total_steps,
 constexpr std::int64_t kCacheBytes = std::int64_t{4} << 30;
 
 // Enough to see which proxies are in use, cheap beside an epoch.
-constexpr std::int64_t kProxyPictures = 2048;
+constexpr std::int64_t kProxyPictures = 1024;
 
 std::string metric_that_chooses() { return "R@1"; }
 
@@ -261,7 +261,8 @@ Evaluation Trainer::evaluate(const Dataset& dataset) {
 std::optional<ProxyDiagnostics> Trainer::diagnose_proxies(std::int64_t pictures) {
   const Parameter* proxies = learner_.loss->proxy_parameter();
   if (!proxies) return std::nullopt;
-  const bool has_fine = !task_.train.is_empty() && !task_.train.samples.front().fine.empty();
+  const bool has_fine = std::any_of(task_.train.samples.begin(), task_.train.samples.end(),
+                                    [](const Sample& sample) { return !sample.fine.empty(); });
   if (proxies->dim(1) == 1 && !has_fine) return std::nullopt;
   UseAverage averaged(learner_.average.get());
   learner_.model->set_training(false);
