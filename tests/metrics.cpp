@@ -156,7 +156,8 @@ TEST_SUITE("metrics") {
       INFO(device);
       const KMeans there = k_means(x.to(device), {.clusters = classes, .restarts = 4});
       CHECK(there.cluster == found.cluster);
-      CHECK(there.inertia == found.inertia);
+      // A device that fuses multiply and add rounds otherwise than one that does not.
+      CHECK(std::abs(there.inertia - found.inertia) < 1e-6 * found.inertia);
     });
   }
 

@@ -269,7 +269,10 @@ TEST_SUITE("reranking") {
       const auto there = reranked_neighbours(x.to(device), labels, {}, k);
       for (std::size_t q = 0; q < here.size(); ++q)
         for (std::size_t i = 0; i < here[q].size(); ++i) CHECK(there[q][i].row == here[q][i].row);
-      CHECK(expanded_queries(x.to(device), labels, {}, {}).to_vector<float>() == queries);
+      // A device that fuses multiply and add rounds otherwise than one that does not.
+      const auto same = expanded_queries(x.to(device), labels, {}, {}).to_vector<float>();
+      REQUIRE(same.size() == queries.size());
+      for (std::size_t i = 0; i < same.size(); ++i) CHECK(std::abs(same[i] - queries[i]) < 1e-5f);
     });
   }
 
