@@ -177,8 +177,7 @@ TEST_SUITE("config") {
   }
 
   TEST_CASE("presets are valid and named") {
-    for (const Preset& preset : presets())
-      CHECK_NOTHROW(config_from_toml(preset.toml, preset.name));
+    for (const Preset& preset : presets()) CHECK_NOTHROW(config_of(preset));
     CHECK(presets().size() > paper_presets().size());
     CHECK(preset_for_data("auto", "")->name == "glyphs-demo");
     CHECK(preset_for_data("glyphs", "")->name == "glyphs-demo");

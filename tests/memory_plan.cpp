@@ -57,7 +57,7 @@ TEST_SUITE("memory plan") {
   TEST_CASE("every preset builds, and its step runs on meta") {
     for (const Preset& preset : presets()) {
       CAPTURE(preset.name);
-      const Config config = config_from_toml(preset.toml, preset.name);
+      const Config config = config_of(preset);
       CHECK(join(keys_without_effect(config.loss), " ") == "");
       const std::int64_t batch = config.batch.pictures();
       const MemoryPlan plan = MemoryPlanner(config, 100, DType::f32).plan(batch);
@@ -68,7 +68,7 @@ TEST_SUITE("memory plan") {
 
   TEST_CASE("the papers' presets say what the papers do") {
     const auto config_of = [](std::string_view name) {
-      return config_from_toml(preset_named(name).toml, name);
+      return proxent::config_of(preset_named(name));
     };
     const Config anchor = config_of("proxy-anchor-paper");
     CHECK(anchor.optim.lr * anchor.loss.proxy_lr_mult == doctest::Approx(1e-2));

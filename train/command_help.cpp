@@ -149,7 +149,8 @@ std::string presets_help() {
       "Named settings, for --preset. --preset auto, the default, takes the one that fits "
       "--dataset.\n";
   for (const Preset& preset : presets())
-    text += "\n" + bold(preset.name) + ": " + std::string(preset.summary) + "\n" +
+    text += "\n" + bold(preset.name) + ": " + std::string(preset.summary) +
+            (preset.base.empty() ? "\n" : "; changes " + std::string(preset.base) + "\n") +
             dim(preset.toml.substr(1));
   return text;
 }

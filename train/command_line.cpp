@@ -303,9 +303,12 @@ bool CommandLine::apply(std::string_view base, std::string_view base_name) {
   }
   if (preset) {
     used_preset_ = preset->name;
-    Layer layer = toml_layer(preset->toml, "preset " + used_preset_);
-    for (Assignment& one : layer) one.source = "preset " + used_preset_;
-    assign(layer);
+    for (const Preset* part : layers_of(*preset)) {
+      const std::string source = "preset " + std::string(part->name);
+      Layer layer = toml_layer(part->toml, source);
+      for (Assignment& one : layer) one.source = source;
+      assign(layer);
+    }
   }
   assign(files);
   assign(environment_);

@@ -289,10 +289,11 @@ void fail_unknown_key(const Settings& settings, const std::string& name, const s
   fail<UsageError>("unknown key '", name, "' in ", place, ".", hint, " (proxent help config)");
 }
 
-Config config_from_toml(std::string_view text, std::string_view source) {
+Config config_from_toml(std::string_view text, std::string_view source, Config base) {
   Config config;
   Settings settings;
-  add_config(settings, config);
+  add_config(settings, config);  // defaults and names ...
+  config = std::move(base);      // ... of these values
   for (const TomlEntry& entry : read_toml(text, source)) {
     if (entry.name == "preset") continue;  // --print-config writes it; all its values follow
     Setting* setting = settings.find_key(entry.name);

@@ -166,9 +166,9 @@ struct Config {
   DebugConfig debug;
 };
 
-// Reads one TOML text over the defaults. `source` names it in errors. Throws UsageError for an
-// unknown key (with the nearest name), a wrong type, or a value out of range.
-Config config_from_toml(std::string_view text, std::string_view source);
+// Reads one TOML text over the defaults, or over `base`. `source` names it in errors. Throws
+// UsageError for an unknown key (with the nearest name), a wrong type, or a value out of range.
+Config config_from_toml(std::string_view text, std::string_view source, Config base = {});
 // Every key of the configuration as TOML that config_from_toml reads back to the same values.
 std::string to_toml(const Config& config);
 // What no single key can know: throws UsageError when two settings contradict each other.

@@ -1,6 +1,7 @@
 #include "train/presets.h"
 
 #include "tensor/check.h"
+#include "train/config.h"
 #include "train/text.h"
 
 namespace proxent {
@@ -61,50 +62,23 @@ val_classes = 0.4
       {"subclass-glyphs", "letters with both cases in one class: do proxies find the cases?", R"(
 [data]
 dataset = "glyph-cases"
-image_size = 32
-crop = "none"
-hflip = 0
-mean = [0.5, 0.5, 0.5]
-std = [0.25, 0.25, 0.25]
-[batch]
-size = 64
-[model]
-stem = "compact"
-embed_dim = 128
 [loss]
-weight_inter = 0
-weight_usage = 0.3
-proxy_lr_mult = 10
-[optim]
-lr = 1e-3
-lr_warmup = "20it"
+proxies = "auto"
 [run]
+name = ""
 steps = 160
-protocol = "last"
-)"},
+baselines = false
+)",
+       "glyphs-demo"},
       {"subclass-fashion", "clothes in four coarse classes: do proxies find the ten kinds?", R"(
 [data]
 dataset = "fashion-mnist-coarse"
 image_size = 28
-crop = "none"
+hflip = 0.5
 mean = [0.286, 0.286, 0.286]
 std = [0.353, 0.353, 0.353]
-[batch]
-size = 64
-[model]
-stem = "compact"
-embed_dim = 128
-[loss]
-weight_inter = 0
-weight_usage = 0.3
-proxy_lr_mult = 10
-[optim]
-lr = 1e-3
-lr_warmup = "20it"
-[run]
-steps = 160
-protocol = "last"
-)"},
+)",
+       "subclass-glyphs"},
       {"cub-cpu", "birds at 128 px from ImageNet weights, a recipe for two processor cores", R"(
 [data]
 image_size = 128
@@ -185,6 +159,20 @@ const Preset& preset_named(std::string_view name) {
   }
   fail<UsageError>("no preset '", name, "': expected auto, none, ", one_of(names), ".",
                    suggestion(name, names));
+}
+
+std::vector<const Preset*> layers_of(const Preset& preset) {
+  std::vector<const Preset*> layers;
+  if (!preset.base.empty()) layers = layers_of(preset_named(preset.base));
+  layers.push_back(&preset);
+  return layers;
+}
+
+Config config_of(const Preset& preset) {
+  Config config;
+  for (const Preset* part : layers_of(preset))
+    config = config_from_toml(part->toml, part->name, std::move(config));
+  return config;
 }
 
 const Preset* preset_for_data(std::string_view dataset, std::string_view path) {

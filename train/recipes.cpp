@@ -41,74 +41,29 @@ epochs = 45
 protocol = "val"
 metrics = ["r@1", "r@2", "r@4", "r@8", "map@r", "rp", "nmi"]
 )";
-constexpr std::string_view kMplCars = kMplCub;  // ProxyNCA++ treats both alike
+constexpr std::string_view kMplCars = R"(
+# ProxyNCA++ treats CUB and Cars alike.
+)";
 constexpr std::string_view kMplSop = R"(
-# As mpl-cub-r50, with ProxyNCA++'s values for Stanford Online Products. K = 2: classes have about
-# five pictures (our choice; ProxyGML takes 1 there).
-[data]
-image_size = 256
-resize = 288
+# ProxyNCA++'s values for Stanford Online Products. K = 2: classes have about five pictures (our
+# choice; ProxyGML takes 1 there).
 [batch]
 size = 192
-sampler = "m-per-class"
 m = 3
-[model]
-arch = "resnet50"
-pool = "max"
-head = "ln-linear"
-embed_dim = 512
-warmup_head = "5ep"
 [loss]
-name = "mpl"
 proxies = 2
-sigma = 18
-weight_inter = 0.1
-weight_intra = 0.1
 proxy_lr_mult = 10000
 [optim]
-name = "adam"
-eps = 1.0
-wd = 0
 lr = 2.4e-2
-sched = "const"
-clip_value = 10
 [run]
 epochs = 85
-protocol = "val"
 metrics = ["r@1", "r@10", "r@100", "r@1000", "map@r", "rp"]
 )";
 constexpr std::string_view kMplInshop = R"(
-# As mpl-sop-r50, with ProxyNCA++'s rate of the proxies for In-Shop Clothes Retrieval.
-[data]
-image_size = 256
-resize = 288
-[batch]
-size = 192
-sampler = "m-per-class"
-m = 3
-[model]
-arch = "resnet50"
-pool = "max"
-head = "ln-linear"
-embed_dim = 512
-warmup_head = "5ep"
+# ProxyNCA++'s rate of the proxies for In-Shop Clothes Retrieval.
 [loss]
-name = "mpl"
-proxies = 2
-sigma = 18
-weight_inter = 0.1
-weight_intra = 0.1
 proxy_lr_mult = 100000
-[optim]
-name = "adam"
-eps = 1.0
-wd = 0
-lr = 2.4e-2
-sched = "const"
-clip_value = 10
 [run]
-epochs = 85
-protocol = "val"
 metrics = ["r@1", "r@10", "r@20", "r@30", "map@r", "rp"]
 )";
 
@@ -308,9 +263,9 @@ protocol = "last"
 const std::vector<Preset>& paper_presets() {
   static const std::vector<Preset> all = {
       {"mpl-cub-r50", "CUB, ResNet-50, multi-proxy entropy by ProxyNCA++'s recipe", kMplCub},
-      {"mpl-cars-r50", "the same for Cars196", kMplCars},
-      {"mpl-sop-r50", "the same for Stanford Online Products", kMplSop},
-      {"mpl-inshop-r50", "the same for In-Shop", kMplInshop},
+      {"mpl-cars-r50", "the same for Cars196", kMplCars, "mpl-cub-r50"},
+      {"mpl-sop-r50", "the same for Stanford Online Products", kMplSop, "mpl-cub-r50"},
+      {"mpl-inshop-r50", "the same for In-Shop", kMplInshop, "mpl-sop-r50"},
       {"proxy-anchor-paper", "Proxy-Anchor as its code trains CUB, BN-Inception", kProxyAnchor},
       {"proxynca++-paper", "ProxyNCA++ as its code trains CUB and Cars, ResNet-50", kProxyNca},
       {"soft-triple-paper", "SoftTriple as its code trains, BN-Inception", kSoftTriple},
