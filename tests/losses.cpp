@@ -90,6 +90,11 @@ TEST_SUITE("losses") {
     config.proxies = 4;
     config.proxy_lr_mult = 7;  // every loss with proxies has it
     CHECK(keys_without_effect(config) == std::vector<std::string>{"proxies", "weight_usage"});
+    const LossConfig effective = without_idle_keys(config);
+    CHECK(keys_without_effect(effective).empty());
+    CHECK(effective.weight_usage == 0);
+    CHECK_FALSE(effective.proxies.has_value());
+    CHECK(effective.proxy_lr_mult == 7);
     CHECK(keys_without_effect({}).empty());
     CHECK_THROWS_WITH_AS(loss_kind("proxy-ancor"), doctest::Contains("Did you mean 'proxy-anchor'"),
                          UsageError);

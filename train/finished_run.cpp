@@ -10,6 +10,7 @@
 #include "tensor/check.h"
 #include "train/config_table.h"
 #include "train/evaluation.h"
+#include "train/loss.h"
 #include "train/provenance.h"
 #include "train/run.h"
 #include "train/text.h"
@@ -176,6 +177,7 @@ Config experiment_of(Config config) {
   config.data.cache = defaults.data.cache;
   config.log = {};
   config.debug = {};
+  config.loss = without_idle_keys(config.loss);
   return config;
 }
 

@@ -196,6 +196,18 @@ std::vector<std::string> keys_without_effect(const LossConfig& loss) {
   return keys;
 }
 
+LossConfig without_idle_keys(const LossConfig& loss) {
+  Config copy;
+  Settings settings;
+  add_config(settings, copy);
+  copy.loss = loss;
+  for (const std::string& key : keys_without_effect(loss)) {
+    Setting& row = *settings.find_key("loss." + key);
+    settings.assign(row, {.items = {unquoted(row.initial)}}, row.name(), "default");
+  }
+  return copy.loss;
+}
+
 MultiProxyEntropyOptions multi_proxy_options_of(const LossConfig& config) {
   MultiProxyEntropyOptions options{.sigma = sigma_of(config), .margin = margin_of(config)};
   if (config.name == "soft-triple") {

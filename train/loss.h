@@ -33,6 +33,8 @@ double margin_of(const LossConfig& config);
 
 // The keys that are set although the loss does not look at them.
 std::vector<std::string> keys_without_effect(const LossConfig& config);
+// The same loss with these keys at their defaults.
+LossConfig without_idle_keys(const LossConfig& config);
 
 // The options of the multi-proxy loss, or of a loss that is a case of it.
 MultiProxyEntropyOptions multi_proxy_options_of(const LossConfig& config);
