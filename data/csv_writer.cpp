@@ -51,7 +51,7 @@ std::string box_cells(const std::optional<CropBox>& box) {
 std::string to_csv(const DatasetSplits& splits, const fs::path& file) {
   const std::vector<Part> parts{
       {"train", &splits.train}, {"validation", &splits.validation}, {"test", &splits.test}};
-  bool has_category = false, has_box = false;
+  bool has_category = false, has_box = false, has_fine = false;
   for (const Part& part : parts)
     for (const Sample& sample : part.dataset->samples) {
       check<UsageError>(sample.stored < 0, "data set ", part.dataset->name,
@@ -59,6 +59,7 @@ std::string to_csv(const DatasetSplits& splits, const fs::path& file) {
                         "them");
       has_category |= !sample.category.empty();
       has_box |= sample.box.has_value();
+      has_fine |= !sample.fine.empty();
     }
   const auto labels = labels_of(parts);
   const bool has_names = std::any_of(labels.begin(), labels.end(),
@@ -68,6 +69,7 @@ std::string to_csv(const DatasetSplits& splits, const fs::path& file) {
   if (has_category) text += ",category";
   if (has_box) text += ",x_1,x_2,y_1,y_2";
   if (has_names) text += ",class_name";
+  if (has_fine) text += ",fine_label";
   text += "\n";
   for (const Part& part : parts)
     for (const Sample& sample : part.dataset->samples) {
@@ -80,6 +82,7 @@ std::string to_csv(const DatasetSplits& splits, const fs::path& file) {
       if (has_category) text += "," + csv_field(sample.category);
       if (has_box) text += box_cells(sample.box);
       if (has_names) text += "," + csv_field(name);
+      if (has_fine) text += "," + csv_field(sample.fine);
       text += "\n";
     }
   return text;

@@ -36,6 +36,7 @@ void check_same(const Dataset& a, const Dataset& b) {
     CHECK(canonical(x.path) == canonical(y.path));
     CHECK(x.label == y.label);
     CHECK(x.category == y.category);
+    CHECK(x.fine == y.fine);
     CHECK(x.is_query == y.is_query);
     CHECK(x.is_gallery == y.is_gallery);
     CHECK(x.box == y.box);
@@ -82,6 +83,14 @@ TEST_SUITE("data_command") {
     CHECK(read_text(table).starts_with(
         "label,path,split,is_query,is_gallery,category,x_1,x_2,y_1,y_2\n"
         "10,train/a/1.png,train,,,bird,0,5,1,9\n"));
+
+    folder.write("fine.csv",
+                 "label,path,split,fine_label\n10,train/a/1.png,train,wren\n"
+                 "10,train/b/1.png,train,\n12,test/d/1.png,test,\n");
+    check_round_trip(open_dataset({.path = folder.path() / "fine.csv"}), table);
+    CHECK(
+        read_text(table).starts_with("label,path,split,is_query,is_gallery,fine_label\n"
+                                     "10,train/a/1.png,train,,,wren\n"));
 
     // A table elsewhere names the whole path; classes in both parts have one label.
     const TempFolder elsewhere;
