@@ -25,25 +25,13 @@ EmbeddingMemory::EmbeddingMemory(Module* parent, std::string name, const MemoryO
       pushes_(this, "pushes", Tensor::zeros({1}, DType::f32)) {}
 
 Comparison EmbeddingMemory::compare(const Variable& embeddings, const Tensor& labels) const {
-  const Comparison batch = proxent::compare(embeddings, labels);
   const DType dtype = embeddings.dtype();
-  const std::int64_t B = embeddings.dim(0), M = options_.size;
-  const Variable z = normalize_rows(embeddings);
-  const Variable cosines =
-      matmul(z, Variable(embeddings_.value().to(dtype)), {.transpose_b = true});
-
-  const Tensor label = labels_.value().to(dtype).reshape({1, M});
-  const Tensor differs = is_positive(abs(sub(labels.to(dtype).reshape({B, 1}), label)));
-  const Tensor is_used =
-      mul(is_positive(shift(label, 0.5)),
-          is_positive(shift(pushes_.value().to(dtype), 0.5 - static_cast<double>(options_.start)))
-              .reshape({1, 1}));
-  const Tensor negative = mul(differs, is_used);
-  const Tensor positive = mul(shift(neg(differs), 1), is_used);
-  using Tensors = std::vector<Tensor>;
-  return {concatenate(std::vector{batch.cosines, cosines}, 1),
-          concatenate(Tensors{batch.positive, positive}, 1),
-          concatenate(Tensors{batch.negative, negative}, 1)};
+  const Tensor label = labels_.value().to(dtype), pushes = pushes_.value().to(dtype);
+  const Tensor has_started = is_positive(shift(pushes, 0.5 - static_cast<double>(options_.start)));
+  return proxent::compare(embeddings, labels,
+                          {.embeddings = embeddings_.value().to(dtype),
+                           .labels = label,
+                           .are_used = mul(is_positive(shift(label, 0.5)), has_started)});
 }
 
 void EmbeddingMemory::push(const Tensor& embeddings, const Tensor& labels) {

@@ -1,6 +1,7 @@
 #include "losses/tuples.h"
 
 #include "losses/similarity.h"
+#include "tensor/concat.h"
 
 namespace proxent {
 namespace {
@@ -53,7 +54,7 @@ Variable semi_hard(const Variable& d, const Comparison& pairs, double margin) {
 
 }  // namespace
 
-Comparison compare(const Variable& embeddings, const Tensor& labels) {
+Comparison compare(const Variable& embeddings, const Tensor& labels, const References& more) {
   check(embeddings.shape().rank() == 2 && embeddings.dim(0) >= 1 &&
             labels.shape() == Shape{embeddings.dim(0)} && labels.dtype() == DType::i32,
         "compare: embeddings must be (rows, dim) and labels i32 (rows), got ", embeddings.value(),
@@ -61,10 +62,24 @@ Comparison compare(const Variable& embeddings, const Tensor& labels) {
   const std::int64_t B = embeddings.dim(0);
   const Variable z = normalize_rows(embeddings);
   // Labels as numbers: up to 2^24 classes are exact in f32.
-  const Tensor label = labels.to(z.dtype());
-  const Tensor differs = is_positive(abs(sub(label.reshape({B, 1}), label.reshape({1, B}))));
+  const Tensor label = labels.to(z.dtype()).reshape({B, 1});
+  const auto differs_from = [&](const Tensor& others) {
+    return is_positive(abs(sub(label, others.reshape({1, others.numel()}))));
+  };
+  const Tensor differs = differs_from(label);
   const Tensor self = identity(B, z.dtype(), labels.device());
-  return {matmul(z, z, {.transpose_b = true}), sub(inverted(differs), self), differs};
+  const Comparison batch{matmul(z, z, {.transpose_b = true}), sub(inverted(differs), self),
+                         differs};
+  if (!more.embeddings.is_defined()) return batch;
+  const Tensor differs_more = differs_from(more.labels);
+  const Tensor used = more.are_used.reshape({1, more.are_used.numel()});
+  const Variable cosines = matmul(z, Variable(more.embeddings), {.transpose_b = true});
+  const auto beside = [](const Tensor& a, const Tensor& b) {
+    return concatenate(std::vector<Tensor>{a, b}, 1);
+  };
+  return {concatenate(std::vector<Variable>{batch.cosines, cosines}, 1),
+          beside(batch.positive, mul(inverted(differs_more), used)),
+          beside(batch.negative, mul(differs_more, used))};
 }
 
 Variable contrastive(const Comparison& pairs, const ContrastiveOptions& options) {

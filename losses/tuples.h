@@ -13,8 +13,16 @@ struct Comparison {
   Tensor positive, negative;
 };
 
-// Every row with every other. Throws Error unless embeddings are (B, D) and labels i32 (B), B >= 1.
-Comparison compare(const Variable& embeddings, const Tensor& labels);
+// Constants that a batch is compared with beside itself; undefined: none.
+struct References {
+  Tensor embeddings;  // (M, D), of length one
+  Tensor labels;      // (M), as numbers in the embeddings' dtype
+  Tensor are_used;    // (M) or (1): 0 for those that are in neither mask
+};
+
+// Every row with every other and with the references, in this order: N = B + M. Throws Error unless
+// embeddings are (B, D) and labels i32 (B), B >= 1.
+Comparison compare(const Variable& embeddings, const Tensor& labels, const References& more = {});
 
 // Of distances d = sqrt(2 - 2 s): mean of max(0, d - positive_margin) over the positive pairs where
 // it is above 0, plus that of max(0, negative_margin - d) over the negative ones (Hadsell et al.,
