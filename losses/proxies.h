@@ -77,7 +77,8 @@ class MultiProxyEntropyLoss : public LossWithProxies {
   // While training it also moves `usage` towards this batch's assignments, after they were used.
   Variable operator()(const Variable& embeddings, const Tensor& labels) override;
 
-  // Moves proxies out of use to embeddings of the batch before: see revive_proxies().
+  // Moves proxies out of use to embeddings of the batch before: see revive_proxies(). That waits
+  // for the device.
   void begin_step() override;
   // "ce", "inter", "intra" and, where it is on, "usage".
   std::vector<Term> terms() const override;
