@@ -12,6 +12,7 @@
 #include "tensor/random.h"
 #include "tensor/similarity.h"
 #include "tests/devices.h"
+#include "tests/random_rows.h"
 #include "train/breakdown.h"
 #include "train/clustering.h"
 #include "train/evaluation.h"
@@ -40,19 +41,6 @@ Tensor unit(const Tensor& x) {
   std::vector<std::int32_t> all(x.dim(0));
   std::iota(all.begin(), all.end(), 0);
   return unit_rows(x, Tensor::from({std::ssize(all)}, all));
-}
-
-Tensor cloud(std::int64_t rows, std::int64_t dim, std::uint64_t seed) {
-  Tensor x({rows, dim}, DType::f32);
-  fill_normal(x, Philox(seed, 1), 0.2, 1);
-  return x;
-}
-
-Labels random_labels(std::int64_t rows, std::int64_t classes, std::uint64_t seed) {
-  Philox random(seed, 2);
-  Labels labels(rows);
-  for (auto& label : labels) label = static_cast<std::int32_t>(random.below(classes));
-  return labels;
 }
 
 constexpr double kRounding = 1e-10;  // of sums of logarithms in double, in another order

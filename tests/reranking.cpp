@@ -11,6 +11,7 @@
 
 #include "tensor/random.h"
 #include "tests/devices.h"
+#include "tests/random_rows.h"
 #include "train/query_expansion.h"
 
 namespace proxent {
@@ -20,17 +21,6 @@ using Rows = std::vector<std::int64_t>;
 using Labels = std::vector<std::int32_t>;
 using Vector = std::vector<double>;
 
-Tensor cloud(std::int64_t rows, std::int64_t dim, std::uint64_t seed) {
-  Tensor x({rows, dim}, DType::f32);
-  fill_normal(x, Philox(seed, 1), 0.2, 1);
-  return x;
-}
-Labels random_labels(std::int64_t rows, std::int64_t classes, std::uint64_t seed) {
-  Philox random(seed, 2);
-  Labels labels(rows);
-  for (auto& label : labels) label = static_cast<std::int32_t>(random.below(classes));
-  return labels;
-}
 Rows some_rows(std::int64_t rows, double share, std::uint64_t seed) {
   Philox random(seed, 3);
   Rows chosen;
