@@ -5,8 +5,6 @@
 namespace proxent {
 namespace {
 
-constexpr std::int64_t kStemWidth = 64;
-
 struct Plan {
   int depth;
   std::array<int, 4> blocks;
@@ -22,6 +20,11 @@ const Plan& plan_of(int depth) {
   for (const Plan& plan : kPlans)
     if (plan.depth == depth) return plan;
   fail<UsageError>("resnet: depth must be 18, 34, 50, 101 or 152, got ", depth);
+}
+
+std::int64_t checked_width(std::int64_t width) {
+  check<UsageError>(width >= 1, "resnet: width must be 1 or more, got ", width);
+  return width;
 }
 
 // The shortcut of a block that changes the image's size or channels.
@@ -98,16 +101,16 @@ Variable Bottleneck::forward(const Variable& x) {
 
 ResNet::ResNet(Module* parent, std::string name, ResNetOptions options)
     : Backbone(parent, std::move(name)),
-      conv1(this, "conv1", 3, kStemWidth, options.stem == Stem::imagenet ? 7 : 3,
+      conv1(this, "conv1", 3, checked_width(options.width), options.stem == Stem::imagenet ? 7 : 3,
             stem_options(options.stem)),
-      bn1(this, "bn1", kStemWidth),
+      bn1(this, "bn1", options.width),
       layer1(this, "layer1"),
       layer2(this, "layer2"),
       layer3(this, "layer3"),
       layer4(this, "layer4"),
       stem_(options.stem) {
   const Plan& plan = plan_of(options.depth);
-  std::int64_t channels = kStemWidth, width = kStemWidth, stride = 1;
+  std::int64_t channels = options.width, width = options.width, stride = 1;
   int i = 0;
   for (Sequence* layer : {&layer1, &layer2, &layer3, &layer4}) {
     channels = plan.is_bottleneck

@@ -73,11 +73,12 @@ std::optional<int> resnet_depth(std::string_view name);
 struct ResNetOptions {
   int depth = 50;  // 18, 34, 50, 101 or 152
   Stem stem = Stem::imagenet;
+  std::int64_t width = 64;  // channels of the stem and of layer1's 3x3s; each layer doubles it
 };
 
 class ResNet : public Backbone {
  public:
-  // Throws UsageError for another depth.
+  // Throws UsageError for another depth, and for a width below 1.
   ResNet(Module* parent, std::string name, ResNetOptions options);
 
   Conv2d conv1;

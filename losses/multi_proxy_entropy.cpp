@@ -20,7 +20,7 @@ ProxyLossSettings MultiProxyEntropyOptions::settings() const {
   const ProxyLossSettings out{
       .sigma = sigma,
       .sigma_h = sigma_h.value_or(sigma),
-      .sigma_a = sigma_a.value_or(sigma),
+      .sigma_a = sigma_a.value_or(sigma / 2),
       .gamma = gamma.value_or(select == ProxySelect::soft ? 0.1 : 1 / sigma),
       .margin = margin,
       .select = select,
@@ -190,7 +190,8 @@ MultiProxyEntropy multi_proxy_entropy_composed(const Variable& embeddings, const
   Variable used = Tensor::zeros({}, loss.dtype(), loss.device());
   if (usage.is_defined()) {
     const Variable log_u = log(at_least(gather_rows(usage, rows.labels), kSmallestUsage));
-    used = entropy_scale(K, o) * mean(sum_last(q * log_u));
+    const Variable log_r = log_softmax(log_q - log_u).value();  // a target: no gradient
+    used = entropy_scale(K, o) * mean(sum_last(exp(log_r) * (log_r - log_q)));
     loss = loss + o.weight_usage * used;
   }
   return {loss,

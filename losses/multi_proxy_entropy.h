@@ -18,7 +18,7 @@ namespace proxent {
 struct MultiProxyEntropyOptions {
   double sigma = 18;                   // softmax scale of the cross-entropy; ProxyNCA++ has 2 * 3^2
   std::optional<double> sigma_h = {};  // of the inter-class entropy; none: sigma
-  std::optional<double> sigma_a = {};  // of the intra-class entropy; none: sigma
+  std::optional<double> sigma_a = {};  // of the intra-class entropy; none: sigma / 2
   std::optional<double> gamma = {};  // temperature of `select`; none: 0.1 for soft, else 1 / sigma
   double margin = 0;                 // taken from the true class's score in the cross-entropy
   ProxySelect select = ProxySelect::lse;
@@ -42,7 +42,7 @@ struct MultiProxyEntropyTerms {
   Tensor cross_entropy;
   Tensor inter;  // entropy over classes, in nats (or of log C if normalised), never below 0
   Tensor intra;  // entropy over the true class's proxies, likewise
-  Tensor usage;  // mean of sum_k q_k log u_k; 0 without a usage average
+  Tensor usage;  // mean of KL(r || q), r the choice under even use; 0 without a usage average
 };
 
 struct MultiProxyEntropy {

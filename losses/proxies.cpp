@@ -152,7 +152,8 @@ ProxyStatistics::ProxyStatistics(std::int64_t classes, std::int64_t per_class)
     : per_class_(per_class),
       rows_(classes, 0),
       wins_(classes * per_class, 0),
-      share_(classes * per_class, 0.0) {}
+      share_(classes * per_class, 0.0),
+      entropy_(classes, 0.0) {}
 
 void ProxyStatistics::add(const Tensor& assignment, const Tensor& labels) {
   const auto classes = static_cast<std::int64_t>(rows_.size());
@@ -170,16 +171,19 @@ void ProxyStatistics::add(const Tensor& assignment, const Tensor& labels) {
     ++rows_[label[i]];
     ++wins_[first + (std::max_element(row, row + per_class_) - row)];
     for (std::int64_t k = 0; k < per_class_; ++k) share_[first + k] += row[k];
-    entropy_ += entropy(row, per_class_);
+    entropy_[label[i]] += entropy(row, per_class_);
   }
 }
 
 ProxyReport ProxyStatistics::report() const {
   ProxyReport out;
+  out.entropy_of_class.assign(rows_.size(), std::nan(""));
   std::int64_t rows = 0;
   for (std::size_t c = 0; c < rows_.size(); ++c) {
     if (rows_[c] == 0) continue;
     rows += rows_[c];
+    out.assignment_entropy += entropy_[c];
+    out.entropy_of_class[c] = entropy_[c] / static_cast<double>(rows_[c]);
     ++out.classes;
     std::vector<double> mean(share_.begin() + c * per_class_,
                              share_.begin() + (c + 1) * per_class_);
@@ -192,7 +196,7 @@ ProxyReport ProxyStatistics::report() const {
   out.proxies = out.classes * per_class_;
   out.effective /= static_cast<double>(out.classes);
   out.used_per_class = static_cast<double>(out.proxies - out.dead) / out.classes;
-  out.assignment_entropy = entropy_ / static_cast<double>(rows);
+  out.assignment_entropy /= static_cast<double>(rows);
   return out;
 }
 

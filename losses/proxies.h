@@ -25,7 +25,7 @@ struct ProxyOptions {
   ProxyInit init = ProxyInit::normal;
   std::uint64_t seed = 0;
   LossForm form = LossForm::fused;
-  double usage_rate = 0.05;  // of the running average of each proxy's use, in [0, 1]
+  double usage_rate = 0.1;  // of the running average of each proxy's use, in [0, 1]
   // A proxy in less use than this share of an even one, 1 / K, is moved: see revive_proxies(). 0:
   // never.
   double revive_below = 0;
@@ -114,6 +114,7 @@ struct ProxyReport {
   double used_per_class = 0;      // mean number of proxies that were the nearest at least once
   double effective = 0;           // mean over classes of exp H(mean q): 1 .. K
   double assignment_entropy = 0;  // mean over rows of H(q): 0 (decided) .. log K
+  std::vector<double> entropy_of_class;  // the same within each class; NaN where it had no row
 };
 
 // Gathers assignments over many batches, an epoch's say.
@@ -128,7 +129,7 @@ class ProxyStatistics {
   std::int64_t per_class_;
   std::vector<std::int64_t> rows_, wins_;  // per class; per proxy
   std::vector<double> share_;              // per proxy: sum of q
-  double entropy_ = 0;                     // sum of H(q)
+  std::vector<double> entropy_;            // per class: sum of H(q)
 };
 
 // Mean over classes of the mean cosine distance between two proxies of the class, 0 (collapsed) ..

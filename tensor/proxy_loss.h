@@ -7,7 +7,8 @@
 //   ce    = -log p_y,  p = softmax(sigma (S - margin [c = y]))
 //   inter = entropy of softmax(sigma_h S)
 //   intra = entropy of q = softmax over k of sigma_a s_yk
-//   usage = sum_k q_k log u_yk              u: how often each proxy was chosen so far
+//   usage = sum_k r_k log (r_k / q_k)       r_k ~ q_k / u_yk, sum 1, constant in the gradient;
+//                                           u: how often each proxy was chosen so far
 //   loss  = mean over rows of ce - weight_inter inter + weight_intra intra + weight_usage usage
 //
 // Gradients: docs/derivations/multi_proxy_entropy.md.

@@ -191,6 +191,18 @@ TEST_SUITE("layers") {
           Shape{1, 5, 5, 640});
   }
 
+  TEST_CASE("a narrow ResNet has every layer's channels in proportion") {
+    const Tensor x = Tensor::zeros({1, 32, 32, 3}, DType::f32);
+    ResNet narrow(nullptr, "", {.depth = 18, .stem = Stem::small, .width = 16});
+    CHECK(narrow(x).shape() == Shape{1, 4, 4, 128});
+    ResNet deep(nullptr, "", {.depth = 50, .stem = Stem::compact, .width = 2});
+    CHECK(deep(x).shape() == Shape{1, 2, 2, 64});
+    CHECK_THROWS_WITH_AS(ResNet(nullptr, "", {.depth = 18, .width = 0}),
+                         doctest::Contains("resnet: width must be 1 or more, got 0"), UsageError);
+    CHECK_THROWS_WITH_AS(build_model({.arch = "resnet12", .width = 16}, 0),
+                         doctest::Contains("model.width: resnet12"), UsageError);
+  }
+
   TEST_CASE("initial values: torchvision's spread, a function of seed and path alone") {
     const ModelConfig config{.arch = "resnet18", .embed_dim = 64};
     const auto model = build_model(config, 7);

@@ -86,13 +86,13 @@ TEST_SUITE("losses") {
   TEST_CASE("keys of other losses are named, a wrong name suggests the right one") {
     LossConfig config;
     config.name = "proxy-anchor";
-    config.weight_usage = 0.3;
+    config.weight_usage = 0.7;
     config.proxies = 4;
     config.proxy_lr_mult = 7;  // every loss with proxies has it
     CHECK(keys_without_effect(config) == std::vector<std::string>{"proxies", "weight_usage"});
     const LossConfig effective = without_idle_keys(config);
     CHECK(keys_without_effect(effective).empty());
-    CHECK(effective.weight_usage == 0);
+    CHECK(effective.weight_usage == LossConfig().weight_usage);
     CHECK_FALSE(effective.proxies.has_value());
     CHECK(effective.proxy_lr_mult == 7);
     CHECK(keys_without_effect({}).empty());

@@ -121,8 +121,7 @@ std::vector<OpRow> with_loss_rows(std::vector<OpRow> rows) {
                                                .negatives = negative,
                                                .inter = inter,
                                                .weight_inter = 0.3,
-                                               .weight_intra = 0.7,
-                                               .weight_usage = 0.2};
+                                               .weight_intra = 0.7};
         const std::string variant = detail::concat(select_name, inter_name, negatives_name);
         rows.push_back(loss_row("multi_proxy_entropy" + variant, multi_proxy_entropy, options));
         rows.push_back(loss_row("multi_proxy_entropy_composed" + variant,

@@ -92,6 +92,7 @@ TEST_SUITE("subclasses") {
     for (int i = 0; i < 4; ++i) axes.data<float>()[i * 4 + i] = 3;
     loss.proxies.mutable_value().copy_from(axes);
     Dataset dataset = small();
+    dataset.class_names.resize(2);
     Embeddings embeddings{.values = Tensor::zeros({8, 4}, DType::f32)};
     const int axis[] = {0, 0, 1, 1, 2, 2, 2, 2};
     const char* fine[] = {"a", "a", "b", "a", "c", "d", "c", "d"};
@@ -111,6 +112,10 @@ TEST_SUITE("subclasses") {
     CHECK(to_text(found) ==
           "2 per class, 1.50 used, 1.50 effective, 1 of 4 dead, spread 1.00, entropy 0.000, purity "
           "0.625 (0.625 with one), NMI 0.172");
+    Json json = to_json(found);
+    const Json::Members& of_class = json["assignment_entropy_of_class"].members();
+    REQUIRE(of_class.size() == 2);
+    CHECK(of_class[1].first == dataset.class_names[1]);
     // Class 0: proxies 0 0 1 1, fine a a b a; class 1 uses one proxy: 0.
     const double h = -(0.75 * std::log(0.75) + 0.25 * std::log(0.25));  // of fine; of proxy ln 2
     const double joint = -(0.5 * std::log(0.5) + 2 * 0.25 * std::log(0.25));

@@ -80,11 +80,14 @@ formula.)"},
   H_inter  entropy of softmax(sigma_h S) over classes. Large: classes stay comparable
   H_intra  entropy of softmax(sigma_a s_y) over the K proxies of the true class y. Small: each \
       picture commits to one proxy, so that proxies come to mean different things
+  U        divergence KL(r || q) of the choice q = softmax(sigma_a s_y) from r ~ q / u: the same \
+      choice, corrected for how often each proxy was chosen so far, u. Small: no proxy idles
 
-  L = mean(L_ce - weight_inter H_inter + weight_intra H_intra)
+  L = mean(L_ce - weight_inter H_inter + weight_intra H_intra + weight_usage U)
 
-weight_usage adds a term that keeps a class's proxies in even use. With --proxies 1 and both \
-weights 0 this is ProxyNCA++; with --select soft it is SoftTriple without its regulariser.
+The paper has no U; without it one proxy soon takes all pictures of its class. With --proxies 1 \
+and weight_inter 0 this is ProxyNCA++; with --select soft and all weights 0 it is SoftTriple \
+without its regulariser.
 After Yu et al., Multi-Proxy Learning from an Entropy Optimization Perspective, IJCAI 2022; an \
 implementation of the published idea.)"},
     {"durations", R"(Settings such as --eval-every take a number with its unit:

@@ -90,6 +90,10 @@ void add_model(Settings& s, ModelConfig& c) {
         "or 2 "
         "(compact)",
         {.choices = {"imagenet", "small", "compact"}});
+  s.add("width", &c.width,
+        "channels of a ResNet's first layer, doubled by each next; half of them need a quarter of "
+        "the work",
+        {.range = between(1, 4096)});
   s.add("weights", &c.weights, "start from this safetensors file (torchvision's names)",
         {.value = "FILE"});
   s.add("partial", &c.partial, "accept --weights with missing or unexpected tensors");
@@ -113,7 +117,7 @@ void add_model(Settings& s, ModelConfig& c) {
 }
 
 void add_loss(Settings& s, LossConfig& c) {
-  s.section("loss", "multi-proxy entropy: L_ce - weight_inter H_inter + weight_intra H_intra");
+  s.section("loss", "proxent help loss has the formula of mpl, proxent help losses the others");
   std::vector<std::string> names;
   for (const LossKind& kind : loss_kinds()) names.emplace_back(kind.name);
   s.add("name", &c.name, "the loss (proxent help losses)",
@@ -124,7 +128,7 @@ void add_loss(Settings& s, LossConfig& c) {
         "softmax scale (inverse temperature) of L_ce; auto: as usual for the loss, 18 for mpl",
         {.range = above(0)});
   s.add("sigma_h", &c.sigma_h, "scale of H_inter; auto: sigma", {.range = above(0)});
-  s.add("sigma_a", &c.sigma_a, "scale of H_intra; auto: sigma", {.range = above(0)});
+  s.add("sigma_a", &c.sigma_a, "scale of H_intra; auto: half of sigma", {.range = above(0)});
   s.add("gamma", &c.gamma, "temperature over a class's proxies; auto: 1/sigma (lse), 0.1 (soft)",
         {.range = above(0)});
   s.add("margin", &c.margin,

@@ -51,6 +51,7 @@ struct BatchConfig {
 struct ModelConfig {
   std::string arch = "resnet18";    // resnet12, resnet18 ... resnet152, bn-inception
   std::string stem = "imagenet";    // imagenet (7x7/2 and max-pool), small (3x3/1), compact (3x3/2)
+  std::int64_t width = 64;          // channels of a ResNet's first layer; each next has twice
   std::string weights;              // safetensors to start from; empty: random
   bool partial = false;             // accept weights with missing or unexpected tensors
   std::string pool = "avg";         // avg, max, avg+max, gem
@@ -69,7 +70,7 @@ struct LossConfig {
       proxies;                         // K per class; auto: the loss's own, as for sigma and margin
   std::optional<double> sigma;         // softmax scale of L_ce; Proxy-Anchor's alpha
   std::optional<double> sigma_h;       // of H_inter; auto: sigma
-  std::optional<double> sigma_a;       // of H_intra; auto: sigma
+  std::optional<double> sigma_a;       // of H_intra; auto: sigma / 2
   std::optional<double> gamma;         // temperature over k; auto: 1/sigma for lse, 0.1 for soft
   std::optional<double> margin;        // Proxy-Anchor's delta; of negatives in contrastive
   std::string select = "lse";          // lse, max, soft
@@ -79,7 +80,7 @@ struct LossConfig {
   double weight_intra = 0.1;
   double revive_below = 0;            // share of even use below which a proxy is moved; 0: never
   bool normalise_entropy = false;     // divide by log C and log K
-  double weight_usage = 0;            // keeps a class's proxies in even use
+  double weight_usage = 0.3;          // keeps a class's proxies in even use
   bool detach_selection = false;      // no gradient through the selection weights
   double weight_merge = 0.2;          // soft-triple: of the term that merges proxies, tau
   double proxy_share = 0.05;          // proxy-gml: of all proxies, so many for each picture, r

@@ -10,6 +10,9 @@ namespace proxent {
 namespace {
 
 std::unique_ptr<Backbone> build_backbone(Module* parent, const ModelConfig& config) {
+  const std::optional<int> depth = resnet_depth(config.arch);
+  check<UsageError>(depth || config.width == ResNetOptions().width, "model.width: ", config.arch,
+                    " has no other width than its own; leave the key out");
   if (config.arch == "resnet12") return std::make_unique<ResNet12>(parent, "");
   if (config.arch == "bn-inception") {
     check<UsageError>(config.stem == "imagenet", "model.stem: bn-inception has its own, give ",
@@ -19,8 +22,9 @@ std::unique_ptr<Backbone> build_backbone(Module* parent, const ModelConfig& conf
   const Stem stem = config.stem == "small"     ? Stem::small
                     : config.stem == "compact" ? Stem::compact
                                                : Stem::imagenet;
-  if (const std::optional<int> depth = resnet_depth(config.arch))
-    return std::make_unique<ResNet>(parent, "", ResNetOptions{.depth = *depth, .stem = stem});
+  if (depth)
+    return std::make_unique<ResNet>(
+        parent, "", ResNetOptions{.depth = *depth, .stem = stem, .width = config.width});
   fail<UsageError>("model.arch: unknown architecture '", config.arch, "'");
 }
 

@@ -26,7 +26,6 @@ embed_dim = 128
 [loss]
 proxies = 2
 weight_inter = 0
-weight_usage = 0.3
 proxy_lr_mult = 10
 [optim]
 lr = 1e-3
@@ -62,11 +61,15 @@ val_classes = 0.4
       {"subclass-glyphs", "letters with both cases in one class: do proxies find the cases?", R"(
 [data]
 dataset = "glyph-cases"
+[model]
+width = 16
 [loss]
 proxies = "auto"
+[optim]
+lr = 6e-3
 [run]
 name = ""
-steps = 160
+steps = 1200
 baselines = false
 )",
        "glyphs-demo"},
@@ -77,6 +80,10 @@ image_size = 28
 hflip = 0.5
 mean = [0.286, 0.286, 0.286]
 std = [0.353, 0.353, 0.353]
+[loss]
+sigma_a = 5
+[optim]
+lr = 3e-3
 )",
        "subclass-glyphs"},
       {"cub-cpu", "birds at 128 px from ImageNet weights, a recipe for two processor cores", R"(
@@ -97,7 +104,6 @@ warmup_head = "1ep"
 [loss]
 proxies = 2
 weight_inter = 0
-weight_usage = 0.1
 proxy_lr_mult = 30
 [optim]
 lr = 3e-4

@@ -74,6 +74,8 @@ ProxyDiagnostics diagnose_proxies(const MetricLoss& loss, const Dataset& dataset
                                   const Embeddings& embeddings) {
   check(loss.proxy_parameter() != nullptr, "diagnose_proxies: ", loss.name(), " has no proxies");
   const Tensor& proxies = loss.proxy_parameter()->value();
+  check(proxies.dim(0) == dataset.classes(), "diagnose_proxies: the loss has proxies of ",
+        proxies.dim(0), " classes, the data set has ", dataset.classes());
   const std::int64_t K = proxies.dim(1), N = embeddings.values.dim(0);
   const std::vector<double> q = assignments(proxies, loss.assignment_scale(), embeddings);
   ProxyStatistics statistics(proxies.dim(0), K);
@@ -97,8 +99,10 @@ ProxyDiagnostics diagnose_proxies(const MetricLoss& loss, const Dataset& dataset
     classes[label].fine.push_back(
         number.emplace(sample.fine, static_cast<std::int32_t>(number.size())).first->second);
   }
-  ProxyDiagnostics out{
-      .report = statistics.report(), .pictures = N, .spread = proxy_spread(proxies)};
+  ProxyDiagnostics out{.report = statistics.report(),
+                       .pictures = N,
+                       .class_names = dataset.class_names,
+                       .spread = proxy_spread(proxies)};
   if (!fine.empty()) {
     out.purity = purity_of(nearest, fine);
     out.purity_of_one = purity_of(only, fine);
@@ -127,6 +131,12 @@ Json to_json(const ProxyDiagnostics& d) {
                             {"effective_per_class", d.report.effective},
                             {"assignment_entropy", d.report.assignment_entropy},
                             {"spread", d.spread}});
+  Json::Members of_class;
+  for (std::size_t c = 0; c < d.class_names.size(); ++c) {
+    const double entropy = d.report.entropy_of_class[c];
+    if (!std::isnan(entropy)) of_class.emplace_back(d.class_names[c], entropy);
+  }
+  json["assignment_entropy_of_class"] = Json::object(std::move(of_class));
   if (d.purity) {
     json["purity"] = *d.purity;
     json["purity_of_one"] = *d.purity_of_one;

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "data/dataset.h"
 #include "losses/proxies.h"
@@ -14,6 +15,7 @@ namespace proxent {
 struct ProxyDiagnostics {
   ProxyReport report;  // of q = softmax_k(scale s_yk) of every picture
   std::int64_t pictures = 0;
+  std::vector<std::string> class_names;  // of report.entropy_of_class
   double spread = 0;  // proxy_spread()
   // Where pictures have hidden finer labels: the share of pictures whose fine label is the most
   // frequent one among the pictures nearest to the same proxy of their class, and the same with one
@@ -25,7 +27,7 @@ struct ProxyDiagnostics {
 };
 
 // Of training pictures' embeddings (N, D), one by one against the proxies of their class. Throws
-// Error for a loss without proxies.
+// Error for a loss without proxies, and for one over another number of classes.
 ProxyDiagnostics diagnose_proxies(const MetricLoss& loss, const Dataset& dataset,
                                   const Embeddings& embeddings);
 

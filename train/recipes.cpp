@@ -26,8 +26,10 @@ warmup_head = "5ep"
 name = "mpl"
 proxies = 10
 sigma = 18
+sigma_a = 18
 weight_inter = 0.1
 weight_intra = 0.1
+weight_usage = 0  # the paper has no such term
 proxy_lr_mult = 100000
 [optim]
 name = "adam"
@@ -243,6 +245,8 @@ embed_dim = 640
 [loss]
 name = "mpl"
 proxies = 4
+sigma_a = 18
+weight_usage = 0  # the paper has no such term
 proxy_lr_mult = 1
 [optim]
 name = "sgd"

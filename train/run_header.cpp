@@ -22,9 +22,11 @@ std::string optimizer_text(const Config& config, const SettingTexts& text) {
 }
 
 std::string model_text(const Config& config, const SettingTexts& text) {
-  std::string line = text("model.arch") + ", stem " + text("model.stem") + ", pool " +
-                     text("model.pool") + ", head " + text("model.head") + " to " +
-                     text("model.embed_dim") + ", batch norm " + text("model.bn_mode");
+  std::string line = text("model.arch");
+  if (config.model.width != ModelConfig().width) line += ", width " + text("model.width");
+  line += ", stem " + text("model.stem") + ", pool " + text("model.pool") + ", head " +
+          text("model.head") + " to " + text("model.embed_dim") + ", batch norm " +
+          text("model.bn_mode");
   if (!config.model.freeze.empty()) line += ", frozen " + text("model.freeze");
   if (!config.model.warmup_head.is_zero()) line += ", head alone for " + text("model.warmup_head");
   return line;

@@ -84,7 +84,7 @@ class ProxyRow {
   void write(T* assignment, T* own_gradient) const {
     const double intra = o_.weight_intra * intra_scale_, usage = o_.weight_usage * intra_scale_;
     for (std::int64_t k = 0; k < K_; ++k) {
-      const double within = -intra * (log_q_[k] + intra_) + usage * (log_u_[k] - used_);
+      const double within = -intra * (log_q_[k] + intra_) - usage * std::expm1(log_even(k));
       assignment[k] = T(q_[k]);
       own_gradient[k] = T(score_gradient_ * jacobian_[k] + o_.sigma_a * q_[k] * within);
     }
@@ -121,22 +121,30 @@ class ProxyRow {
 
   void add_own_class() {
     const double top = *std::max_element(s_.begin(), s_.end());
-    double z = 0;
+    double z = 0, balance = 0;
     for (std::int64_t k = 0; k < K_; ++k) z += std::exp(o_.sigma_a * (s_[k] - top));
     for (std::int64_t k = 0; k < K_; ++k) {
       log_q_[k] = o_.sigma_a * (s_[k] - top) - std::log(z);
       q_[k] = std::exp(log_q_[k]);
       intra_ -= q_[k] * log_q_[k];
-      used_ += q_[k] * log_u_[k];
+      balance += std::exp(log_q_[k] - log_u_[k]);
     }
+    log_balance_ = std::log(balance);
+    for (std::int64_t k = 0; k < K_; ++k)
+      used_ += std::exp(log_q_[k] + log_even(k)) * log_even(k);
     intra_ = std::max(0.0, intra_);
+    used_ = std::max(0.0, used_);
   }
+
+  // log (r_k / q_k), by which even use would change the choice.
+  double log_even(std::int64_t k) const { return -log_u_[k] - log_balance_; }
 
   const ProxyLossSettings& o_;
   std::int64_t K_;
   std::vector<double> s_, jacobian_, q_, log_q_, log_u_;
   double score_ = 0, score_gradient_ = 0;  // of the own class, and d loss / d score
   double ce_ = 0, inter_ = 0, intra_ = 0, used_ = 0, inter_scale_ = 1, intra_scale_ = 1;
+  double log_balance_ = 0;  // log sum_k q_k / u_k
   double ce_top_ = 0, ce_log_z_ = 0, inter_top_ = 0, inter_log_z_ = 0;
 };
 

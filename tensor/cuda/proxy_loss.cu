@@ -219,7 +219,8 @@ __global__ void finish_rows_kernel(Problem<T> p, ProxyLossSettings o, Parts<T> p
   const double intra = o.weight_intra * intra_scale, used = o.weight_usage * intra_scale;
   for (int k = lane; k < p.K; k += kLanes) {
     const double x = s[k], log_q = o.sigma_a * (x - chosen.top) - chosen.log_z;
-    const double within = -intra * (log_q + chosen.intra) + used * (log_u(k) - chosen.used);
+    const double within =
+        -intra * (log_q + chosen.intra) - used * expm1(chosen.log_even(log_u(k)));
     q[k] = T(exp(log_q));
     s[k] = T(row.score_gradient * score.slope(x, k, o) + o.sigma_a * exp(log_q) * within);
   }

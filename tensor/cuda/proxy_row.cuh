@@ -59,10 +59,11 @@ struct OwnScore {
   }
 };
 
-// The softmax over the own class's proxies at scale sigma_a, and its mean of log u.
+// The softmax over the own class's proxies at scale sigma_a, its entropy, and how far it is from
+// even use.
 template <class T>
 struct OwnAssignment {
-  double top, log_z, intra, used;
+  double top, log_z, log_balance, intra, used;
 
   template <class LogUsage>
   __device__ OwnAssignment(const OwnSimilarities<T>& own, double top, double sigma_a,
@@ -71,8 +72,15 @@ struct OwnAssignment {
     log_z = log(own.sum([&](double x, int) { return exp(sigma_a * (x - top)); }));
     const auto log_q = [&](double x) { return sigma_a * (x - top) - log_z; };
     intra = max(0.0, -own.sum([&](double x, int) { return exp(log_q(x)) * log_q(x); }));
-    used = own.sum([&](double x, int k) { return exp(log_q(x)) * log_u(k); });
+    log_balance = log(own.sum([&](double x, int k) { return exp(log_q(x) - log_u(k)); }));
+    used = max(0.0, own.sum([&](double x, int k) {
+      const double change = log_even(log_u(k));
+      return exp(log_q(x) + change) * change;
+    }));
   }
+
+  // log (r_k / q_k), by which even use would change the choice.
+  __device__ double log_even(double log_u) const { return -log_u - log_balance; }
 };
 
 // What backward needs of a row, maxima taken over c != y: the posterior of the cross-entropy is

@@ -47,7 +47,7 @@ def class_score(s, o):
 def sample_terms(s, y, usage, o):
     """Cross-entropy, inter and intra entropy and usage term of one sample; s is (C, K)."""
     C, K = s.shape
-    sigma, sigma_h, sigma_a = o["sigma"], o["sigma_h"] or o["sigma"], o["sigma_a"] or o["sigma"]
+    sigma, sigma_h, sigma_a = o["sigma"], o["sigma_h"] or o["sigma"], o["sigma_a"] or o["sigma"] / 2
     S = np.array([class_score(s[c], o) for c in range(C)])
     others = np.arange(C) != y
     positive = sigma * (S[y] - o["margin"])
@@ -57,7 +57,10 @@ def sample_terms(s, y, usage, o):
     inter = entropy(sigma_h * rivals) if len(rivals) else 0.0
     log_q = log_softmax(sigma_a * s[y])
     intra = -(np.exp(log_q) * log_q).sum()
-    used = (np.exp(log_q) * np.log(usage[y])).sum() if usage is not None else 0.0
+    used = 0.0
+    if usage is not None:
+        log_r = log_softmax(log_q.real - np.log(usage[y]))  # real: a target without a derivative
+        used = (np.exp(log_r) * (log_r - log_q)).sum()
     if o["normalise_entropy"]:
         inter = inter / np.log(C) if C > 1 else inter
         intra = intra / np.log(K) if K > 1 else intra
