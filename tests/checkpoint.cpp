@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
+#include <iterator>
 
 #include "tests/temp_folder.h"
 
@@ -95,6 +97,49 @@ TEST_SUITE("checkpoint") {
     CHECK(into.at("a").to_vector<float>() == std::vector<float>{5, 5});
   }
 
+  TEST_CASE("a state that one bit was changed in gives way to the one before it") {
+    const TempFolder temp;
+    CheckpointFolder files(temp.path() / "ckpt");
+    const auto save = [&](double value) {
+      const TensorMap tensors{{"w", Tensor::full({2}, DType::f32, value)}};
+      files.save_last(tensors, {}, {tensors, {{"note", "abc"}}});
+    };
+    std::string warning;
+    const auto resumed = [&] {
+      return read_newest_state(files.last_state(), [&](const auto& text) { warning = text; })
+          .tensors.at("w")
+          .to_vector<float>()[0];
+    };
+    // Of the last byte of the tensor, and of the text.
+    const auto damage = [](const std::filesystem::path& path, std::string_view where) {
+      std::ifstream file(path, std::ios::binary);
+      std::string bytes(std::istreambuf_iterator<char>(file), {});
+      bytes[where.empty() ? bytes.size() - 1 : bytes.find(where)] ^= 1;
+      std::ofstream(path, std::ios::binary) << bytes;
+    };
+    save(1);
+    CHECK(complaint([&] {
+            damage(files.last_state(), "");
+            resumed();
+          }).find("damaged, its checksum should be") != std::string::npos);
+    for (const std::string_view where : {"", "abc"}) {
+      CAPTURE(where);
+      warning.clear();
+      save(2);
+      save(3);
+      CHECK(resumed() == 3);
+      CHECK(warning.empty());
+      // The file that was saved before must not be the same one, which linking could make it.
+      damage(files.last_state(), where);
+      CHECK(resumed() == 2);
+      CHECK(warning.find("previous.state") != std::string::npos);
+    }
+    std::filesystem::remove(files.last_state());
+    CHECK(resumed() == 2);
+    damage(state_before(files.last_state()), "");
+    CHECK(complaint(resumed).find("and the one before it") != std::string::npos);
+  }
+
   TEST_CASE("weights are not taken for a state") {
     const TempFolder folder;
     const auto path = folder.path() / "last.safetensors";
@@ -117,10 +162,10 @@ TEST_SUITE("checkpoint") {
       files.save_last(weights(static_cast<double>(step)), {.step = step}, {weights(1), {}});
       if (step == 100'000'000) files.save_best(weights(2), {.step = step});
     }
-    CHECK(names_in(ckpt) == std::vector<std::string>{"best.safetensors", "last.safetensors",
-                                                     "last.state", "step-100000000.safetensors",
-                                                     "step-110000000.safetensors",
-                                                     "step-mine.safetensors"});
+    CHECK(names_in(ckpt) ==
+          std::vector<std::string>{"best.safetensors", "last.safetensors", "last.state",
+                                   "previous.state", "step-100000000.safetensors",
+                                   "step-110000000.safetensors", "step-mine.safetensors"});
     const SafetensorsFile last = read_safetensors(files.last_weights());
     CHECK(last.tensors.at("w").to_vector<float>()[0] == 110'000'000);
     CHECK(checkpoint_info(last.metadata, "f").step == 110'000'000);

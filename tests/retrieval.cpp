@@ -256,27 +256,71 @@ TEST_SUITE("retrieval") {
     CHECK(found.ndcg_at[0].value == doctest::Approx(1 / (1 + 1 / std::log2(3.))).epsilon(1e-12));
   }
 
-  TEST_CASE("equals pytorch-metric-learning") {
-    std::ifstream file(PROXENT_SOURCE_DIR "/tests/golden/retrieval.json");
-    const auto golden = nlohmann::json::parse(file);
-    REQUIRE(golden["cases"].size() == 4);
-    for (const auto& c : golden["cases"]) {
-      CAPTURE(c["name"].get<std::string>());
+  // A set of golden/retrieval.json.
+  struct GoldenSet {
+    explicit GoldenSet(const nlohmann::json& c)
+        : labels(c["labels"].get<Labels>()),
+          options{.recall_at = c["recall_at"].get<Rows>(),
+                  .distance = distance_from_name(c["distance"].get<std::string>())} {
       const auto rows = c["embeddings"].get<std::vector<std::vector<float>>>();
       std::vector<float> values;
       for (const auto& row : rows) values.insert(values.end(), row.begin(), row.end());
-      RetrievalOptions options{.recall_at = c["recall_at"].get<Rows>(),
-                               .distance = distance_from_name(c["distance"].get<std::string>())};
+      embeddings = Tensor::from<float>({std::ssize(rows), std::ssize(rows[0])}, values);
       if (!c["queries"].is_null()) options.queries = c["queries"].get<Rows>();
       if (!c["gallery"].is_null()) options.gallery = c["gallery"].get<Rows>();
-      const RetrievalResult found =
-          evaluate_retrieval(Tensor::from<float>({std::ssize(rows), std::ssize(rows[0])}, values),
-                             c["labels"].get<Labels>(), options);
+    }
+
+    Tensor embeddings;
+    Labels labels;
+    RetrievalOptions options;
+  };
+
+  nlohmann::json read_golden(const std::string& name) {
+    std::ifstream file(PROXENT_SOURCE_DIR "/tests/golden/" + name);
+    return nlohmann::json::parse(file);
+  }
+
+  TEST_CASE("equals pytorch-metric-learning") {
+    const auto golden = read_golden("retrieval.json");
+    REQUIRE(golden["cases"].size() == 4);
+    for (const auto& c : golden["cases"]) {
+      CAPTURE(c["name"].get<std::string>());
+      const GoldenSet set(c);
+      const RetrievalResult found = evaluate_retrieval(set.embeddings, set.labels, set.options);
       // The same counts; the library averages in float32 on the way.
-      for (std::size_t k = 0; k < options.recall_at.size(); ++k)
+      for (std::size_t k = 0; k < set.options.recall_at.size(); ++k)
         CHECK(std::abs(found.recall_at[k].recall - c["recall"][k].get<double>()) < 1e-12);
       CHECK(std::abs(found.map_at_r - c["map_at_r"].get<double>()) < 1e-6);
       CHECK(std::abs(found.r_precision - c["r_precision"].get<double>()) < 1e-6);
+    }
+  }
+
+  TEST_CASE("finds the neighbours that faiss finds") {
+    const auto golden = read_golden("faiss.json"), sets = read_golden("retrieval.json")["cases"];
+    REQUIRE(golden["neighbours"].size() == sets.size());
+    for (std::size_t i = 0; i < sets.size(); ++i) {
+      CAPTURE(sets[i]["name"].get<std::string>());
+      const GoldenSet set(sets[i]);
+      Rows queries(set.labels.size());
+      std::iota(queries.begin(), queries.end(), 0);
+      if (set.options.queries) queries = *set.options.queries;
+      // One more than faiss was asked for: which of equally near rows comes last is its choice.
+      const auto found = nearest_neighbours(set.embeddings, set.labels, queries,
+                                            golden["k"].get<std::int64_t>() + 1, set.options);
+      const auto expected = golden["neighbours"][i].get<std::vector<Rows>>();
+      REQUIRE(found.size() == expected.size());
+      std::int64_t same = 0, all = 0;
+      for (std::size_t q = 0; q < found.size(); ++q)
+        for (std::size_t rank = 0; rank < expected[q].size(); ++rank, ++all) {
+          const auto of_faiss =
+              std::find_if(found[q].begin(), found[q].end(),
+                           [&](const Neighbour& n) { return n.row == expected[q][rank]; });
+          REQUIRE(of_faiss != found[q].end());
+          const float similarity = found[q][rank].similarity;
+          CHECK(std::abs(of_faiss->similarity - similarity) <= 1e-5f * std::abs(similarity));
+          same += found[q][rank].row == expected[q][rank];
+        }
+      CHECK(same > all * 99 / 100);  // the others are equally near
     }
   }
 

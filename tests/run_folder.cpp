@@ -2,6 +2,7 @@
 #include "train/run_folder.h"
 
 #include <doctest/doctest.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <limits>
@@ -118,7 +119,8 @@ TEST_SUITE("run folder") {
     }
     std::ofstream(path + "/train.jsonl", std::ios::app) << "{\"step\": 3, \"lo";  // killed mid-line
 
-    RunFolder folder = RunFolder::resume(path, 3);
+    RunFolder folder = RunFolder::resume(path);
+    folder.go_on_after(3);
     CHECK(lines_of(path + "/train.jsonl").size() == 3);
     CHECK(lines_of(path + "/eval.jsonl").size() == 3);
     CHECK(lines_of(path + "/metrics.csv").size() == 4);
@@ -132,9 +134,21 @@ TEST_SUITE("run folder") {
     REQUIRE(commands.size() == 2);
     CHECK(commands[0] == "proxent train --name 'it'\\''s'");
 
-    CHECK_THROWS_AS(RunFolder::resume(temp.path() / "nowhere", 0), UsageError);
+    CHECK_THROWS_AS(RunFolder::resume(temp.path() / "nowhere"), UsageError);
+    try {
+      RunFolder::resume(path);
+      FAIL("two runs in one folder");
+    } catch (const UsageError& error) {
+      CHECK(error.message().find("is in use: process " + std::to_string(getpid())) !=
+            std::string::npos);
+    }
+  }
+
+  TEST_CASE("a damaged run.json is told") {
+    const TempFolder temp;
+    const std::string path = RunFolder::create(options_in(temp)).path();
     std::ofstream(path + "/run.json") << "{";
-    CHECK_THROWS_AS(RunFolder::resume(path, 0), DataError);
+    CHECK_THROWS_AS(RunFolder::resume(path), DataError);
   }
 }
 

@@ -1,6 +1,7 @@
 #include "train/checkpoint.h"
 
 #include <fmt/format.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <charconv>
@@ -42,6 +43,25 @@ class Fields {
   const std::string& origin_;
 };
 
+// CRC-32 of names, texts and bytes: a file that a disk or a copy has changed is not resumed from.
+std::string checksum(const TrainingState& state) {
+  uLong crc = 0;
+  const auto add = [&](const void* data, std::int64_t bytes) {
+    crc = crc32_z(crc, static_cast<const Bytef*>(data), static_cast<z_size_t>(bytes));
+  };
+  const auto add_text = [&](const std::string& text) { add(text.c_str(), std::ssize(text) + 1); };
+  for (const auto& [key, text] : state.texts) {
+    add_text(key);
+    add_text(text);
+  }
+  for (const auto& [name, tensor] : state.tensors) {
+    add_text(name);
+    const Tensor here = tensor.to(Device::cpu);
+    if (here.bytes() > 0) add(here.raw(), here.bytes());
+  }
+  return fmt::format("{:08x}", crc);
+}
+
 }  // namespace
 
 TextMap to_texts(const CheckpointInfo& info) {
@@ -71,7 +91,8 @@ TextMap to_texts(const Progress& progress) {
                 {"batch", fmt::format("{}", progress.batch)},
                 {"images", fmt::format("{}", progress.images)},
                 {"seconds", fmt::format("{}", progress.seconds)},
-                {"best_epoch", fmt::format("{}", progress.best_epoch)}};
+                {"best_epoch", fmt::format("{}", progress.best_epoch)},
+                {"skipped", fmt::format("{}", progress.skipped)}};
   if (progress.best) texts["best"] = fmt::format("{}", *progress.best);
   return texts;
 }
@@ -84,7 +105,8 @@ Progress progress_of(const TextMap& texts, const std::string& origin) {
                     .images = fields.count("images"),
                     .seconds = fields.number<double>("seconds"),
                     .best = std::nullopt,
-                    .best_epoch = fields.count("best_epoch")};
+                    .best_epoch = fields.count("best_epoch"),
+                    .skipped = fields.count("skipped")};
   if (texts.contains("best")) progress.best = fields.number<double>("best");
   return progress;
 }
@@ -123,17 +145,45 @@ void restore(const TensorMap& into, const TensorMap& from, const std::string& or
 
 void write_state(const std::filesystem::path& path, const TrainingState& state) {
   TextMap texts = state.texts;
-  texts["format"] = "proxent-state-1";
+  texts["format"] = "proxent-state-2";
+  texts["crc32"] = checksum(state);
   write_safetensors(path, state.tensors, texts);
 }
 
 TrainingState read_state(const std::filesystem::path& path) {
   SafetensorsFile file = read_safetensors(path);
-  const auto format = file.metadata.find("format");
-  check<DataError>(format != file.metadata.end() && format->second == "proxent-state-1",
-                   path.string(), ": not the state of a run; resume from ckpt/last.state");
-  file.metadata.erase(format);
-  return {std::move(file.tensors), std::move(file.metadata)};
+  const std::string format = file.metadata["format"], crc32 = file.metadata["crc32"];
+  check<DataError>(format == "proxent-state-2", path.string(),
+                   ": not the state of a run; resume from ckpt/last.state");
+  file.metadata.erase("format");
+  file.metadata.erase("crc32");
+  TrainingState state{std::move(file.tensors), std::move(file.metadata)};
+  const std::string found = checksum(state);
+  check<DataError>(found == crc32, path.string(), ": damaged, its checksum should be ", crc32,
+                   " and is ", found);
+  return state;
+}
+
+std::filesystem::path state_before(const std::filesystem::path& last) {
+  return last.parent_path() / "previous.state";
+}
+
+TrainingState read_newest_state(const std::filesystem::path& last,
+                                const std::function<void(const std::string&)>& warn) {
+  std::string reason;
+  try {
+    return read_state(last);
+  } catch (const DataError& error) {
+    if (!std::filesystem::exists(state_before(last))) throw;
+    reason = error.message();
+  }
+  try {
+    TrainingState state = read_state(state_before(last));
+    warn(reason + "; going on from " + state_before(last).string());
+    return state;
+  } catch (const DataError& error) {
+    fail<DataError>(reason, "\nand the one before it: ", error.message());
+  }
 }
 
 CheckpointFolder::CheckpointFolder(std::filesystem::path folder, std::int64_t keep_last)
@@ -152,6 +202,10 @@ void CheckpointFolder::save_last(const TensorMap& weights, const CheckpointInfo&
     remove_old_steps();
   }
   write_safetensors(last_weights(), weights, texts);
+  // Linked, so that last.state is there at every moment. Without links there is one state only.
+  std::error_code ignored;
+  std::filesystem::remove(state_before(last_state()), ignored);
+  std::filesystem::create_hard_link(last_state(), state_before(last_state()), ignored);
   write_state(last_state(), state);
 }
 

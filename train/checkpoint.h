@@ -2,9 +2,11 @@
 //   ckpt/last.safetensors, best.safetensors   weights and proxies under torchvision's names
 //   ckpt/step-00012000.safetensors            the same, the newest few, where asked for
 //   ckpt/last.state                           everything a resumed run needs, weights included
+//   ckpt/previous.state                       the one before it, should last.state be damaged
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <limits>
 #include <optional>
 
@@ -34,6 +36,7 @@ struct Progress {
   double seconds = 0;                         // of training, over all sittings
   std::optional<double> best = std::nullopt;  // value of the metric that chooses
   std::int64_t best_epoch = 0;
+  std::int64_t skipped = 0;  // steps that changed nothing: fp16's loss scale was too large
   bool operator==(const Progress&) const = default;
 };
 TextMap to_texts(const Progress& progress);
@@ -52,9 +55,17 @@ TensorMap model_state(const Modules& trees);
 // missing, superfluous, or differs in shape or dtype.
 void restore(const TensorMap& into, const TensorMap& from, const std::string& origin);
 
+// With a checksum of all it holds.
 void write_state(const std::filesystem::path& path, const TrainingState& state);
-// Throws DataError if the file is not a state.
+// Throws DataError if the file is not a state or the checksum is of other bytes.
 TrainingState read_state(const std::filesystem::path& path);
+
+// The state that was saved before a last.state, beside it.
+std::filesystem::path state_before(const std::filesystem::path& last);
+// The state at `last` or, where that one is damaged or gone, the one before it, of which `warn` is
+// told. Throws DataError, with both reasons, where neither can be read.
+TrainingState read_newest_state(const std::filesystem::path& last,
+                                const std::function<void(const std::string&)>& warn);
 
 // The folder ckpt/ of a run. Every file is replaced at once or not at all.
 class CheckpointFolder {

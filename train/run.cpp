@@ -56,14 +56,16 @@ class TemporaryFolder {
 };
 
 RunFolder open_folder(const Config& config, const std::optional<TemporaryFolder>& dry) {
-  if (const auto state = state_to_resume(config.run); !state.empty()) {
-    const Progress progress = progress_of(read_state(state).texts, state.string());
-    return RunFolder::resume(state.parent_path().parent_path().string(), progress.step);
-  }
+  if (const auto state = state_to_resume(config.run); !state.empty())
+    return RunFolder::resume(state.parent_path().parent_path().string());
   // With "auto", a run that was killed before its first checkpoint starts over in its folder.
   const bool starts_over =
       config.run.resume == "auto" && std::filesystem::exists(config.run.out + "/run.json");
-  if (starts_over) return RunFolder::resume(config.run.out, 0);
+  if (starts_over) {
+    RunFolder folder = RunFolder::resume(config.run.out);
+    folder.go_on_after(0);
+    return folder;
+  }
   RunFolderOptions options{.out = dry ? dry->path() + "/run" : config.run.out,
                            .name = run_name(config),
                            .metrics = metric_names(metric_choice(config.run.metrics))};
@@ -196,11 +198,11 @@ void report_bad_images(const Trainer& trainer, Log& log) {
 
 int train(const Config& config, Device device, const Task& task, RunFolder& folder, Log& log) {
   Trainer trainer(config, device, task, folder, log);
-  if (const auto state = state_to_resume(config.run); !state.empty()) trainer.resume(state);
   show_header(log, config, device, task, trainer, folder);
   std::optional<Baselines> baselines;
   if (config.run.baselines && !task.test.is_empty())
-    baselines = measure_baselines(task, trainer, log);
+    baselines = measure_baselines(task, trainer, log);  // of the network before any training
+  if (const auto state = state_to_resume(config.run); !state.empty()) trainer.resume(state);
   const TrainOutcome outcome = trainer.run();
   report_bad_images(trainer, log);
   if (!outcome.is_finished) {
@@ -236,6 +238,14 @@ int train_within_memory(const Config& config, Device device, const Task& task, R
   }
 }
 
+// In the run's record, unless the failure is that nothing can be written.
+void tell_failure(RunFolder& folder, const std::exception& error) {
+  try {
+    folder.set_status("failed", error.what());
+  } catch (const Error&) {
+  }
+}
+
 }  // namespace
 
 std::string experiment_name(const Config& config) {
@@ -248,7 +258,8 @@ std::filesystem::path state_to_resume(const RunConfig& config) {
   const bool is_auto = config.resume == "auto";
   std::filesystem::path path = is_auto ? config.out : config.resume;
   if (std::filesystem::is_directory(path)) path = path / "ckpt" / "last.state";
-  const bool exists = std::filesystem::is_regular_file(path);
+  const bool exists = std::filesystem::is_regular_file(path) ||
+                      std::filesystem::is_regular_file(state_before(path));
   check<DataError>(exists || is_auto, "run.resume: no state to go on from at ", path.string(),
                    "; name a run's folder or its ckpt/last.state");
   return exists ? path : std::filesystem::path();
@@ -283,7 +294,7 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
     if (dry) log.result("dry run: data, model, one step, evaluation and checkpoint all work");
     return code;
   } catch (const std::exception& error) {
-    folder.set_status("failed", error.what());
+    tell_failure(folder, error);
     throw;
   }
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <charconv>
@@ -96,7 +97,8 @@ std::FILE* open_to_append(const std::string& path) {
 // A full disk must be told, not end in a log that silently stops.
 void write_line(std::FILE* file, const std::string& path, const std::string& line) {
   const bool is_written = std::fputs((line + "\n").c_str(), file) >= 0 && std::fflush(file) == 0;
-  check(is_written, "cannot write '", path, "': ", std::strerror(errno));
+  check<DataError>(is_written, "cannot write '", path, "': ", std::strerror(errno),
+                   "; the run can go on from its last checkpoint by --resume");
 }
 
 Json stamped(Json line) {
@@ -139,6 +141,9 @@ std::string make_run_folder(const RunFolderOptions& options) {
   return path;
 }
 
+RunFolder::RunFolder(std::string path)
+    : path_(std::move(path)), lock_(std::make_unique<FolderLock>(path_)) {}
+
 RunFolder RunFolder::create(const RunFolderOptions& options) {
   RunFolder folder(make_run_folder(options));
   make_new_folder(folder.file("ckpt"));
@@ -153,13 +158,10 @@ RunFolder RunFolder::create(const RunFolderOptions& options) {
   return folder;
 }
 
-RunFolder RunFolder::resume(const std::string& path, std::int64_t step) {
+RunFolder RunFolder::resume(const std::string& path) {
   check<UsageError>(fs::exists(path + "/run.json"), "'", path,
                     "' holds no run: there is no run.json in it");
   RunFolder folder(path);
-  cut_after(folder.file("train.jsonl"), step, 0, step_of_json);
-  cut_after(folder.file("eval.jsonl"), step, 0, step_of_json);
-  cut_after(folder.file("metrics.csv"), step, 1, step_of_csv);
   std::ifstream metrics(folder.file("metrics.csv"));
   std::string columns;
   std::getline(metrics, columns);
@@ -167,8 +169,14 @@ RunFolder RunFolder::resume(const std::string& path, std::int64_t step) {
   check<DataError>(count >= 3, "'", folder.file("metrics.csv"), "' has lost its first line");
   folder.metric_count_ = count - 3;
   folder.load_record();
-  folder.open_logs();
   return folder;
+}
+
+void RunFolder::go_on_after(std::int64_t step) {
+  cut_after(file("train.jsonl"), step, 0, step_of_json);
+  cut_after(file("eval.jsonl"), step, 0, step_of_json);
+  cut_after(file("metrics.csv"), step, 1, step_of_csv);
+  open_logs();
 }
 
 void RunFolder::load_record() {
@@ -217,6 +225,12 @@ void RunFolder::add_metrics(std::int64_t step, double epoch, std::string_view sp
   std::string row = fmt::format("{},{},{}", step, shortest(epoch), split);
   for (const double value : values) row += "," + (std::isfinite(value) ? shortest(value) : "");
   write_line(metrics_.get(), file("metrics.csv"), row);
+}
+
+void RunFolder::sync_logs() {
+  for (std::FILE* log : {steps_.get(), evals_.get(), metrics_.get()})
+    check(::fsync(::fileno(log)) == 0 || errno == EINVAL, "cannot write the logs in '", path_,
+          "': ", std::strerror(errno));
 }
 
 std::string utc_now() {

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "train/folder_lock.h"
 #include "train/json.h"
 
 namespace proxent {
@@ -27,9 +28,13 @@ class RunFolder {
  public:
   // In the folder of make_run_folder.
   static RunFolder create(const RunFolderOptions& options);
-  // The folder of an earlier run, to go on after `step`: lines of later steps are cut from
-  // train.jsonl, eval.jsonl and metrics.csv, as is a half-written last line.
-  static RunFolder resume(const std::string& path, std::int64_t step);
+  // The folder of an earlier run, in which go_on_after() says where it continues.
+  //
+  // Both throw UsageError, naming it, if another process trains in the folder.
+  static RunFolder resume(const std::string& path);
+  // Lines of steps after `step` are cut from train.jsonl, eval.jsonl and metrics.csv, as is a
+  // half-written last line.
+  void go_on_after(std::int64_t step);
 
   const std::string& path() const { return path_; }
   std::string file(std::string_view name) const { return path_ + "/" + std::string(name); }
@@ -52,15 +57,18 @@ class RunFolder {
   // One row of metrics.csv; values in the order of `metrics`, NaN as an empty cell.
   void add_metrics(std::int64_t step, double epoch, std::string_view split,
                    const std::vector<double>& values);
+  // Waits until the lines written so far would outlast a loss of power.
+  void sync_logs();
 
  private:
   using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 
-  explicit RunFolder(std::string path) : path_(std::move(path)) {}
+  explicit RunFolder(std::string path);
   void open_logs();
   void load_record();
 
   std::string path_;
+  std::unique_ptr<FolderLock> lock_;
   Json record_;
   File steps_{nullptr, std::fclose}, evals_{nullptr, std::fclose}, metrics_{nullptr, std::fclose};
   std::size_t metric_count_ = 0;

@@ -88,8 +88,11 @@ TrainOutcome Trainer::run() {
   Every save_due(config_.run.save_every, steps_per_epoch);
   LoaderOptions options = loader_options_of(config_, task_.train_transform);
   if (config_.data.cache == "decoded") options.cache = std::make_shared<ImageCache>(kCacheBytes);
-  loader_ = std::make_unique<Loader>(task_.train, sampler_, options,
-                                     BatchPosition{progress_.epoch, progress_.batch});
+  // A resumed run learns the same one batch by heart.
+  const BatchPosition first = config_.debug.overfit_batch
+                                  ? BatchPosition{}
+                                  : BatchPosition{progress_.epoch, progress_.batch};
+  loader_ = std::make_unique<Loader>(task_.train, sampler_, options, first);
   TrainOutcome outcome;
   ProfiledSteps profiled(step_range(config_.debug.profile_steps), device_,
                          total_steps_ - progress_.step);
@@ -153,7 +156,7 @@ void Trainer::take_results(int may_wait) {
     } catch (const NonFiniteError& error) {
       write_bad_batch(batch, progress_.step - 1 - std::ssize(pending_), error);
     }
-    skipped_ += last_step_.is_skipped;
+    progress_.skipped += last_step_.is_skipped;
   }
 }
 
@@ -196,7 +199,7 @@ void Trainer::log_step(bool is_line_due) {
                     .seconds_left = pace_.seconds_left(total_steps_ - progress_.step)};
   if (learner_.optimizer->scales_loss()) {
     record.loss_scale = last_step_.loss_scale;
-    record.skipped = skipped_;
+    record.skipped = progress_.skipped;
   }
   view_.step(record);
   if (!is_line_due) return;
@@ -316,15 +319,18 @@ void Trainer::save() {
     UseAverage averaged(learner_.average.get());
     weights = weights_of(learner_.modules());
   }
+  folder_.sync_logs();  // first: a state must not be of later steps than the logs
   checkpoints_.save_last(weights, checkpoint_info(), state());
 }
 
 void Trainer::resume(const std::filesystem::path& path) {
-  const TrainingState saved = read_state(path);
+  const TrainingState saved =
+      read_newest_state(path, [this](const std::string& reason) { log_.warning(reason); });
   TrainingState present = state();
   restore(present.tensors, saved.tensors, path.string());
   progress_ = progress_of(saved.texts, path.string());
   seconds_before_ = progress_.seconds;
+  folder_.go_on_after(progress_.step);
 }
 
 bool Trainer::load_best() {

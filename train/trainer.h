@@ -52,7 +52,8 @@ class Trainer {
   // module and file.
   TrainOutcome run();
 
-  // Continues from a last.state. Throws DataError if it belongs to another configuration.
+  // Continues from a last.state, or the one before it where that is damaged, and cuts the folder's
+  // logs to it. Throws DataError if it belongs to another configuration.
   void resume(const std::filesystem::path& state);
   // How the present weights retrieve (the averaged ones where there are any).
   Evaluation evaluate(const Dataset& dataset);
@@ -114,7 +115,6 @@ class Trainer {
   Progress progress_;
   StepResult last_step_;
   bool has_result_ = false;   // last_step_ holds one
-  std::int64_t skipped_ = 0;  // steps that changed nothing: fp16's loss scale was too large
   std::chrono::steady_clock::time_point started_;
   double seconds_before_ = 0;  // of earlier sittings
   double waited_ = 0;          // of the loader, at the last step

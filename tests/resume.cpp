@@ -1,0 +1,306 @@
+// Runs of the real binary that are killed at any moment and started again with --resume auto end
+// with the very bits of a run that nobody disturbed.
+//
+// KILLS=N kills each kind of run N times at random moments; 6 unless said.
+#include <doctest/doctest.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "tensor/random.h"
+#include "tests/small_run.h"
+#include "tests/temp_folder.h"
+#include "train/checkpoint.h"
+#include "train/exit_code.h"
+
+extern char** environ;
+
+namespace proxent {
+namespace {
+
+namespace fs = std::filesystem;
+using Clock = std::chrono::steady_clock;
+
+std::string text_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  REQUIRE_MESSAGE(file.good(), path.string());
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// The binary at work in `folder`, its output added to output.txt there.
+class Process {
+ public:
+  // `variables`: "NAME=value", beside the environment of the test.
+  Process(const fs::path& folder, std::vector<std::string> arguments,
+          std::vector<std::string> variables = {}) {
+    arguments.insert(arguments.begin(), PROXENT_BINARY);
+    for (char** variable = environ; *variable; ++variable) variables.emplace_back(*variable);
+    posix_spawn_file_actions_t actions;
+    posix_spawn_file_actions_init(&actions);
+    posix_spawn_file_actions_addchdir_np(&actions, folder.c_str());
+    posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "output.txt",
+                                     O_WRONLY | O_CREAT | O_APPEND, 0666);
+    posix_spawn_file_actions_adddup2(&actions, STDOUT_FILENO, STDERR_FILENO);
+    REQUIRE(posix_spawn(&pid_, PROXENT_BINARY, &actions, nullptr, pointers(arguments).data(),
+                        pointers(variables).data()) == 0);
+    posix_spawn_file_actions_destroy(&actions);
+  }
+  ~Process() {
+    if (pid_ > 0) {
+      send(SIGKILL);
+      wait();
+    }
+  }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  void send(int signal) const { kill(pid_, signal); }
+  // The exit code; minus the signal that ended it.
+  int wait() {
+    int status = 0;
+    waitpid(std::exchange(pid_, -1), &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+
+ private:
+  static std::vector<char*> pointers(std::vector<std::string>& texts) {
+    std::vector<char*> list;
+    for (std::string& text : texts) list.push_back(text.data());
+    list.push_back(nullptr);
+    return list;
+  }
+
+  pid_t pid_ = -1;
+};
+
+// Lines of JSON without what a clock or another process's memory decides.
+std::vector<nlohmann::json> comparable_lines(const fs::path& path) {
+  std::vector<nlohmann::json> lines;
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) {
+    lines.push_back(nlohmann::json::parse(line));
+    for (const char* key : {"t", "seconds", "img_s", "step_ms", "data_wait_ms", "mem_mib"})
+      lines.back().erase(key);
+  }
+  return lines;
+}
+
+void check_same_state(const fs::path& a, const fs::path& b) {
+  TrainingState left = read_state(a), right = read_state(b);
+  left.texts.erase("seconds");
+  right.texts.erase("seconds");
+  CHECK(left.texts == right.texts);
+  REQUIRE(left.tensors.size() == right.tensors.size());
+  for (const auto& [name, tensor] : left.tensors)
+    CHECK_MESSAGE(tensor.to_vector<double>() == right.tensors.at(name).to_vector<double>(), name);
+}
+
+// What two finished runs left, in folders whose names do not matter.
+void check_same_run(const fs::path& a, const fs::path& b) {
+  check_same_state(a / "ckpt/last.state", b / "ckpt/last.state");
+  for (const char* file : {"ckpt/last.safetensors", "ckpt/best.safetensors", "metrics.csv",
+                           "config.toml", "retrieval.png"})
+    CHECK_MESSAGE(text_of(a / file) == text_of(b / file), std::string(file));
+  for (const char* file : {"train.jsonl", "eval.jsonl"})
+    CHECK_MESSAGE(comparable_lines(a / file) == comparable_lines(b / file), std::string(file));
+  const auto left = nlohmann::json::parse(text_of(a / "run.json")),
+             right = nlohmann::json::parse(text_of(b / "run.json"));
+  for (const std::string key : {"status", "selection", "test", "pixels", "untrained", "proxies"})
+    CHECK_MESSAGE(left.value(key, nlohmann::json()) == right.value(key, nlohmann::json()), key);
+  CHECK(left.contains("untrained"));
+  CHECK(left["status"] == "done");
+}
+
+// A run that saves and evaluates often, so that many kills fall into either.
+Config restless_config(const fs::path& pictures, std::int64_t workers) {
+  Config config = small_config(pictures, "run");
+  config.data.workers = workers;
+  config.model.width = 8;
+  config.run.steps = 24;
+  config.run.save_every = {3, Duration::Unit::iterations};
+  config.run.eval_every = {4, Duration::Unit::iterations};
+  config.log.log_every = {1, Duration::Unit::iterations};
+  config.run.protocol = "val";
+  config.run.val_classes = 0.5;
+  config.run.baselines = true;  // of the untrained network, also in a later sitting
+  config.run.threads = 2;
+  return config;
+}
+
+// One kind of run, in a folder of its own, and how it ends undisturbed.
+class Trial {
+ public:
+  explicit Trial(const Config& config) {
+    config_ = temporary_.write("run.toml", to_toml(config));
+    const auto start = Clock::now();
+    fs::create_directory(whole_);
+    Process process(whole_, arguments_);
+    REQUIRE_MESSAGE(process.wait() == kDone, text_of(whole_ / "output.txt"));
+    seconds_ = std::chrono::duration<double>(Clock::now() - start).count();
+    start_over();
+  }
+
+  double seconds() const { return seconds_; }
+  Process sitting(const std::vector<std::string>& variables = {}) {
+    return Process(broken_, arguments_, variables);
+  }
+  // Lets the run come to its end, compares it, and begins another one.
+  void finish() {
+    Process process = sitting();
+    REQUIRE_MESSAGE(process.wait() == kDone, text_of(broken_ / "output.txt"));
+    compare();
+  }
+  void compare() {
+    check_same_run(whole_ / "run", broken_ / "run");
+    start_over();
+  }
+  fs::path folder() const { return broken_; }
+
+ private:
+  void start_over() {
+    fs::remove_all(broken_);
+    fs::create_directory(broken_);
+  }
+
+  TempFolder temporary_;
+  fs::path whole_ = temporary_.path() / "whole", broken_ = temporary_.path() / "broken", config_;
+  std::vector<std::string> arguments_ = {"train",    "-c",   "../run.toml",
+                                         "--resume", "auto", "--quiet"};
+  double seconds_ = 0;
+};
+
+std::vector<Config> kinds_of_runs(const fs::path& pictures) {
+  std::vector<Config> kinds{restless_config(pictures, 1), restless_config(pictures, 3)};
+  kinds.back().loss.name = "contrastive";
+  kinds.back().loss.memory = 16;
+  kinds.back().optim.name = "sgd";
+  kinds.back().run.eval_every = {5, Duration::Unit::iterations};
+  return kinds;
+}
+
+int random_kills() {
+  const char* asked = std::getenv("KILLS");
+  return asked ? std::atoi(asked) : 6;
+}
+
+TEST_SUITE("resume") {
+  TEST_CASE("a run that is killed while it writes ends with the same bits") {
+    const TempFolder temporary;
+    Trial trial(kinds_of_runs(draw_pictures(temporary.path() / "pictures"))[0]);
+    for (const char* moment :
+         {"rename 1", "fputs 2", "write 3", "write 200", "fsync 6", "link 1", "renamed 8",
+          "link 2", "write 700", "fputs 12", "write 500", "rename 5", "renamed 5"}) {
+      Process process =
+          trial.sitting({"LD_PRELOAD=" PROXENT_DIE_AT, "DIE_AT=" + std::string(moment)});
+      CHECK_MESSAGE(process.wait() == -SIGKILL, std::string(moment));
+    }
+    trial.finish();
+  }
+
+  TEST_CASE("a run that is killed at random moments ends with the same bits") {
+    const TempFolder temporary;
+    Philox random(static_cast<std::uint64_t>(getpid()), stream_of("kills"));
+    int survived = 0, finished = 0;
+    for (const Config& kind : kinds_of_runs(draw_pictures(temporary.path() / "pictures"))) {
+      Trial trial(kind);
+      for (int kills = 0; kills < random_kills();) {
+        Process process = trial.sitting();
+        std::this_thread::sleep_for(std::chrono::duration<double>(
+            trial.seconds() * static_cast<double>(random.below(1000)) / 1000));
+        process.send(SIGKILL);
+        const int code = process.wait();
+        REQUIRE_MESSAGE((code == -SIGKILL || code == kDone),
+                        text_of(trial.folder() / "output.txt"));
+        kills += code == -SIGKILL;
+        survived += code == -SIGKILL;
+        if (code != kDone) continue;
+        trial.compare();
+        ++finished;
+      }
+      trial.finish();
+      ++finished;
+    }
+    MESSAGE(survived << " kills at random moments, " << finished << " runs, all with equal bits");
+  }
+
+  TEST_CASE("a signal stops with a checkpoint, or saves and goes on") {
+    const TempFolder temporary;
+    Config config = restless_config(draw_pictures(temporary.path() / "pictures"), 2);
+    config.run.save_every = {};
+    Trial trial(config);
+    const fs::path state = trial.folder() / "run/ckpt/last.state";
+    const auto wait_for = [](const fs::path& path) {
+      for (int i = 0; i < 2000 && !fs::exists(path); ++i)
+        std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      return fs::exists(path);
+    };
+    {
+      Process process = trial.sitting();
+      REQUIRE(wait_for(trial.folder() / "run/eval.jsonl"));
+      process.send(SIGTERM);
+      CHECK(process.wait() == kStoppedEarly);
+      REQUIRE(fs::exists(state));
+      CHECK(text_of(trial.folder() / "output.txt").find("stopped early (SIGTERM)") !=
+            std::string::npos);
+    }
+    {
+      fs::remove_all(trial.folder() / "run");
+      Process process = trial.sitting();
+      REQUIRE(wait_for(trial.folder() / "run/eval.jsonl"));
+      process.send(SIGUSR1);
+      CHECK(wait_for(state));
+      CHECK(process.wait() == kDone);
+    }
+    trial.compare();
+  }
+
+  TEST_CASE("a second process is told who trains in the folder") {
+    const TempFolder temporary;
+    Trial trial(restless_config(draw_pictures(temporary.path() / "pictures"), 1));
+    Process first = trial.sitting();
+    for (int i = 0; i < 2000 && !fs::exists(trial.folder() / "run/run.json"); ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    Process second = trial.sitting();
+    CHECK(second.wait() == kUsageError);
+    CHECK(text_of(trial.folder() / "output.txt").find("is in use: process ") != std::string::npos);
+    CHECK(first.wait() == kDone);
+    trial.compare();
+  }
+
+  TEST_CASE("a disk that is full costs nothing that was saved") {
+    const TempFolder temporary;
+    Config config = restless_config(draw_pictures(temporary.path() / "pictures"), 1);
+    Trial trial(config);
+    {
+      Process process = trial.sitting({"LD_PRELOAD=" PROXENT_DIE_AT, "DIE_AT=renamed 12"});
+      REQUIRE_MESSAGE(process.wait() == -SIGKILL, text_of(trial.folder() / "output.txt"));
+    }
+    const std::string before = text_of(trial.folder() / "run/ckpt/last.state");
+    {
+      // No file may grow beyond 64 blocks, which logs do not and a state does.
+      const std::string command =
+          "cd " + trial.folder().string() +
+          " && ulimit -f 64 && " PROXENT_BINARY
+          " train -c ../run.toml --resume auto --quiet >/dev/null 2>message";
+      CHECK(WEXITSTATUS(std::system(command.c_str())) == kDataError);
+      const std::string message = text_of(trial.folder() / "message");
+      CHECK_MESSAGE(message.find("free some space") != std::string::npos, message);
+    }
+    CHECK(text_of(trial.folder() / "run/ckpt/last.state") == before);
+    trial.finish();
+  }
+}
+
+}  // namespace
+}  // namespace proxent
