@@ -199,8 +199,8 @@ TEST_SUITE("resume") {
     const TempFolder temporary;
     Trial trial(kinds_of_runs(draw_pictures(temporary.path() / "pictures"))[0]);
     for (const char* moment :
-         {"rename 1", "fputs 2", "write 3", "write 200", "fsync 6", "link 1", "renamed 8",
-          "link 2", "write 700", "fputs 12", "write 500", "rename 5", "renamed 5"}) {
+         {"rename 1", "fputs 2", "write 3", "write 200", "fsync 6", "link 1", "renamed 8", "link 2",
+          "write 700", "fputs 12", "write 500", "rename 5", "renamed 5"}) {
       Process process =
           trial.sitting({"LD_PRELOAD=" PROXENT_DIE_AT, "DIE_AT=" + std::string(moment)});
       CHECK_MESSAGE(process.wait() == -SIGKILL, std::string(moment));

@@ -71,6 +71,22 @@ TEST_SUITE("weights") {
     CHECK(tree.bn1.running_mean.value().to_vector<float>() == std::vector<float>{20, 21});
   }
 
+  TEST_CASE("a file of PyTorch is found by its first bytes, and its prefixes dropped") {
+    struct One : Module {
+      One()
+          : Module(nullptr, "one"),
+            weight(this, "a.weight", Role::weight, Tensor::zeros({2, 3}, DType::f32)) {}
+      Parameter weight;
+    } tree;
+    for (const char* name : {"weights.pth", "weights_legacy.pth"}) {
+      const std::filesystem::path path =
+          std::filesystem::path(PROXENT_SOURCE_DIR "/tests/golden") / name;
+      CHECK(load_weights({&tree}, path, {.is_partial = true}).loaded == 1);
+      CHECK(tree.weight.value().to_vector<float>() == std::vector<float>{-2, -1, 0, 1, 2, 3});
+      tree.weight.mutable_value().fill(0);
+    }
+  }
+
   TEST_CASE("what is written reads back, with the counter that PyTorch expects") {
     Tree tree, other;
     load_weights({&tree}, whole_file());

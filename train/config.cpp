@@ -94,7 +94,8 @@ void add_model(Settings& s, ModelConfig& c) {
         "channels of a ResNet's first layer, doubled by each next; half of them need a quarter of "
         "the work",
         {.range = between(1, 4096)});
-  s.add("weights", &c.weights, "start from this safetensors file (torchvision's names)",
+  s.add("weights", &c.weights,
+        "start from this safetensors or PyTorch (.pth) file, tensors under torchvision's names",
         {.value = "FILE"});
   s.add("partial", &c.partial, "accept --weights with missing or unexpected tensors");
   s.add("pool", &c.pool, "features over the last map: mean, maximum, their sum, generalised mean",

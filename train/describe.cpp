@@ -10,6 +10,7 @@
 #include "data/image.h"
 #include "train/atomic_file.h"
 #include "train/npy.h"
+#include "train/pth.h"
 #include "train/safetensors.h"
 
 namespace proxent {
@@ -84,6 +85,18 @@ std::string describe_safetensors(const fs::path& path, std::int64_t bytes) {
   return rows.size() > 1 ? text + "tensors:\n" + table(rows) : text;
 }
 
+std::string describe_pth(const fs::path& path, std::int64_t bytes) {
+  std::int64_t elements = 0;
+  std::vector<std::array<std::string, 4>> rows{{"name", "dtype", "shape", "bytes"}};
+  for (const auto& [name, tensor] : read_pth(path)) {
+    elements += tensor.numel();
+    rows.push_back({name, detail::concat(tensor.dtype()), detail::concat(tensor.shape()),
+                    fmt::format("{}", tensor.bytes())});
+  }
+  return fmt::format("{}: PyTorch weights, {}, {} tensors, {} elements\ntensors:\n{}",
+                     path.string(), size_text(bytes), rows.size() - 1, elements, table(rows));
+}
+
 std::string describe_npy(const fs::path& path, std::int64_t bytes) {
   const NpyHeader header = read_npy_header(path);
   return fmt::format("{}: NumPy array, {}, dtype {}, shape {}{}\n", path.string(), size_text(bytes),
@@ -128,13 +141,6 @@ std::string describe_text(const fs::path& path, std::int64_t bytes, std::string_
 
 std::string describe_unknown(const fs::path& path, std::int64_t bytes, std::string_view start) {
   const std::string title = fmt::format("{}: ", path.string());
-  const char* convert =
-      "proxent reads safetensors; convert with\n  python3 -c \"import torch, safetensors.torch as "
-      "s; s.save_file(torch.load('IN.pth', map_location='cpu'), 'OUT.safetensors')\"\n";
-  if (start.starts_with("PK"))
-    return title + "zip archive, " + size_text(bytes) + ". If it is a PyTorch .pth: " + convert;
-  if (start.starts_with('\x80'))
-    return title + "Python pickle, " + size_text(bytes) + ". If it is a PyTorch .pth: " + convert;
   std::string digits;
   for (const char c : start.substr(0, 16))
     digits += fmt::format(" {:02x}", static_cast<unsigned char>(c));
@@ -164,6 +170,7 @@ std::string describe_file(const fs::path& path) {
   if (is_named_safetensors || (start.size() > 8 && start[8] == '{' && !is_text(start)))
     return describe_safetensors(path, bytes);
   if (start.empty()) return path.string() + ": empty file\n";
+  if (is_pth(start)) return describe_pth(path, bytes);
   if (start.starts_with("\x93NUMPY")) return describe_npy(path, bytes);
   if (start.starts_with("\x1f\x8b") || start.starts_with(std::string(2, '\0')))
     if (const auto header = read_idx_header(path)) return describe_idx(path, bytes, *header);

@@ -42,8 +42,7 @@ FolderLock::FolderLock(const std::filesystem::path& folder) {
   }
   const std::string name = name_of_this_process();
   // Who holds the lock is told to people only: that it cannot be written is no reason to stop.
-  if (::ftruncate(descriptor_, 0) == 0)
-    (void)!::pwrite(descriptor_, name.data(), name.size(), 0);
+  if (::ftruncate(descriptor_, 0) == 0) (void)!::pwrite(descriptor_, name.data(), name.size(), 0);
 }
 
 FolderLock::~FolderLock() { ::close(descriptor_); }

@@ -6,6 +6,9 @@
 #include <optional>
 #include <utility>
 
+#include "train/atomic_file.h"
+#include "train/pth.h"
+
 namespace proxent {
 namespace {
 
@@ -196,8 +199,13 @@ LoadReport load_weights(const Modules& trees, const TensorMap& tensors,
 LoadReport load_weights(const Modules& trees, const std::filesystem::path& path,
                         LoadOptions options) {
   options.origin = path.string();
-  return load_weights(trees, read_safetensors(path, {.accept_trailing_bytes = true}).tensors,
-                      options);
+  std::array<char, 4> start{};
+  const InputFile file(path);
+  file.read(start.data(), 0, std::min(file.size(), std::ssize(start)));
+  const TensorMap tensors = is_pth({start.data(), start.size()})
+                                ? read_pth(path)
+                                : read_safetensors(path, {.accept_trailing_bytes = true}).tensors;
+  return load_weights(trees, tensors, options);
 }
 
 TensorMap weights_of(const Modules& trees) {

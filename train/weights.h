@@ -46,7 +46,7 @@ struct LoadReport {
 // - if two names mean the same tensor, if a value is not finite, if nothing fits at all.
 LoadReport load_weights(const Modules& trees, const TensorMap& tensors,
                         const LoadOptions& options = {});
-// The same from a safetensors file of any origin.
+// The same from a safetensors file of any origin, or one of PyTorch (train/pth.h).
 LoadReport load_weights(const Modules& trees, const std::filesystem::path& path,
                         LoadOptions options = {});
 

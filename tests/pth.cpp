@@ -1,0 +1,152 @@
+// PyTorch's files: those that it wrote, and those that somebody broke.
+#include "train/pth.h"
+
+#include <doctest/doctest.h>
+
+#include <fstream>
+#include <iterator>
+#include <numeric>
+
+#include "tensor/random.h"
+#include "tests/temp_folder.h"
+#include "train/pickle.h"
+
+namespace proxent {
+namespace {
+
+namespace fs = std::filesystem;
+const fs::path kGolden = PROXENT_SOURCE_DIR "/tests/golden";
+
+std::string bytes_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  REQUIRE(file.good());
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+template <class F>
+std::string complaint(F&& f) {
+  try {
+    f();
+    return "";
+  } catch (const DataError& error) {
+    return error.message();
+  }
+}
+
+std::string complaint_of_pickle(const std::string& bytes) {
+  return complaint([&] { Pickle(bytes, "f"); });
+}
+
+using Values = std::vector<double>;
+
+TEST_SUITE("pth") {
+  TEST_CASE("what torch.save wrote, as zip and as pickles in a row") {
+    for (const char* name : {"weights.pth", "weights_legacy.pth"}) {
+      CAPTURE(std::string(name));
+      const TensorMap weights = read_pth(kGolden / name);
+      CHECK(weights.size() == 14);  // not epoch, best and name beside them
+      const auto check_tensor = [&](const std::string& key, Shape shape, DType dtype,
+                                    const Values& values) {
+        CAPTURE(key);
+        REQUIRE(weights.contains(key));
+        CHECK(weights.at(key).shape() == shape);
+        CHECK(weights.at(key).dtype() == dtype);
+        CHECK(weights.at(key).to(DType::f64).to_vector<double>() == values);
+      };
+      check_tensor("module.a.weight", {2, 3}, DType::f32, {-2, -1, 0, 1, 2, 3});
+      check_tensor("turned", {3, 2}, DType::f32, {-2, 1, -1, 2, 0, 3});
+      check_tensor("part", {2, 2}, DType::f32, {2, 3, 4, 5});
+      check_tensor("column", {3}, DType::f32, {-1, 3, 7});
+      check_tensor("half", {4}, DType::f16, {-2, -1, 0, 1});
+      check_tensor("bfloat", {4}, DType::bf16, {-2, -1, 0, 1});
+      check_tensor("double", {4}, DType::f64, {-2, -1, 0, 1});
+      check_tensor("long", {}, DType::i64, {7});
+      check_tensor("int", {4}, DType::i32, {-2, -1, 0, 1});
+      check_tensor("short", {4}, DType::i32, {-2, -1, 0, 1});
+      check_tensor("char", {4}, DType::i32, {-2, -1, 0, 1});
+      check_tensor("byte", {4}, DType::u8, {2, 1, 0, 1});
+      check_tensor("bool", {4}, DType::u8, {0, 0, 0, 1});
+      check_tensor("empty", {0, 3}, DType::f32, {});
+    }
+  }
+
+  TEST_CASE("a file of the wild loads") {
+    const fs::path path = PROXENT_SOURCE_DIR "/../shared/data/weights/cifar10_resnet20-12fca82f.th";
+    if (!fs::exists(path)) {
+      MESSAGE("skipped: ", path.string(), " is absent");
+      return;
+    }
+    const TensorMap weights = read_pth(path);
+    CHECK(weights.at("module.conv1.weight").shape() == Shape{16, 3, 3, 3});
+    CHECK(weights.at("module.linear.weight").shape() == Shape{10, 64});
+    // The sums as PyTorch 1.13 computes them.
+    const auto sum_of = [&](const std::string& name) {
+      const auto values = weights.at(name).to_vector<float>();
+      return std::accumulate(values.begin(), values.end(), 0.0);
+    };
+    CHECK(weights.size() == 97);
+    CHECK(sum_of("module.conv1.weight") == doctest::Approx(1.3100982000032673).epsilon(1e-12));
+    CHECK(sum_of("module.layer3.2.bn2.running_var") ==
+          doctest::Approx(10.665690739639103).epsilon(1e-12));
+  }
+
+  TEST_CASE("no function of Python is run") {
+    const std::string message = complaint([] { read_pth(kGolden / "hostile.pth"); });
+    CHECK(message.find("needs Python's 'posix system'") != std::string::npos);
+    CHECK(message.find("save model.state_dict() alone") != std::string::npos);
+  }
+
+  TEST_CASE("pickles that make no sense") {
+    const std::pair<std::string, const char*> rows[] = {
+        {"", "truncated"},
+        {".", "the stack is empty"},
+        {"K", "truncated"},
+        {"X\xff\xff\xff\x7fyes.", "truncated"},
+        {"(.", "the stack is empty"},
+        {"t.", "there is no mark"},
+        {"N(0.", "the stack is empty"},  // a mark protects what is below it
+        {"h\1.", "nothing was remembered"},
+        {"NNa.", "items for what is no list"},
+        {"}(Nu.", "a key without a value"},
+        {"(Nd.", "a key without a value"},
+        {"NNR.", "a call of what is no function"},
+        {"NQ.", "no storage of a tensor"},
+        {"cos\nsystem\n.", "needs Python's 'os system'"},
+        {"ccollections\nOrderedDict\nN\x85R.", "do not suit it"},
+        {"ctorch._utils\n_rebuild_parameter\nN\x85R.", "do not suit it"},
+        {"I1\n.", "instruction 73"},
+        {std::string(1'000'001, 'N') + ".", "more than 1000000 values"},
+    };
+    for (const auto& [bytes, expected] : rows) {
+      CAPTURE(bytes.substr(0, 60));
+      CHECK(complaint_of_pickle(bytes).find(expected) != std::string::npos);
+    }
+    // A list within itself is no endless one.
+    CHECK(complaint_of_pickle("]q\1h\1a.") == "");
+  }
+
+  TEST_CASE("whatever is changed in a file, reading it ends, in tensors or in a reason") {
+    const TempFolder folder;
+    Philox random(1, stream_of("damage"));
+    int read = 0, refused = 0;
+    for (const char* name : {"weights.pth", "weights_legacy.pth"}) {
+      const std::string whole = bytes_of(kGolden / name);
+      for (int i = 0; i < 1500; ++i) {
+        std::string bytes = whole;
+        for (auto changes = 1 + random.below(4); changes > 0; --changes)
+          bytes[random.below(static_cast<std::uint32_t>(bytes.size()))] =
+              static_cast<char>(random.below(256));
+        if (i % 5 == 0) bytes.resize(random.below(static_cast<std::uint32_t>(bytes.size())));
+        const auto path = folder.write("f", bytes);
+        const std::string message = complaint([&] { read_pth(path); });
+        ++(message.empty() ? read : refused);
+        if (!message.empty()) REQUIRE(message.find(path.string()) != std::string::npos);
+      }
+    }
+    CHECK(read > 100);
+    CHECK(refused > 500);
+  }
+}
+
+}  // namespace
+}  // namespace proxent
