@@ -31,7 +31,8 @@ struct BatchNormKept {
 namespace kernel {
 // mean (C) of the rows of x, and invstd (C) of their biased variance. The running statistics,
 // unless undefined, become (1 - momentum) running + momentum * batch, the variance's with the
-// unbiased one: rows / (rows - 1) times the biased.
+// unbiased one: rows / (rows - 1) times the biased. Unlike PyTorch's they stay where the batch's
+// are not finite: a step that is skipped (f16 that overflowed) must not spoil them for good.
 KERNEL(batch_statistics, const Tensor& x, const BatchNormOptions& options, Tensor& mean,
        Tensor& invstd, Tensor& running_mean, Tensor& running_var);
 // mean = running_mean and invstd = 1 / sqrt(running_var + eps): what backward uses while the

@@ -4,6 +4,7 @@
 #include <omp.h>
 
 #include <cmath>
+#include <limits>
 
 #include "autograd/ops.h"
 #include "tensor/random.h"
@@ -35,6 +36,14 @@ TEST_SUITE("batch_norm") {
     CHECK(layer.mean.to_vector<double>() == std::vector<double>{7.5 + 0.25 * 3, 15 + 0.25 * 1});
     CHECK(layer.variance.to_vector<double>()[0] == doctest::Approx(3 + 0.25 * 7));
     CHECK(layer.variance.to_vector<double>()[1] == doctest::Approx(6.75 + 0.25 * 3));
+  }
+
+  TEST_CASE("a batch that is not finite leaves the running statistics, in its channel alone") {
+    const double infinity = std::numeric_limits<double>::infinity();
+    Layer layer;
+    layer(Tensor::from<double>({3, 2}, {1, 0, infinity, 0, 6, 3}), {.momentum = 0.25});
+    CHECK(layer.mean.to_vector<double>() == std::vector<double>{10, 15 + 0.25 * 1});
+    CHECK(layer.variance.to_vector<double>()[0] == 4);
   }
 
   TEST_CASE("with running statistics nothing moves and a single row will do") {

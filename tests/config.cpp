@@ -65,8 +65,9 @@ TEST_SUITE("config") {
         give("12");
       settings.assign(row, value, row.name(), "test");
     }
-    config.optim.name = "sgd";    // nesterov wants it
-    config.optim.sched = "step";  // lr_milestones want it
+    config.optim.name = "sgd";     // nesterov wants it
+    config.optim.sched = "step";   // lr_milestones want it
+    config.run.protocol = "mlrc";  // early_stop wants it
     const std::string text = to_toml(config);
     CHECK(to_toml(config_from_toml(text, "printed")) == text);
 

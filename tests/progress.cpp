@@ -24,12 +24,14 @@ StepRecord example() {
           .loss = 1.83417,
           .terms = {{"ce", 1.702}, {"intra", 0.132}},
           .gradient_norm = 3.2149,
+          .loss_z = 4.5,
           .lr = 9.8e-5,
           .proxy_lr = 9.8e-3,
           .images_per_second = 2450.4,
           .step_seconds = 0.05,
           .wait_seconds = 0.0005,
           .memory_bytes = 14'890'000'000,
+          .process_bytes = 512 << 20,
           .seconds_left = 6720};
 }
 
@@ -48,7 +50,8 @@ Terminal recorder(std::string& out, bool is_live, bool is_utf8 = true) {
 TEST_SUITE("progress") {
   TEST_CASE("the line of a step") {
     CHECK(without_codes(step_line(example())) ==
-          "ep  3/60 │ it  1200/21300 │ loss 1.8342 (ce 1.702 intra 0.132) │ |g| 3.21 │ lr 9.8e-5 │ "
+          "ep  3/60 │ it  1200/21300 │ loss 1.8342 +4.5z (ce 1.702 intra 0.132) │ |g| 3.21 │ lr "
+          "9.8e-5 │ "
           "2450 img/s │ wait 1% │ 13.9G │ eta 1h52m");
     StepRecord half = example();
     half.loss_scale = 32768;
@@ -63,6 +66,11 @@ TEST_SUITE("progress") {
       record.lr = rate;
       CHECK(without_codes(step_line(record)).find(text) != std::string::npos);
     }
+    StepRecord calm = example();
+    calm.loss_z = -2.9;
+    calm.skipped = 1;  // by --on-nan skip
+    CHECK(without_codes(step_line(calm)).find("loss 1.8342 (ce") != std::string::npos);
+    CHECK(without_codes(step_line(calm)).find("wait 1% │ 1 skipped │ 13.9G") != std::string::npos);
     StepRecord odd;  // zeros and a loss that is no number must not break it
     odd.loss = std::numeric_limits<double>::quiet_NaN();
     CHECK(without_codes(step_line(odd)) ==
@@ -109,8 +117,9 @@ TEST_SUITE("progress") {
     CHECK(to_json(example()).text() ==
           R"({"step": 1200, "epoch": 2.41, "images": 144000, )"
           R"("loss": {"total": 1.83417, "ce": 1.702, "intra": 0.132}, )"
-          R"("lr": {"backbone": 9.8e-5, "proxy": 0.0098}, "grad_norm": 3.2149, "img_s": 2450.4, )"
-          R"("step_ms": 50, "data_wait_ms": 0.5, "mem_mib": 14200.210571289062})");
+          R"("lr": {"backbone": 9.8e-5, "proxy": 0.0098}, "grad_norm": 3.2149, )"
+          R"("z": {"loss": 4.5, "grad_norm": null}, "img_s": 2450.4, "step_ms": 50, )"
+          R"("data_wait_ms": 0.5, "mem_mib": 14200.210571289062, "process_mib": 512})");
   }
 
   TEST_CASE("pace forgets a slow start") {

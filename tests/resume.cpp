@@ -10,10 +10,12 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -22,6 +24,7 @@
 #include "tests/small_run.h"
 #include "tests/temp_folder.h"
 #include "train/checkpoint.h"
+#include "train/event_file.h"
 #include "train/exit_code.h"
 
 extern char** environ;
@@ -84,16 +87,33 @@ class Process {
   pid_t pid_ = -1;
 };
 
-// Lines of JSON without what a clock or another process's memory decides.
+// Numbers that a clock or another process's memory decides.
+const std::set<std::string> kOfTheClock = {
+    "t", "seconds", "img_s", "step_ms", "data_wait_ms", "mem_mib", "process_mib"};
+
+// Lines of JSON without those.
 std::vector<nlohmann::json> comparable_lines(const fs::path& path) {
   std::vector<nlohmann::json> lines;
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     lines.push_back(nlohmann::json::parse(line));
-    for (const char* key : {"t", "seconds", "img_s", "step_ms", "data_wait_ms", "mem_mib"})
-      lines.back().erase(key);
+    for (const std::string& key : kOfTheClock) lines.back().erase(key);
   }
   return lines;
+}
+
+// Steps and scalars of a run's event file, without the same.
+std::vector<std::pair<std::int64_t, std::vector<std::pair<std::string, double>>>> comparable_events(
+    const fs::path& run) {
+  std::vector<std::pair<std::int64_t, std::vector<std::pair<std::string, double>>>> events;
+  for (EventScalars& event : read_events(event_file_in(run / "tb"))) {
+    std::erase_if(event.values, [](const auto& scalar) {
+      const std::string name = scalar.first.substr(scalar.first.rfind('/') + 1);
+      return kOfTheClock.contains(name) || std::isnan(scalar.second);
+    });
+    events.emplace_back(event.step, std::move(event.values));
+  }
+  return events;
 }
 
 void check_same_state(const fs::path& a, const fs::path& b) {
@@ -114,6 +134,8 @@ void check_same_run(const fs::path& a, const fs::path& b) {
     CHECK_MESSAGE(text_of(a / file) == text_of(b / file), std::string(file));
   for (const char* file : {"train.jsonl", "eval.jsonl"})
     CHECK_MESSAGE(comparable_lines(a / file) == comparable_lines(b / file), std::string(file));
+  CHECK(comparable_events(a) == comparable_events(b));
+  CHECK(comparable_events(a).size() > 20);
   const auto left = nlohmann::json::parse(text_of(a / "run.json")),
              right = nlohmann::json::parse(text_of(b / "run.json"));
   for (const std::string key : {"status", "selection", "test", "pixels", "untrained", "proxies"})
@@ -126,7 +148,6 @@ void check_same_run(const fs::path& a, const fs::path& b) {
 Config restless_config(const fs::path& pictures, std::int64_t workers) {
   Config config = small_config(pictures, "run");
   config.data.workers = workers;
-  config.model.width = 8;
   config.run.steps = 24;
   config.run.save_every = {3, Duration::Unit::iterations};
   config.run.eval_every = {4, Duration::Unit::iterations};
@@ -152,9 +173,21 @@ class Trial {
   }
 
   double seconds() const { return seconds_; }
-  Process sitting(const std::vector<std::string>& variables = {}) {
-    return Process(broken_, arguments_, variables);
+  Process sitting(const std::vector<std::string>& variables = {},
+                  const std::vector<std::string>& more_arguments = {}) {
+    std::vector<std::string> arguments = arguments_;
+    arguments.insert(arguments.end(), more_arguments.begin(), more_arguments.end());
+    return Process(broken_, arguments, variables);
   }
+  // The exit code of a sitting among other commands of a shell, in which $PROXENT is the command;
+  // what it says is in the folder's file `message`.
+  int shell(const std::string& commands) {
+    const std::string proxent = PROXENT_BINARY " train -c ../run.toml --resume auto --quiet";
+    return WEXITSTATUS(std::system(("cd '" + broken_.string() + "' && PROXENT='" + proxent +
+                                    "' && export PROXENT && { " + commands + "\n} >message 2>&1")
+                                       .c_str()));
+  }
+  std::string message() const { return text_of(broken_ / "message"); }
   // Lets the run come to its end, compares it, and begins another one.
   void finish() {
     Process process = sitting();
@@ -189,6 +222,13 @@ std::vector<Config> kinds_of_runs(const fs::path& pictures) {
   return kinds;
 }
 
+// Waits for a file; false if it does not come within ten seconds.
+bool appears(const fs::path& path) {
+  for (int i = 0; i < 5000 && !fs::exists(path); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  return fs::exists(path);
+}
+
 int random_kills() {
   const char* asked = std::getenv("KILLS");
   return asked ? std::atoi(asked) : 6;
@@ -200,7 +240,7 @@ TEST_SUITE("resume") {
     Trial trial(kinds_of_runs(draw_pictures(temporary.path() / "pictures"))[0]);
     for (const char* moment :
          {"rename 1", "fputs 2", "write 3", "write 200", "fsync 6", "link 1", "renamed 8", "link 2",
-          "write 700", "fputs 12", "write 500", "rename 5", "renamed 5"}) {
+          "write 700", "fputs 12", "fwrite 3", "write 500", "rename 5", "renamed 5"}) {
       Process process =
           trial.sitting({"LD_PRELOAD=" PROXENT_DIE_AT, "DIE_AT=" + std::string(moment)});
       CHECK_MESSAGE(process.wait() == -SIGKILL, std::string(moment));
@@ -240,14 +280,9 @@ TEST_SUITE("resume") {
     config.run.save_every = {};
     Trial trial(config);
     const fs::path state = trial.folder() / "run/ckpt/last.state";
-    const auto wait_for = [](const fs::path& path) {
-      for (int i = 0; i < 2000 && !fs::exists(path); ++i)
-        std::this_thread::sleep_for(std::chrono::milliseconds(5));
-      return fs::exists(path);
-    };
     {
       Process process = trial.sitting();
-      REQUIRE(wait_for(trial.folder() / "run/eval.jsonl"));
+      REQUIRE(appears(trial.folder() / "run/eval.jsonl"));
       process.send(SIGTERM);
       CHECK(process.wait() == kStoppedEarly);
       REQUIRE(fs::exists(state));
@@ -257,9 +292,9 @@ TEST_SUITE("resume") {
     {
       fs::remove_all(trial.folder() / "run");
       Process process = trial.sitting();
-      REQUIRE(wait_for(trial.folder() / "run/eval.jsonl"));
+      REQUIRE(appears(trial.folder() / "run/eval.jsonl"));
       process.send(SIGUSR1);
-      CHECK(wait_for(state));
+      CHECK(appears(state));
       CHECK(process.wait() == kDone);
     }
     trial.compare();
@@ -269,8 +304,7 @@ TEST_SUITE("resume") {
     const TempFolder temporary;
     Trial trial(restless_config(draw_pictures(temporary.path() / "pictures"), 1));
     Process first = trial.sitting();
-    for (int i = 0; i < 2000 && !fs::exists(trial.folder() / "run/run.json"); ++i)
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    REQUIRE(appears(trial.folder() / "run/run.json"));
     Process second = trial.sitting();
     CHECK(second.wait() == kUsageError);
     CHECK(text_of(trial.folder() / "output.txt").find("is in use: process ") != std::string::npos);
@@ -287,17 +321,83 @@ TEST_SUITE("resume") {
       REQUIRE_MESSAGE(process.wait() == -SIGKILL, text_of(trial.folder() / "output.txt"));
     }
     const std::string before = text_of(trial.folder() / "run/ckpt/last.state");
-    {
-      // No file may grow beyond 64 blocks, which logs do not and a state does.
-      const std::string command =
-          "cd " + trial.folder().string() +
-          " && ulimit -f 64 && " PROXENT_BINARY
-          " train -c ../run.toml --resume auto --quiet >/dev/null 2>message";
-      CHECK(WEXITSTATUS(std::system(command.c_str())) == kDataError);
-      const std::string message = text_of(trial.folder() / "message");
-      CHECK_MESSAGE(message.find("free some space") != std::string::npos, message);
-    }
+    // No file may grow beyond 64 blocks, which logs do not and a state does.
+    CHECK(trial.shell("ulimit -f 64; $PROXENT") == kDataError);
+    CHECK_MESSAGE(trial.message().find("free some space") != std::string::npos, trial.message());
     CHECK(text_of(trial.folder() / "run/ckpt/last.state") == before);
+    trial.finish();
+  }
+
+  TEST_CASE("a small disk, and one that cannot be written") {
+    if (std::system("unshare -rm true 2>/dev/null") != 0) {
+      MESSAGE("skipped: no file system can be mounted here");
+      return;
+    }
+    const TempFolder temporary;
+    Trial trial(restless_config(draw_pictures(temporary.path() / "pictures"), 1));
+    // Room for one state and the rest, not for two: the second save fails. What is there when the
+    // process has ended is taken to a larger disk.
+    CHECK(
+        trial.shell("unshare -rm sh -c 'mkdir run small; mount -t tmpfs -o size=6000k none small; "
+                    "mkdir small/run; mount --bind small/run run; $PROXENT; code=$?; "
+                    "cp -a run large; exit $code'") == kDataError);
+    CHECK_MESSAGE(trial.message().find("No space left") != std::string::npos, trial.message());
+    REQUIRE(fs::exists(trial.folder() / "large/ckpt/last.state"));
+    fs::remove_all(trial.folder() / "run");
+    fs::rename(trial.folder() / "large", trial.folder() / "run");
+    const std::string before = text_of(trial.folder() / "run/ckpt/last.state");
+
+    CHECK(trial.shell("unshare -rm sh -c 'mount --bind run run; mount -o remount,bind,ro run; "
+                      "$PROXENT'") == kDataError);
+    CHECK_MESSAGE(trial.message().find("Read-only file system") != std::string::npos,
+                  trial.message());
+    CHECK(text_of(trial.folder() / "run/ckpt/last.state") == before);
+    trial.finish();
+  }
+
+  TEST_CASE("a folder that vanishes is told, and nothing is put in its place") {
+    const TempFolder temporary;
+    Trial trial(restless_config(draw_pictures(temporary.path() / "pictures"), 1));
+    const fs::path run = trial.folder() / "run", elsewhere = trial.folder() / "elsewhere";
+    {
+      Process process = trial.sitting();
+      REQUIRE(appears(run / "ckpt/last.state"));
+      fs::rename(run, elsewhere);
+      CHECK(process.wait() == kDataError);
+      CHECK(text_of(trial.folder() / "output.txt").find("No such file or directory") !=
+            std::string::npos);
+      CHECK_FALSE(fs::exists(run));
+    }
+    fs::rename(elsewhere, run);
+    trial.finish();
+  }
+
+  TEST_CASE("a run of many short sittings, as a cluster with a time limit gives them") {
+    const TempFolder temporary;
+    Trial trial(restless_config(draw_pictures(temporary.path() / "pictures"), 2));
+    for (int sitting = 0; sitting < 4; ++sitting) {  // a step or two each, of 24
+      Process process = trial.sitting({}, {"--time-limit", "0.001s"});
+      CHECK_MESSAGE(process.wait() == kStoppedEarly, text_of(trial.folder() / "output.txt"));
+    }
+    CHECK(text_of(trial.folder() / "output.txt").find("stopped early (time limit)") !=
+          std::string::npos);
+    trial.finish();
+  }
+
+  TEST_CASE("a second Ctrl-C leaves at once") {
+    const TempFolder temporary;
+    Trial trial(restless_config(draw_pictures(temporary.path() / "pictures"), 1));
+    int code = kStoppedEarly;  // where the run had stopped for the first one already: again
+    for (int i = 0; i < 30 && code == kStoppedEarly; ++i) {
+      fs::remove_all(trial.folder() / "run");
+      Process process = trial.sitting();
+      REQUIRE(appears(trial.folder() / "run/run.json"));
+      process.send(SIGINT);
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      process.send(SIGINT);
+      code = process.wait();
+    }
+    CHECK(code == kInterrupted);
     trial.finish();
   }
 }

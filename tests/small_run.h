@@ -37,6 +37,7 @@ inline Config small_config(const std::filesystem::path& pictures,
   config.data.workers = 2;
   config.batch.size = 8;
   config.model.stem = "compact";
+  config.model.width = 8;
   config.model.embed_dim = 8;
   config.loss.proxies = 2;
   config.loss.weight_usage = 0.1;

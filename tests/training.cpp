@@ -1,10 +1,12 @@
 // The training run from end to end on a few pictures that the test draws itself.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 
+#include "tests/run_binary.h"
 #include "tests/small_run.h"
 #include "tests/temp_folder.h"
 #include "train/command.h"
@@ -190,9 +192,9 @@ TEST_SUITE("training") {
     }
     CHECK(message.find("not finite") != std::string::npos);
     CHECK(message.find("in resnet18 > ") != std::string::npos);
-    CHECK(message.find("nonfinite_batch.safetensors") != std::string::npos);
-    const auto batch =
-        read_safetensors(temporary.path() / "run/nonfinite_batch.safetensors").tensors;
+    const auto at = message.find("nonfinite/step-");
+    REQUIRE(at != std::string::npos);
+    const auto batch = read_safetensors(temporary.path() / "run" / message.substr(at, 35)).tensors;
     CHECK(batch.at("pictures").shape() == Shape{8, 16, 16, 3});
     CHECK(batch.at("places").shape() == Shape{8, 3});
     CHECK(text_of(temporary.path() / "run/run.json").find("\"failed\"") != std::string::npos);
@@ -215,6 +217,7 @@ TEST_SUITE("training") {
     TempFolder temporary;
     Config config =
         small_config(draw_pictures(temporary.path() / "pictures"), temporary.path() / "run");
+    config.model.width = 64;
     struct Limited {
       explicit Limited(std::int64_t more) {
         release_cached_memory(Device::cpu);
@@ -230,25 +233,44 @@ TEST_SUITE("training") {
     }
   }
 
-  TEST_CASE("steps ask the system for nothing once warm, and give back what they took") {
-    const auto model = build_model({.arch = "resnet18", .stem = "compact", .embed_dim = 8}, 1);
+  TEST_CASE("a thousand steps ask the system for nothing once warm, and give back what they took") {
+    const auto model =
+        build_model({.arch = "resnet18", .stem = "compact", .width = 8, .embed_dim = 8}, 1);
     Optimizer optimizer(group_parameters(model->parameters(), {}), {});
-    Tensor images({4, 16, 16, 3}, DType::f32);
+    Tensor images({4, 8, 8, 3}, DType::f32);
     fill_normal(images, Philox(0, 0), 0, 1);
     TrainingStep training_step(
         [&](const std::vector<Tensor>& batch) { return sum((*model)(batch[0])); }, optimizer);
-    std::int64_t blocks = 0, in_use = 0;
-    for (int step = 0; step < 5; ++step) {
+    std::int64_t blocks = 0, in_use = 0, changes = 0;
+    for (int step = 0; step < 1000; ++step) {
       training_step.run({images}, 1e-3);
       training_step.take();
       optimizer.zero_gradients();
       const MemoryReport report = memory_report(Device::cpu);
-      if (step >= 2) {
-        CHECK(report.system_requests == blocks);
-        CHECK(report.in_use == in_use);
-      }
+      if (step >= 2) changes += report.system_requests != blocks || report.in_use != in_use;
       blocks = report.system_requests;
       in_use = report.in_use;
     }
+    CHECK(changes == 0);
+  }
+
+  TEST_CASE("the process does not grow over twenty epochs") {
+    TempFolder temporary;
+    Config config =
+        small_config(draw_pictures(temporary.path() / "pictures"), temporary.path() / "run");
+    config.run.steps = 0;
+    config.run.epochs = 24;
+    config.run.protocol = "paper";
+    config.run.eval_every = {1, Duration::Unit::epochs};
+    config.log.log_every = {1, Duration::Unit::epochs};
+    const auto file = temporary.write("run.toml", to_toml(config));  // in a process of its own
+    REQUIRE(run_binary("train -c " + file.string() + " --quiet 2>&1").code == kDone);
+    std::ifstream lines(temporary.path() / "run/train.jsonl");
+    std::vector<double> mebibytes;
+    for (std::string line; std::getline(lines, line);)
+      mebibytes.push_back(nlohmann::json::parse(line)["process_mib"]);
+    REQUIRE(mebibytes.size() == 24);
+    // A fragment or a thread's arena more or less is not growth.
+    CHECK(*std::max_element(mebibytes.begin() + 4, mebibytes.end()) < mebibytes[3] + 4);
   }
 }

@@ -1,7 +1,6 @@
 #include "train/bench_knn.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
@@ -12,6 +11,7 @@
 #include "tensor/random.h"
 #include "train/device.h"
 #include "train/metrics_text.h"
+#include "train/process_memory.h"
 
 namespace proxent {
 namespace {
@@ -50,9 +50,7 @@ BenchKnnResult bench_knn(const BenchKnnOptions& options) {
   const double rows = static_cast<double>(options.rows);
   result.gflops = 2e-9 * rows * rows * static_cast<double>(options.dim) / result.seconds;
   result.peak_bytes = memory_report(options.device).peak;
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  result.peak_rss_bytes = usage.ru_maxrss * 1024;
+  result.peak_rss_bytes = peak_process_bytes();
   return result;
 }
 

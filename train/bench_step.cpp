@@ -1,8 +1,6 @@
 #include "train/bench_step.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <chrono>
 #include <memory>
@@ -17,6 +15,7 @@
 #include "train/device.h"
 #include "train/json.h"
 #include "train/model.h"
+#include "train/process_memory.h"
 #include "train/training_step.h"
 #include "train/weights.h"
 
@@ -126,12 +125,6 @@ void check_options(const BenchStepOptions& options) {
                     "bench step: --optim must be sgd or adamw, got ", options.optim);
 }
 
-std::int64_t peak_rss_bytes() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss * 1024;
-}
-
 }  // namespace
 
 BenchStepResult bench_step(const BenchStepOptions& options) {
@@ -180,7 +173,7 @@ BenchStepResult bench_step(const BenchStepOptions& options) {
   result.ms_max = times.back();
   result.img_s = static_cast<double>(options.batch) / result.ms_step * 1e3;
   result.peak_bytes = memory.peak;
-  result.peak_rss_bytes = peak_rss_bytes();
+  result.peak_rss_bytes = peak_process_bytes();
   result.blocks_after_warm_up = memory.system_requests - blocks;
   if (options.device == Device::cuda) {
     const GpuMemory gpu = gpu_memory();

@@ -37,6 +37,12 @@ class Fields {
     check<DataError>(value >= 0, origin_, ": the metadata '", key, "' is negative: ", value);
     return value;
   }
+  RunningSpread spread(const std::string& key) const {
+    const auto value = RunningSpread::from_text(text(key));
+    check<DataError>(value.has_value(), origin_, ": the metadata '", key,
+                     "' should be count, mean and variance, got '", text(key), "'");
+    return *value;
+  }
 
  private:
   const TextMap& texts_;
@@ -92,7 +98,11 @@ TextMap to_texts(const Progress& progress) {
                 {"images", fmt::format("{}", progress.images)},
                 {"seconds", fmt::format("{}", progress.seconds)},
                 {"best_epoch", fmt::format("{}", progress.best_epoch)},
-                {"skipped", fmt::format("{}", progress.skipped)}};
+                {"evals_since_best", fmt::format("{}", progress.evals_since_best)},
+                {"skipped", fmt::format("{}", progress.skipped)},
+                {"nonfinite_in_row", fmt::format("{}", progress.nonfinite_in_row)},
+                {"loss", progress.loss.text()},
+                {"gradient_norm", progress.gradient_norm.text()}};
   if (progress.best) texts["best"] = fmt::format("{}", *progress.best);
   return texts;
 }
@@ -106,7 +116,11 @@ Progress progress_of(const TextMap& texts, const std::string& origin) {
                     .seconds = fields.number<double>("seconds"),
                     .best = std::nullopt,
                     .best_epoch = fields.count("best_epoch"),
-                    .skipped = fields.count("skipped")};
+                    .evals_since_best = fields.count("evals_since_best"),
+                    .skipped = fields.count("skipped"),
+                    .nonfinite_in_row = fields.count("nonfinite_in_row"),
+                    .loss = fields.spread("loss"),
+                    .gradient_norm = fields.spread("gradient_norm")};
   if (texts.contains("best")) progress.best = fields.number<double>("best");
   return progress;
 }
@@ -145,7 +159,7 @@ void restore(const TensorMap& into, const TensorMap& from, const std::string& or
 
 void write_state(const std::filesystem::path& path, const TrainingState& state) {
   TextMap texts = state.texts;
-  texts["format"] = "proxent-state-2";
+  texts["format"] = "proxent-state-3";
   texts["crc32"] = checksum(state);
   write_safetensors(path, state.tensors, texts);
 }
@@ -153,7 +167,7 @@ void write_state(const std::filesystem::path& path, const TrainingState& state) 
 TrainingState read_state(const std::filesystem::path& path) {
   SafetensorsFile file = read_safetensors(path);
   const std::string format = file.metadata["format"], crc32 = file.metadata["crc32"];
-  check<DataError>(format == "proxent-state-2", path.string(),
+  check<DataError>(format == "proxent-state-3", path.string(),
                    ": not the state of a run; resume from ckpt/last.state");
   file.metadata.erase("format");
   file.metadata.erase("crc32");

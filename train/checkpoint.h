@@ -10,6 +10,7 @@
 #include <limits>
 #include <optional>
 
+#include "train/running_spread.h"
 #include "train/weights.h"
 
 namespace proxent {
@@ -36,7 +37,10 @@ struct Progress {
   double seconds = 0;                         // of training, over all sittings
   std::optional<double> best = std::nullopt;  // value of the metric that chooses
   std::int64_t best_epoch = 0;
-  std::int64_t skipped = 0;  // steps that changed nothing: fp16's loss scale was too large
+  std::int64_t evals_since_best = 0;
+  std::int64_t skipped = 0;  // steps that changed nothing: fp16's loss scale, --on-nan skip
+  std::int64_t nonfinite_in_row = 0;  // of them the last ones without a finite step between
+  RunningSpread loss = {}, gradient_norm = {};  // of the steps so far, for z-scores
   bool operator==(const Progress&) const = default;
 };
 TextMap to_texts(const Progress& progress);

@@ -247,8 +247,17 @@ void add_run(Settings& s, RunConfig& c) {
   s.add("cuda_graphs", &c.cuda_graphs,
         "record the work of a step on the GPU once and repeat it; off gives the same bits, slower",
         {.choices = {"on", "off"}});
-  s.add("deterministic", &c.deterministic, "the same bits on every run with the same seed");
-  s.add("on_nan", &c.on_nan, "a loss that is not a number", {.choices = {"stop"}});
+  s.add("deterministic", &c.deterministic,
+        "the same bits on every run with the same seed, also from the GPU's libraries; the "
+        "processor gives them always");
+  s.add("on_nan", &c.on_nan,
+        "a loss or gradient that is not a finite number: stop the run; skip the batch as if it had "
+        "not been; or go back to the last checkpoint and on with the batches after it. The batch "
+        "is kept in RUN/nonfinite",
+        {.choices = {"stop", "skip", "rollback"}});
+  s.add("early_stop", &c.early_stop,
+        "end after so many evaluations in a row without a better one; 0: never",
+        {.range = at_least(0)});
   s.add("limit_train", &c.limit_train, "use only so many training pictures; 0: all",
         {.range = at_least(0)});
   s.add("limit_test", &c.limit_test, "use only so many pictures for each evaluation; 0: all",
@@ -263,6 +272,7 @@ void add_log(Settings& s, LogConfig& c) {
   s.add("color", &c.color, "colour; auto: on a terminal, unless NO_COLOR is set",
         {.choices = {"auto", "always", "never"}});
   s.add("quiet", &c.quiet, "warnings and results only", {.letter = 'q'});
+  s.add("tensorboard", &c.tensorboard, "write the curves to RUN/tb for TensorBoard too");
 }
 
 void add_debug(Settings& s, DebugConfig& c) {
@@ -360,6 +370,11 @@ void check_config(const Config& config) {
                     "optim.lr_milestones belong to --sched step, got --sched ", optim.sched);
   check<UsageError>(optim.sched != "step" || has_milestones || !optim.lr_step.is_zero(),
                     "optim.sched = \"step\" needs an optim.lr_step such as 10ep");
+  check<UsageError>(
+      run.early_stop == 0 || run.protocol == "val" || run.protocol == "mlrc" ||
+          run.protocol == "paper",
+      "run.early_stop needs a protocol that evaluates during training, got --protocol ",
+      run.protocol);
   check<UsageError>(run.resume != "auto" || !run.out.empty(),
                     "run.resume = \"auto\" needs --out DIR, the folder to look in");
   metric_choice(run.metrics);  // refuses what it does not know

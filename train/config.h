@@ -137,9 +137,10 @@ struct RunConfig {
   std::string precision = "f32";        // f32, tf32, bf16, fp16
   std::string cuda_graphs = "on";       // record a step of the GPU once and repeat it: on, off
   std::optional<std::int64_t> threads;  // of the computation; auto: as many as cores
-  bool deterministic = false;           // bit-equal runs
-  std::string on_nan = "stop";
-  std::int64_t limit_train = 0;  // use only so many pictures; 0: all
+  bool deterministic = true;            // of the GPU's libraries; the processor always is
+  std::string on_nan = "stop";          // stop, skip, rollback
+  std::int64_t early_stop = 0;          // evaluations without a better one; 0: never
+  std::int64_t limit_train = 0;         // use only so many pictures; 0: all
   std::int64_t limit_test = 0;
 };
 
@@ -148,6 +149,7 @@ struct LogConfig {
   std::string progress = "auto";  // auto, bar, lines, none
   std::string color = "auto";     // auto, always, never
   bool quiet = false;             // warnings and results only
+  bool tensorboard = true;        // RUN/tb
 };
 
 struct DebugConfig {

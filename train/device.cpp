@@ -53,11 +53,12 @@ DType image_dtype_of(std::string_view precision) {
   return precision == "bf16" ? DType::bf16 : DType::f32;
 }
 
-DType set_up_precision(const std::string& precision, Device device) {
+DType set_up_precision(const std::string& precision, Device device, bool is_deterministic) {
   check<UsageError>(precision == "f32" || device == Device::cuda, "run.precision = \"", precision,
                     "\" needs a GPU; the processor computes in f32");
   GpuMath math = gpu_math();
   math.uses_tf32 = precision == "tf32";
+  math.is_deterministic = is_deterministic;
   set_gpu_math(math);
   return image_dtype_of(precision);
 }

@@ -25,9 +25,9 @@ Device set_up_compute(const std::string& device, ThreadCount threads);
 // The dtype in which a backbone takes its images under a run.precision: "f32", "tf32", "bf16" or
 // "fp16".
 DType image_dtype_of(std::string_view precision);
-// The same, and makes the device's products follow it. Throws UsageError for all but f32 on the
-// processor, whose convolutions are f32.
-DType set_up_precision(const std::string& precision, Device device);
+// The same, and makes the device's products follow it and repeat their bits or not. Throws
+// UsageError for all but f32 on the processor, whose convolutions are f32 and always repeat them.
+DType set_up_precision(const std::string& precision, Device device, bool is_deterministic = true);
 
 // "cpu, 2 threads" or "cuda, NVIDIA H100 80GB HBM3".
 std::string describe(Device device);

@@ -1,5 +1,7 @@
 #include "train/diagnostics.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -15,6 +17,7 @@ namespace {
 
 constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 constexpr std::int64_t kMaxRows = 10'000;
+constexpr std::int64_t kFewRows = 512;
 constexpr std::int64_t kMaxPairRows = 5'000;  // 12.5 million pairs
 constexpr std::int64_t kGrain = 1 << 17;      // elements worth waking a thread for
 
@@ -103,13 +106,19 @@ std::vector<double> mean_row(const Tensor& x) {
   return mean;
 }
 
+// Of eigenvalues in rising order. Those below the rounding of the largest are zeros.
 double effective_rank(const std::vector<double>& eigenvalues) {
+  const double zero = eigenvalues.empty()
+                          ? 0
+                          : std::numeric_limits<double>::epsilon() *
+                                static_cast<double>(eigenvalues.size()) * eigenvalues.back();
   double sum = 0, entropy = 0;
-  for (const double value : eigenvalues) sum += std::sqrt(std::max(0.0, value));
+  for (const double value : eigenvalues)
+    if (value > zero) sum += std::sqrt(value);
   if (sum == 0) return 0;
   for (const double value : eigenvalues) {
     const double p = std::sqrt(std::max(0.0, value)) / sum;
-    if (p > 0) entropy -= p * std::log(p);
+    if (value > zero) entropy -= p * std::log(p);
   }
   return std::exp(entropy);
 }
@@ -136,23 +145,43 @@ struct PairSums {
   }
 };
 
-// At most `most` rows, evenly spaced.
-Tensor spread_rows(const Tensor& unit, std::int64_t most) {
-  const std::int64_t rows = std::min(unit.dim(0), most), dim = unit.dim(1);
+// At most `most` rows, evenly spaced, in double.
+Tensor spread_rows(const Tensor& x, std::int64_t most) {
+  const std::int64_t rows = std::min(x.dim(0), most), dim = x.dim(1);
   Tensor spread({rows, dim}, DType::f64);
-  for (std::int64_t r = 0; r < rows; ++r)
-    std::copy_n(unit.data<double>() + r * unit.dim(0) / rows * dim, dim,
-                spread.data<double>() + r * dim);
+  visit_float(x.dtype(), [&](auto zero) {
+    for (std::int64_t r = 0; r < rows; ++r)
+      std::copy_n(x.data<decltype(zero)>() + r * x.dim(0) / rows * dim, dim,
+                  spread.data<double>() + r * dim);
+  });
   return spread;
 }
 
-// Of the spectrum, minus their own mean.
-Tensor centred_rows(const Tensor& unit) {
-  Tensor centred = spread_rows(unit, kMaxRows);
+// At most `most` rows, minus their own mean.
+Tensor centred_rows(const Tensor& unit, std::int64_t most) {
+  Tensor centred = spread_rows(unit, most);
   const std::int64_t dim = unit.dim(1);
   const std::vector<double> mean = mean_row(centred);
   for (std::int64_t i = 0; i < centred.numel(); ++i) centred.data<double>()[i] -= mean[i % dim];
   return centred;
+}
+
+// Of rows of length one, the spectrum of at most `most` of them: X^T X and X X^T have the same
+// eigenvalues but for zeros, so the smaller one does.
+EmbeddingSpread spread_of_unit(const Tensor& unit, std::int64_t most) {
+  const std::int64_t dim = unit.dim(1);
+  const std::vector<double> mean = mean_row(unit);
+  double variance = 0;
+  for (std::int64_t i = 0; i < unit.numel(); ++i) {
+    const double difference = unit.data<double>()[i] - mean[i % dim];
+    variance += difference * difference;
+  }
+  const Tensor centred = centred_rows(unit, most);
+  const bool has_few_rows = centred.dim(0) < dim;
+  const Tensor products = matmul(centred, !has_few_rows, centred, has_few_rows);
+  return {.effective_rank =
+              effective_rank(symmetric_eigenvalues(products.to_vector<double>(), products.dim(0))),
+          .standard_deviation = std::sqrt(variance / static_cast<double>(unit.numel()))};
 }
 
 void add_class_distances(const Tensor& unit, std::span<const std::int32_t> labels,
@@ -229,6 +258,29 @@ std::vector<double> symmetric_eigenvalues(std::vector<double> matrix, std::int64
   return d;
 }
 
+EmbeddingSpread spread_of(const Tensor& embeddings) {
+  check(embeddings.shape().rank() == 2 && embeddings.dtype() == DType::f32,
+        "spread_of: expected (rows, features) f32, got ", embeddings);
+  if (embeddings.numel() == 0) return {kNothing, kNothing};
+  return spread_of_unit(unit_rows(spread_rows(embeddings.to(Device::cpu), kFewRows)), kFewRows);
+}
+
+std::string collapse_in_words(const EmbeddingSpread& spread, std::int64_t dim) {
+  constexpr double kLeastDeviation = 0.1;  // of the even spread's: the mean cosine is above 0.99
+  constexpr double kLeastShare = 0.02;     // of the features
+  const double least_rank = std::max(2.0, kLeastShare * static_cast<double>(dim));
+  std::string what;
+  if (spread.standard_deviation * std::sqrt(static_cast<double>(dim)) < kLeastDeviation)
+    what = "all embeddings are nearly equal";
+  else if (dim > 2 && spread.effective_rank < least_rank)
+    what = fmt::format("embeddings use {:.1f} of {} directions", spread.effective_rank, dim);
+  if (what.empty()) return what;
+  return fmt::format(
+      "the embedding has collapsed: {} (standard deviation {:.2g} per feature, {:.2g} when spread "
+      "evenly). A lower --lr, a longer --lr-warmup or --warmup-head help most often",
+      what, spread.standard_deviation, 1 / std::sqrt(static_cast<double>(dim)));
+}
+
 EmbeddingDiagnostics diagnose_embeddings(const Tensor& embeddings,
                                          std::span<const std::int32_t> labels) {
   check(embeddings.shape().rank() == 2 && embeddings.dtype() == DType::f32 &&
@@ -236,22 +288,12 @@ EmbeddingDiagnostics diagnose_embeddings(const Tensor& embeddings,
         "diagnose_embeddings: expected (", labels.size(), ", features) f32, got ", embeddings);
   EmbeddingDiagnostics result;
   const std::int64_t rows = embeddings.dim(0), dim = embeddings.dim(1);
-  if (rows == 0 || dim == 0) return {kNothing, kNothing, kNothing, kNothing, kNothing, kNothing};
+  if (rows == 0 || dim == 0) return {{kNothing, kNothing}, kNothing, kNothing, kNothing, kNothing};
   const Tensor unit = unit_rows(embeddings.to(Device::cpu));
   add_class_distances(unit, labels, result);
 
-  const std::vector<double> mean = mean_row(unit);
-  double variance = 0;
-  for (std::int64_t i = 0; i < unit.numel(); ++i) {
-    const double difference = unit.data<double>()[i] - mean[i % dim];
-    variance += difference * difference;
-  }
-  result.standard_deviation = std::sqrt(variance / static_cast<double>(unit.numel()));
-
   result.uniformity = uniformity(unit);
-  const Tensor centred = centred_rows(unit);
-  result.effective_rank = effective_rank(
-      symmetric_eigenvalues(matmul(centred, true, centred, false).to_vector<double>(), dim));
+  static_cast<EmbeddingSpread&>(result) = spread_of_unit(unit, kMaxRows);
   return result;
 }
 

@@ -4,19 +4,30 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "tensor/tensor.h"
 
 namespace proxent {
 
-// Of embeddings scaled to length one; NaN where there is nothing to average.
-struct EmbeddingDiagnostics {
+// How much of their space embeddings of length one fill; NaN where there is nothing to average.
+struct EmbeddingSpread {
   // exp(H(p)) with p the singular values of the centred embeddings divided by their sum: how many
   // directions are in use, 1 .. D (Roy and Vetterli 2007). 0 when all embeddings are equal.
   double effective_rank = 0;
   // Root of the variance averaged over features: 1 / sqrt(D) when spread evenly, 0 when collapsed.
   double standard_deviation = 0;
+};
+// Of embeddings (N, D) f32: of at most 512 rows, evenly spaced, so that every evaluation can afford
+// it.
+EmbeddingSpread spread_of(const Tensor& embeddings);
+// What is wrong with embeddings of `dim` features that are nearly equal or lie in few directions,
+// and what helps; empty if nothing is.
+std::string collapse_in_words(const EmbeddingSpread& spread, std::int64_t dim);
+
+// Of embeddings scaled to length one; NaN where there is nothing to average.
+struct EmbeddingDiagnostics : EmbeddingSpread {
   // Cosine distances, as in Roth et al. 2020: the mean over classes of the mean over pairs of
   // different samples of the class; and over pairs of different classes' normalised means.
   double intra = 0, inter = 0;

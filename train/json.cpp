@@ -85,9 +85,20 @@ Json& Json::operator[](std::string_view key) {
 }
 
 Json::Members& Json::members() {
-  auto* members = std::get_if<Members>(&value_);
-  check(members, "json: this value is no object");
-  return *members;
+  check(is_object(), "json: this value is no object");
+  return std::get<Members>(value_);
+}
+
+const Json::Members& Json::members() const {
+  check(is_object(), "json: this value is no object");
+  return std::get<Members>(value_);
+}
+
+std::optional<double> Json::number() const {
+  if (const auto* integer = std::get_if<std::int64_t>(&value_))
+    return static_cast<double>(*integer);
+  if (const auto* real = std::get_if<double>(&value_)) return *real;
+  return std::nullopt;
 }
 
 void Json::push_back(Json item) {

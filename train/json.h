@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -30,7 +31,11 @@ class Json {
   bool is_null() const { return std::holds_alternative<std::monostate>(value_); }
   // The member of that name, added as null if there is none; null itself becomes an object.
   Json& operator[](std::string_view key);
-  Members& members();         // of an object; throws Error for anything else
+  Members& members();  // of an object; throws Error for anything else
+  const Members& members() const;
+  bool is_object() const { return std::holds_alternative<Members>(value_); }
+  // The number it is, or nothing.
+  std::optional<double> number() const;
   void push_back(Json item);  // null itself becomes an array
 
   // One line; with indent >= 0 one member per line, as people read it.

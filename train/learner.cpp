@@ -39,6 +39,15 @@ Learner::Learner(const Config& config, std::int64_t classes, Device device, DTyp
       TrainingStepOptions{.uses_graph = is_recordable, .terms = terms});
 }
 
+std::vector<Tensor> Learner::changed_by_any_step() {
+  std::vector<Tensor> tensors;
+  for (Module* tree : modules())
+    for (const auto& [path, buffer] : tree->buffers()) tensors.push_back(buffer->value());
+  if (average)
+    for (const auto& [name, tensor] : average->state()) tensors.push_back(tensor);
+  return tensors;
+}
+
 void Learner::load_weights(const ModelConfig& config) {
   load_report = proxent::load_weights(
       {model.get()}, std::filesystem::path(config.weights),

@@ -27,6 +27,9 @@ class Learner {
   Learner& operator=(const Learner&) = delete;
 
   Modules modules() { return {model.get(), loss.get()}; }
+  // What a step changes whether or not it is finite: buffers, and the averages of weights and
+  // buffers. They share memory with their owners.
+  std::vector<Tensor> changed_by_any_step();
 
   std::unique_ptr<EmbeddingModel> model;
   std::unique_ptr<MetricLoss> loss;

@@ -18,6 +18,12 @@ std::string loss_text(double value) {
   return std::abs(value) < 1e4 ? fmt::format("{:.4f}", value) : rounded(value, 5);
 }
 
+// How far a value lies from the usual, where it is worth a look: " +4.2z".
+std::string unusual_text(const std::optional<double>& z) {
+  constexpr double kUsual = 3;
+  return z && std::abs(*z) > kUsual ? " " + yellow(fmt::format("{:+.1f}z", *z)) : "";
+}
+
 std::string terms_text(const StepRecord& record) {
   if (record.terms.empty()) return "";
   std::vector<std::string> texts;
@@ -88,17 +94,20 @@ std::string step_line(const StepRecord& record) {
   std::vector<std::string> parts = {
       epoch_text(record),
       step_text(record),
-      "loss " + bold(loss_text(record.loss)) + dim(terms_text(record)),
-      "|g| " + rounded(record.gradient_norm, 3),
+      "loss " + bold(loss_text(record.loss)) + unusual_text(record.loss_z) +
+          dim(terms_text(record)),
+      "|g| " + rounded(record.gradient_norm, 3) + unusual_text(record.gradient_z),
       "lr " + rate_text(record.lr),
       speed_text(record.images_per_second),
       wait_text(record),
       memory_text(record.memory_bytes),
       "eta " + human_seconds(record.seconds_left),
   };
-  if (record.loss_scale)
-    parts.insert(parts.end() - 2, "scale " + rounded(*record.loss_scale, 5) +
-                                      fmt::format(", {} skipped", record.skipped));
+  std::vector<std::string> exceptions;
+  if (record.loss_scale) exceptions.push_back("scale " + rounded(*record.loss_scale, 5));
+  if (record.loss_scale || record.skipped > 0)
+    exceptions.push_back(fmt::format("{} skipped", record.skipped));
+  if (!exceptions.empty()) parts.insert(parts.end() - 2, join(exceptions, ", "));
   return join(parts, kBetween);
 }
 
@@ -167,14 +176,16 @@ Json to_json(const StepRecord& record) {
   line["loss"] = loss;
   line["lr"] = Json::object({{"backbone", record.lr}, {"proxy", record.proxy_lr}});
   line["grad_norm"] = record.gradient_norm;
+  const auto known = [](const std::optional<double>& z) { return z ? Json(*z) : Json(); };
+  line["z"] =
+      Json::object({{"loss", known(record.loss_z)}, {"grad_norm", known(record.gradient_z)}});
   line["img_s"] = record.images_per_second;
   line["step_ms"] = 1e3 * record.step_seconds;
   line["data_wait_ms"] = 1e3 * record.wait_seconds;
   line["mem_mib"] = static_cast<double>(record.memory_bytes) / (1 << 20);
-  if (record.loss_scale) {
-    line["loss_scale"] = *record.loss_scale;
-    line["skipped_steps"] = record.skipped;
-  }
+  line["process_mib"] = static_cast<double>(record.process_bytes) / (1 << 20);
+  if (record.loss_scale) line["loss_scale"] = *record.loss_scale;
+  if (record.loss_scale || record.skipped > 0) line["skipped_steps"] = record.skipped;
   return line;
 }
 

@@ -22,15 +22,17 @@ struct StepRecord {
   std::int64_t step = 0, steps = 0;  // optimizer steps done, and in all
   std::int64_t images = 0;           // pictures seen
   double loss = 0;
-  std::vector<std::pair<std::string, double>> terms;  // "ce", "inter", "intra" ..., as weighted
-  double gradient_norm = 0;                           // before clipping
+  std::vector<std::pair<std::string, double>> terms;   // "ce", "inter", "intra" ..., as weighted
+  double gradient_norm = 0;                            // before clipping
+  std::optional<double> loss_z = {}, gradient_z = {};  // how unusual among the steps before
   double lr = 0, proxy_lr = 0;
   double images_per_second = 0;
   double step_seconds = 0, wait_seconds = 0;  // per step; of which waiting for data
   std::int64_t memory_bytes = 0;              // held by tensors
+  std::int64_t process_bytes = 0;             // of the whole process, in the host's memory
   double seconds_left = 0;
   std::optional<double> loss_scale = {};  // of fp16
-  std::int64_t skipped = 0;               // steps so far that overflowed it and changed nothing
+  std::int64_t skipped = 0;               // steps so far that were not finite and changed nothing
 
   double wait_share() const { return step_seconds > 0 ? wait_seconds / step_seconds : 0; }
 };

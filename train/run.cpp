@@ -68,7 +68,8 @@ RunFolder open_folder(const Config& config, const std::optional<TemporaryFolder>
   }
   RunFolderOptions options{.out = dry ? dry->path() + "/run" : config.run.out,
                            .name = run_name(config),
-                           .metrics = metric_names(metric_choice(config.run.metrics))};
+                           .metrics = metric_names(metric_choice(config.run.metrics)),
+                           .has_events = config.log.tensorboard};
   return RunFolder::create(options);
 }
 
@@ -217,7 +218,10 @@ int train(const Config& config, Device device, const Task& task, RunFolder& fold
                            outcome.last_loss, trainer.total_steps()));
   else
     report_test(config, task, trainer, folder, log, baselines);
-  folder.set_status("done");
+  if (!outcome.stop_reason.empty())
+    log.info(fmt::format("ended at step {} of {}: {}", trainer.progress().step,
+                         trainer.total_steps(), outcome.stop_reason));
+  folder.set_status("done", outcome.stop_reason);
   return kDone;
 }
 

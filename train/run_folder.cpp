@@ -110,6 +110,17 @@ Json stamped(Json line) {
   return with_time;
 }
 
+// Every number of a line with its place as a tag: "val/R@1", "train/loss/total". Of thousands of
+// classes nobody wants a curve each.
+void collect_scalars(const std::string& tag, const Json& json,
+                     std::vector<std::pair<std::string, double>>& scalars) {
+  if (const auto number = json.number()) scalars.emplace_back(tag, *number);
+  if (!json.is_object()) return;
+  for (const auto& [name, value] : json.members())
+    if (name != "step" && !name.ends_with("_of_class"))
+      collect_scalars(name == "metrics" ? tag : tag + "/" + name, value, scalars);
+}
+
 // Our own Json from a parsed one.
 Json converted(const nlohmann::ordered_json& from) {
   if (from.is_boolean()) return from.get<bool>();
@@ -154,6 +165,7 @@ RunFolder RunFolder::create(const RunFolderOptions& options) {
   for (const std::string& metric : options.metrics) columns += "," + metric;
   write_file_atomically(folder.file("metrics.csv"), columns + "\n");
   folder.metric_count_ = options.metrics.size();
+  if (options.has_events) fs::create_directory(folder.events());
   folder.open_logs();
   return folder;
 }
@@ -176,6 +188,7 @@ void RunFolder::go_on_after(std::int64_t step) {
   cut_after(file("train.jsonl"), step, 0, step_of_json);
   cut_after(file("eval.jsonl"), step, 0, step_of_json);
   cut_after(file("metrics.csv"), step, 1, step_of_csv);
+  cut_events_after(events(), step);
   open_logs();
 }
 
@@ -190,6 +203,7 @@ void RunFolder::open_logs() {
   steps_.reset(open_to_append(file("train.jsonl")));
   evals_.reset(open_to_append(file("eval.jsonl")));
   metrics_.reset(open_to_append(file("metrics.csv")));
+  if (fs::is_directory(events())) events_.emplace(events());
 }
 
 void RunFolder::write_command_line(const std::vector<std::string>& arguments) {
@@ -211,11 +225,22 @@ void RunFolder::set_status(std::string_view status, std::string_view reason) {
 }
 
 void RunFolder::add_step(Json line) {
+  add_scalars("train", line);
   write_line(steps_.get(), file("train.jsonl"), stamped(std::move(line)).text());
 }
 
 void RunFolder::add_eval(Json line) {
+  add_scalars(line["split"].plain(), line);
   write_line(evals_.get(), file("eval.jsonl"), stamped(std::move(line)).text());
+}
+
+void RunFolder::add_scalars(const std::string& prefix, const Json& line) {
+  if (!events_) return;
+  EventScalars scalars{.wall_time = seconds_since_1970()};
+  for (const auto& [name, value] : line.members())
+    if (name == "step") scalars.step = static_cast<std::int64_t>(value.number().value_or(0));
+  collect_scalars(prefix, line, scalars.values);
+  events_->add(scalars);
 }
 
 void RunFolder::add_metrics(std::int64_t step, double epoch, std::string_view split,
@@ -231,6 +256,7 @@ void RunFolder::sync_logs() {
   for (std::FILE* log : {steps_.get(), evals_.get(), metrics_.get()})
     check(::fsync(::fileno(log)) == 0 || errno == EINVAL, "cannot write the logs in '", path_,
           "': ", std::strerror(errno));
+  if (events_) events_->sync();
 }
 
 std::string utc_now() {

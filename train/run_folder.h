@@ -1,13 +1,16 @@
 // The folder of one run: what was asked (cmdline.txt, config.toml), what came out (run.json,
-// metrics.csv), how it went (train.jsonl, eval.jsonl, log.txt), and ckpt/ for the checkpoints.
+// metrics.csv), how it went (train.jsonl, eval.jsonl, log.txt; tb/ for TensorBoard), and ckpt/ for
+// the checkpoints.
 #pragma once
 
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "train/event_file.h"
 #include "train/folder_lock.h"
 #include "train/json.h"
 
@@ -18,6 +21,7 @@ struct RunFolderOptions {
   std::string root = "runs";
   std::string name;                  // for the folder's name and run.json
   std::vector<std::string> metrics;  // columns of metrics.csv, "R@1"; fixed from the start
+  bool has_events = true;            // tb/, for TensorBoard; a resumed run goes on as it began
 };
 
 // Makes the folder that the options name and returns its path; root/DATE_name that exists already
@@ -32,8 +36,8 @@ class RunFolder {
   //
   // Both throw UsageError, naming it, if another process trains in the folder.
   static RunFolder resume(const std::string& path);
-  // Lines of steps after `step` are cut from train.jsonl, eval.jsonl and metrics.csv, as is a
-  // half-written last line.
+  // Lines of steps after `step` are cut from train.jsonl, eval.jsonl, metrics.csv and the event
+  // file, as is a half-written last one.
   void go_on_after(std::int64_t step);
 
   const std::string& path() const { return path_; }
@@ -51,7 +55,8 @@ class RunFolder {
   void set_status(std::string_view status, std::string_view reason = {});
 
   // One line each, written at once. Time is added as "t", and "nonfinite": true where a number
-  // is NaN or infinite, which JSON writes as null.
+  // is NaN or infinite, which JSON writes as null. The event file gets the same numbers, tagged by
+  // their place: "train/loss/total", "val/R@1".
   void add_step(Json line);
   void add_eval(Json line);
   // One row of metrics.csv; values in the order of `metrics`, NaN as an empty cell.
@@ -64,13 +69,16 @@ class RunFolder {
   using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 
   explicit RunFolder(std::string path);
+  std::string events() const { return file("tb"); }
   void open_logs();
   void load_record();
+  void add_scalars(const std::string& prefix, const Json& line);
 
   std::string path_;
   std::unique_ptr<FolderLock> lock_;
   Json record_;
   File steps_{nullptr, std::fclose}, evals_{nullptr, std::fclose}, metrics_{nullptr, std::fclose};
+  std::optional<EventFile> events_;
   std::size_t metric_count_ = 0;
 };
 

@@ -1,9 +1,12 @@
 #include "train/trainer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 
 #include "train/device.h"
+#include "train/process_memory.h"
 #include "train/profiled_steps.h"
 #include "train/signals.h"
 
@@ -46,6 +49,31 @@ constexpr std::int64_t kProxyPictures = 1024;
 
 std::string metric_that_chooses() { return "R@1"; }
 
+// More steps in a row that are not finite, or ways back to the same checkpoint, and it is not the
+// batch that is to blame.
+constexpr std::int64_t kMostNonFinite = 10;
+
+// Keeps the batch for somebody to look at, and says where. So many of them tell all that there is
+// to know; a long run with --on-nan skip must not fill the disk.
+constexpr int kMostBadBatches = 10;
+std::string keep_bad_batch(const RunFolder& folder, const Batch& batch, std::int64_t step,
+                           const NonFiniteError& error) {
+  namespace fs = std::filesystem;
+  const fs::path path = folder.file(fmt::format("nonfinite/step-{:08}.safetensors", step));
+  std::error_code ignored;  // writing the file tells
+  fs::create_directory(path.parent_path(), ignored);
+  if (std::distance(fs::directory_iterator(path.parent_path(), ignored), {}) >= kMostBadBatches)
+    return "The batch was not kept: " + path.parent_path().string() + " is full";
+  write_safetensors(
+      path,
+      {{"pictures", batch.pictures},
+       {"places", batch.places},
+       {"labels", batch.labels},
+       {"indices", Tensor::from({static_cast<std::int64_t>(batch.indices.size())}, batch.indices)}},
+      {{"step", std::to_string(step)}, {"error", error.what()}});
+  return "The batch is in " + path.string();
+}
+
 }  // namespace
 
 Every::Every(const Duration& span, double steps_per_epoch) {
@@ -69,7 +97,7 @@ Trainer::Trainer(const Config& config, Device device, const Task& task, RunFolde
       folder_(folder),
       log_(log),
       learner_(config, task.train.classes(), device,
-               set_up_precision(config.run.precision, device)),
+               set_up_precision(config.run.precision, device, config.run.deterministic)),
       sampler_(task.train, sampler_options_of(config)),
       checkpoints_(folder.file("ckpt"), config.run.keep_last),
       view_(log, progress_mode(config.log.progress, log.terminal())) {
@@ -78,6 +106,7 @@ Trainer::Trainer(const Config& config, Device device, const Task& task, RunFolde
   schedule_ = schedule_of(config.optim, total_steps_, steps_per_epoch);
   warmup_head_steps_ = config.model.warmup_head.steps(steps_per_epoch);
   metrics_ = metric_choice(config.run.metrics);
+  if (config.run.on_nan == "skip") before_step_.emplace(learner_.changed_by_any_step());
 }
 
 TrainOutcome Trainer::run() {
@@ -96,15 +125,21 @@ TrainOutcome Trainer::run() {
   TrainOutcome outcome;
   ProfiledSteps profiled(step_range(config_.debug.profile_steps), device_,
                          total_steps_ - progress_.step);
-  while (progress_.step < total_steps_) {
+  const bool goes_back = config_.run.on_nan == "rollback";
+  if (goes_back && !std::filesystem::exists(checkpoints_.last_state())) save();
+  // A GPU is left to work on this step while the next one is prepared, unless somebody looks, or
+  // must act before anything else happens.
+  const int runs_ahead = device_ == Device::cpu || config_.run.on_nan != "stop" ? 0 : 1;
+  while (progress_.step < total_steps_ && !is_settled()) {
     const auto start = Clock::now();
+    const std::int64_t done = progress_.step;
     profiled.before_step();
     step(next_batch());
     profiled.after_step();
     const bool is_last = progress_.step == total_steps_;
     const bool is_line_due = log_due.is_due(progress_.step, seconds()) || is_last;
-    // A GPU is left to work on this step while the next one is prepared, unless somebody looks.
-    take_results(device_ == Device::cpu || is_line_due ? 0 : 1);
+    take_results(is_line_due ? 0 : runs_ahead);
+    if (progress_.step <= done) continue;  // went back
     if (outcome.first_loss == 0) outcome.first_loss = last_step_.loss;
     const double waited = loader_->seconds_waited();
     pace_.step(std::chrono::duration<double>(Clock::now() - start).count(), waited - waited_,
@@ -112,14 +147,18 @@ TrainOutcome Trainer::run() {
     waited_ = waited;
     log_step(is_line_due);
     if (eval_due.is_due(progress_.step, seconds()) || is_last) evaluate_and_choose();
-    outcome.stop_reason = is_last ? "" : reason_to_stop();
+    const bool is_end = is_last || is_settled();
+    outcome.stop_reason = is_end ? "" : reason_to_stop();
     outcome.is_finished = outcome.stop_reason.empty();
-    if (save_due.is_due(progress_.step, seconds()) || take_save_request() || is_last ||
+    if (save_due.is_due(progress_.step, seconds()) || take_save_request() || is_end ||
         !outcome.is_finished)
       save();
     if (!outcome.is_finished) break;
   }
   view_.finish();
+  if (is_settled())
+    outcome.stop_reason = fmt::format("no better {} in {} evaluations", metric_that_chooses(),
+                                      progress_.evals_since_best);
   outcome.last_loss = last_step_.loss;
   return outcome;
 }
@@ -134,6 +173,7 @@ void Trainer::step(Batch batch) {
   learner_.model->set_training(true);
   learner_.loss->set_training(true);
   hold_still_parts();
+  if (before_step_) before_step_->keep();
   learner_.step->run({batch.pictures, batch.places, batch.labels},
                      learning_rate(schedule_, progress_.step));
   const BatchPosition next = sampler_.next(batch.position);
@@ -152,25 +192,52 @@ void Trainer::take_results(int may_wait) {
     pending_.pop_front();
     try {
       last_step_ = learner_.step->take();
-      has_result_ = true;
+      note_result();
     } catch (const NonFiniteError& error) {
-      write_bad_batch(batch, progress_.step - 1 - std::ssize(pending_), error);
+      after_nonfinite(batch, progress_.step - std::ssize(pending_), error);
     }
-    progress_.skipped += last_step_.is_skipped;
   }
 }
 
-void Trainer::write_bad_batch(const Batch& batch, std::int64_t step, const NonFiniteError& error) {
-  const std::string path = folder_.file("nonfinite_batch.safetensors");
-  write_safetensors(
-      path,
-      {{"pictures", batch.pictures},
-       {"places", batch.places},
-       {"labels", batch.labels},
-       {"indices", Tensor::from({static_cast<std::int64_t>(batch.indices.size())}, batch.indices)}},
-      {{"step", std::to_string(step)}, {"error", error.message()}});
-  fail<NonFiniteError>("step ", step, ": ", error.what(), "\nThe batch is in ", path,
-                       ". Try a lower --lr, --clip-norm, or a longer --lr-warmup");
+void Trainer::note_result() {
+  has_result_ = true;
+  progress_.skipped += last_step_.is_skipped;
+  if (last_step_.is_skipped) return;
+  progress_.nonfinite_in_row = 0;
+  loss_z_ = progress_.loss.z_score(last_step_.loss);
+  gradient_z_ = progress_.gradient_norm.z_score(last_step_.gradient_norm);
+  progress_.loss.add(last_step_.loss);
+  progress_.gradient_norm.add(last_step_.gradient_norm);
+}
+
+void Trainer::after_nonfinite(const Batch& batch, std::int64_t step, const NonFiniteError& error) {
+  const std::string what = detail::concat("step ", step, ": ", error.what(), "\n",
+                                          keep_bad_batch(folder_, batch, step, error));
+  constexpr const char* kAdvice = "Try a lower --lr, --clip-norm, or a longer --lr-warmup";
+  if (config_.run.on_nan == "stop")
+    fail<NonFiniteError>(what, ". ", kAdvice, "; or --on-nan skip or rollback");
+  const bool is_skip = config_.run.on_nan == "skip";
+  const std::int64_t times = is_skip ? ++progress_.nonfinite_in_row : ++rollbacks_;
+  check<NonFiniteError>(times <= kMostNonFinite, what, ". This was the ", times, "th ",
+                        is_skip ? "in a row" : "from the same checkpoint", ". ", kAdvice);
+  if (is_skip) {
+    before_step_->restore();
+    ++progress_.skipped;
+  } else {
+    roll_back();
+  }
+  log_.warning(what + (is_skip ? "; skipped"
+                               : fmt::format("; back at step {}, on with the batches after it",
+                                             progress_.step)));
+}
+
+// Weights, moments and schedule of the last checkpoint, but the data go on where they are: the same
+// batches would only lead to the same place.
+void Trainer::roll_back() {
+  const BatchPosition next{progress_.epoch, progress_.batch};
+  restore_from(checkpoints_.last_state());
+  progress_.epoch = next.epoch;
+  progress_.batch = next.batch;
 }
 
 void Trainer::hold_still_parts() {
@@ -190,17 +257,18 @@ void Trainer::log_step(bool is_line_due) {
                     .loss = last_step_.loss,
                     .terms = learner_.loss->weighted_terms(last_step_.terms),
                     .gradient_norm = last_step_.gradient_norm,
+                    .loss_z = loss_z_,
+                    .gradient_z = gradient_z_,
                     .lr = rate,
                     .proxy_lr = rate * config_.loss.proxy_lr_mult,
                     .images_per_second = pace_.images_per_second(),
                     .step_seconds = pace_.step_seconds(),
                     .wait_seconds = pace_.wait_seconds(),
                     .memory_bytes = memory_report(device_).in_use,
+                    .process_bytes = process_bytes(),
                     .seconds_left = pace_.seconds_left(total_steps_ - progress_.step)};
-  if (learner_.optimizer->scales_loss()) {
-    record.loss_scale = last_step_.loss_scale;
-    record.skipped = progress_.skipped;
-  }
+  if (learner_.optimizer->scales_loss()) record.loss_scale = last_step_.loss_scale;
+  record.skipped = progress_.skipped;
   view_.step(record);
   if (!is_line_due) return;
   view_.line(record);
@@ -213,9 +281,11 @@ void Trainer::evaluate_and_choose() {
   if (config_.debug.overfit_batch || dataset.is_empty()) return;
   take_results(0);
   const auto start = Clock::now();
-  const EvaluationResult result = evaluate(dataset).result;
+  const Evaluation evaluation = evaluate(dataset);
+  const EvaluationResult& result = evaluation.result;
   const double chooser = result.retrieval.recall(1);
   const bool is_best = !progress_.best || chooser > *progress_.best;
+  progress_.evals_since_best = is_best ? 0 : progress_.evals_since_best + 1;
   if (is_best) {
     progress_.best = chooser;
     progress_.best_epoch = progress_.epoch;
@@ -234,6 +304,10 @@ void Trainer::evaluate_and_choose() {
                           .seconds = std::chrono::duration<double>(Clock::now() - start).count()};
   view_.eval(record);
   Json line = to_json(record);
+  const EmbeddingSpread spread = spread_of(evaluation.embeddings.values);
+  line["effective_rank"] = spread.effective_rank;
+  line["standard_deviation"] = spread.standard_deviation;
+  warn_of_collapse(spread, evaluation.embeddings.values.dim(1));
   if (const auto proxies = diagnose_proxies(kProxyPictures)) {
     log_.info("proxies │ " + to_text(*proxies));
     line["proxies"] = to_json(*proxies);
@@ -242,6 +316,12 @@ void Trainer::evaluate_and_choose() {
   std::vector<double> values;
   for (const MetricValue& metric : record.metrics) values.push_back(metric.value);
   folder_.add_metrics(record.step, record.epoch, record.split, values);
+}
+
+void Trainer::warn_of_collapse(const EmbeddingSpread& spread, std::int64_t dim) {
+  const std::string words = collapse_in_words(spread, dim);
+  if (!words.empty() && !has_warned_of_collapse_) log_.warning(words);
+  has_warned_of_collapse_ = !words.empty();
 }
 
 EmbedOptions Trainer::embed_options() {
@@ -288,6 +368,10 @@ std::string Trainer::reason_to_stop() const {
   return "";
 }
 
+bool Trainer::is_settled() const {
+  return config_.run.early_stop > 0 && progress_.evals_since_best >= config_.run.early_stop;
+}
+
 double Trainer::seconds() const {
   return seconds_before_ + std::chrono::duration<double>(Clock::now() - started_).count();
 }
@@ -321,15 +405,20 @@ void Trainer::save() {
   }
   folder_.sync_logs();  // first: a state must not be of later steps than the logs
   checkpoints_.save_last(weights, checkpoint_info(), state());
+  rollbacks_ = 0;
 }
 
 void Trainer::resume(const std::filesystem::path& path) {
+  restore_from(path);
+  seconds_before_ = progress_.seconds;
+}
+
+void Trainer::restore_from(const std::filesystem::path& path) {
   const TrainingState saved =
       read_newest_state(path, [this](const std::string& reason) { log_.warning(reason); });
   TrainingState present = state();
   restore(present.tensors, saved.tensors, path.string());
   progress_ = progress_of(saved.texts, path.string());
-  seconds_before_ = progress_.seconds;
   folder_.go_on_after(progress_.step);
 }
 

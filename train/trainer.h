@@ -11,7 +11,9 @@
 #include "data/loader.h"
 #include "train/checkpoint.h"
 #include "train/config.h"
+#include "train/diagnostics.h"
 #include "train/evaluation.h"
+#include "train/kept_tensors.h"
 #include "train/learner.h"
 #include "train/metrics_text.h"
 #include "train/progress.h"
@@ -37,7 +39,7 @@ class Every {
 
 struct TrainOutcome {
   bool is_finished = true;  // false: stopped early; a checkpoint to go on from lies in the folder
-  std::string stop_reason;  // "SIGTERM", "time limit"
+  std::string stop_reason;  // "SIGTERM", "time limit"; of a finished run: why before its last step
   double first_loss = 0, last_loss = 0;
 };
 
@@ -47,9 +49,9 @@ class Trainer {
   // a wrong configuration or weight file throws.
   Trainer(const Config& config, Device device, const Task& task, RunFolder& folder, Log& log);
 
-  // Trains from where the state stands to the end of the schedule. A loss or gradient that is not
-  // finite stops the run: the batch is written to the folder, and the NonFiniteError names op,
-  // module and file.
+  // Trains from where the state stands to the end of the schedule, or until run.early_stop is
+  // satisfied. The batch of a loss or gradient that is not finite is written to the folder, and
+  // run.on_nan decides: a NonFiniteError that names op, module and file, or a warning that does.
   TrainOutcome run();
 
   // Continues from a last.state, or the one before it where that is damaged, and cuts the folder's
@@ -85,13 +87,17 @@ class Trainer {
   Batch next_batch();
   void step(Batch batch);
   void take_results(int may_wait);
-  [[noreturn]] void write_bad_batch(const Batch& batch, std::int64_t step,
-                                    const NonFiniteError& error);
+  void note_result();
+  void after_nonfinite(const Batch& batch, std::int64_t step, const NonFiniteError& error);
+  void roll_back();
   void hold_still_parts();
   void log_step(bool is_line_due);
   void evaluate_and_choose();
+  void warn_of_collapse(const EmbeddingSpread& spread, std::int64_t dim);
   void save();
+  void restore_from(const std::filesystem::path& state);
   std::string reason_to_stop() const;
+  bool is_settled() const;  // no better evaluation for so long that the run ends
   double seconds() const;
   CheckpointInfo checkpoint_info() const;
   TrainingState state();
@@ -103,7 +109,8 @@ class Trainer {
   Log& log_;
 
   Learner learner_;
-  std::deque<Batch> pending_;  // batches whose steps' results were not taken
+  std::optional<KeptTensors> before_step_;  // with --on-nan skip
+  std::deque<Batch> pending_;               // batches whose steps' results were not taken
   MetricChoice metrics_;
   ScheduleOptions schedule_;
   Sampler sampler_;
@@ -114,7 +121,10 @@ class Trainer {
   std::int64_t total_steps_ = 0, warmup_head_steps_ = 0;
   Progress progress_;
   StepResult last_step_;
-  bool has_result_ = false;   // last_step_ holds one
+  std::optional<double> loss_z_, gradient_z_;  // of last_step_ among the steps before it
+  bool has_result_ = false;                    // last_step_ holds one
+  std::int64_t rollbacks_ = 0;                 // since the last checkpoint
+  bool has_warned_of_collapse_ = false;
   std::chrono::steady_clock::time_point started_;
   double seconds_before_ = 0;  // of earlier sittings
   double waited_ = 0;          // of the loader, at the last step

@@ -179,7 +179,7 @@ void batch_statistics(Cpu, const Tensor& x, const BatchNormOptions& options, Ten
       const auto [average, variance] = join_chunks(chunks, partials, c);
       mean.data<T>()[c] = average;
       invstd.data<T>()[c] = inverse_deviation(variance, options.eps);
-      if (!running_mean.is_defined()) return;
+      if (!running_mean.is_defined() || !std::isfinite(average + variance)) return;
       move(running_mean.data<T>()[c], average);
       move(running_var.data<T>()[c], variance * unbiased);
     });

@@ -102,7 +102,7 @@ struct Statistics {
   __device__ void write(int channel, C average, C variance) const {
     mean[channel] = average;
     invstd[channel] = 1 / sqrt(variance + eps);
-    if (!running_mean) return;
+    if (!running_mean || !isfinite(average + variance)) return;
     running_mean[channel] = keep * running_mean[channel] + momentum * average;
     running_var[channel] = keep * running_var[channel] + momentum * (variance * unbiased);
   }

@@ -1,7 +1,7 @@
 // Preloaded into the binary by tests/resume.cpp: kills the process, as kill -9 or a loss of power
 // would, at the n-th call of a function by which it changes files. DIE_AT names both:
 //   write N   in the middle of the N-th write to a file: half of the bytes are there
-//   fputs N   the same for a line of a log
+//   fputs N, fwrite N   the same for a line of a log, a record of an event file
 //   fsync N, link N, rename N   just before
 //   renamed N   just after the N-th rename
 #include <dlfcn.h>
@@ -54,6 +54,16 @@ int fputs(const char* text, std::FILE* file) {
     die();
   }
   return next<int(const char*, std::FILE*)>("fputs")(text, file);
+}
+
+size_t fwrite(const void* data, size_t size, size_t count, std::FILE* file) {
+  const auto real = next<size_t(const void*, size_t, size_t, std::FILE*)>("fwrite");
+  if (is_due("fwrite")) {
+    real(data, 1, size * count / 2, file);
+    std::fflush(file);
+    die();
+  }
+  return real(data, size, count, file);
 }
 
 int fsync(int file) {
