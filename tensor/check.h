@@ -93,7 +93,7 @@ inline std::string counted(std::int64_t count, std::string_view one, std::string
 }
 
 template <class E = Error, class... Parts>
-[[noreturn]] void fail(detail::FirstPart first, const Parts&... rest) {
+[[noreturn]] void fail(const detail::FirstPart& first, const Parts&... rest) {
   throw E(first.text + detail::concat(rest...), detail::origin(first.where));
 }
 

@@ -1,13 +1,12 @@
-// What a run shows: lines, the live bar, tables, and the log file, compared as text.
+// What a run shows: lines, the live bar and tables, compared as text.
 #include "train/progress.h"
 
 #include <doctest/doctest.h>
 
-#include <fstream>
 #include <limits>
 
 #include "tensor/check.h"
-#include "tests/temp_folder.h"
+#include "tests/recorder.h"
 #include "train/table.h"
 #include "train/text.h"
 
@@ -33,16 +32,6 @@ StepRecord example() {
           .memory_bytes = 14'890'000'000,
           .process_bytes = 512 << 20,
           .seconds_left = 6720};
-}
-
-// A terminal that keeps what is written to it.
-Terminal recorder(std::string& out, bool is_live, bool is_utf8 = true) {
-  Terminal terminal;
-  terminal.write = [&out](std::string_view text) { out += text; };
-  terminal.is_live = is_live;
-  terminal.is_utf8 = is_utf8;
-  terminal.columns = [] { return 60; };
-  return terminal;
 }
 
 }  // namespace
@@ -132,50 +121,6 @@ TEST_SUITE("progress") {
     CHECK(pace.images_per_second() == doctest::Approx(10).epsilon(0.01));
     CHECK(pace.wait_seconds() == doctest::Approx(0.25).epsilon(0.01));
     CHECK(pace.seconds_left(60) == doctest::Approx(60).epsilon(0.01));
-  }
-
-  TEST_CASE("the live line stays below the others") {
-    std::string out;
-    {
-      Log log(recorder(out, true));
-      log.status("bar");
-      log.info("line");
-      log.status("a line that is longer than the sixty columns of this terminal, much");
-    }
-    CHECK(out ==
-          "\r\x1b[Kbar"
-          "\r\x1b[Kline\nbar"
-          "\r\x1b[Ka line that is longer than the sixty columns of this ter..."
-          "\r\x1b[K");
-  }
-
-  TEST_CASE("without a terminal there are only lines, without colour") {
-    std::string out;
-    Log log(recorder(out, false, false));
-    log.status("bar");
-    log.info(bold("a │ b"));
-    log.warning("w");
-    CHECK(out == "a | b\nwarning: w\n");
-  }
-
-  TEST_CASE("quiet keeps warnings and results; the file keeps all") {
-    const TempFolder temp;
-    const std::string path = temp.path() / "log.txt";
-    std::string out;
-    {
-      Log log(recorder(out, true), true);
-      log.copy_to(path);
-      log.info(green("é"));
-      log.status("bar");
-      log.result("r");
-      log.warning("w");
-    }
-    CHECK(out == "r\nwarning: w\n");
-    std::ifstream file(path);
-    const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    CHECK(text == "é\nr\nwarning: w\n");
-    Log log(recorder(out, false));
-    CHECK_THROWS_AS(log.copy_to(temp.path() / "none/log.txt"), Error);
   }
 
   TEST_CASE("a slow loader is told once, after three lines") {

@@ -129,7 +129,7 @@ void check_options(const BenchStepOptions& options) {
 
 BenchStepResult bench_step(const BenchStepOptions& options) {
   check_options(options);
-  const DType dtype = set_up_precision(options.precision, options.device);
+  const DType dtype = set_up_precision(options.precision, options.device, options.is_deterministic);
   const Network network(options);
   const Batch batch = random_batch(options);
   if (!options.start_file.empty()) write_start(options.start_file, network, batch);
@@ -191,6 +191,7 @@ std::string to_json(const BenchStepOptions& options, const BenchStepResult& resu
                        {"objective", options.loss},
                        {"optim", options.optim},
                        {"precision", options.precision},
+                       {"deterministic", options.is_deterministic},
                        {"cuda_graphs", options.uses_graph},
                        {"device", describe(options.device)},
                        {"steps", options.steps},

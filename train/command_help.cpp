@@ -104,6 +104,22 @@ implementation of the published idea.)"},
 
 or, for scripts that start the same line again and again, with --out DIR --resume auto, which \
 starts a new run if DIR holds none. SIGUSR1 and SIGHUP save a checkpoint without stopping.)"},
+    {"divergence",
+     R"(What a run does when training goes wrong.
+
+A loss or gradient that is not a finite number moves no weight. The batch goes to RUN/nonfinite, \
+with the op and the module that made the number, and --on-nan decides:
+
+  stop      end with exit code 6; the last checkpoint is whole
+  skip      go on with the next batch, as if that one had not been
+  rollback  go back to the last checkpoint, and on with the batches after that one
+
+Ten in a row, or ten times back to the same checkpoint, end the run whatever was asked.
+
+Each line of train.jsonl tells how unusual loss and gradient norm are among the steps before, as \
+z-scores; on the terminal they stand where they are beyond 3. Each evaluation looks whether the \
+embedding collapses (effective rank and standard deviation, in eval.jsonl), and says so in words. \
+--early-stop N ends a run after N evaluations without a better one.)"},
 };
 
 std::string joined(std::string_view text) {

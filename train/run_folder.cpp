@@ -116,9 +116,12 @@ void collect_scalars(const std::string& tag, const Json& json,
                      std::vector<std::pair<std::string, double>>& scalars) {
   if (const auto number = json.number()) scalars.emplace_back(tag, *number);
   if (!json.is_object()) return;
-  for (const auto& [name, value] : json.members())
-    if (name != "step" && !name.ends_with("_of_class"))
-      collect_scalars(name == "metrics" ? tag : tag + "/" + name, value, scalars);
+  for (const auto& [name, value] : json.members()) {
+    if (name == "step" || name.ends_with("_of_class")) continue;
+    std::string below = tag;
+    if (name != "metrics") below.append("/").append(name);
+    collect_scalars(below, value, scalars);
+  }
 }
 
 // Our own Json from a parsed one.
