@@ -18,6 +18,8 @@ template <class... Cases>
 struct Overloaded : Cases... {
   using Cases::operator()...;
 };
+template <class... Cases>
+Overloaded(Cases...) -> Overloaded<Cases...>;  // Clang before 17 does not deduce it
 
 std::string kebab(std::string text) {
   std::replace(text.begin(), text.end(), '_', '-');
