@@ -7,7 +7,8 @@ namespace proxent::detail {
 
 #ifdef PROXENT_TURBOJPEG
 // ISLOW DCT and fancy upsampling, as Pillow. DataError when the file is truncated or broken.
-Image decode_with_libjpeg(std::span<const std::uint8_t> bytes, std::string_view name);
+Image decode_with_libjpeg(std::span<const std::uint8_t> bytes, const ImageInfo& info,
+                          std::string_view name);
 std::string libjpeg_name();
 #endif
 
@@ -16,10 +17,11 @@ Image decode_pnm(std::span<const std::uint8_t> bytes, std::string_view name);
 bool inspect_pnm(std::span<const std::uint8_t> bytes, ImageInfo& info);
 
 // DataError when the file is truncated, or broken in a way that stb_image does not notice. To be
-// called before decode_with_stb.
+// called before decode_with_stb, which takes as much memory as `info` justifies.
 void check_complete(std::span<const std::uint8_t> bytes, const ImageInfo& info,
                     std::string_view name);
-Image decode_with_stb(std::span<const std::uint8_t> bytes, std::string_view name);
+Image decode_with_stb(std::span<const std::uint8_t> bytes, const ImageInfo& info,
+                      std::string_view name);
 // Size of a BMP or GIF picture; returns false when the header is broken.
 bool inspect_with_stb(std::span<const std::uint8_t> bytes, ImageInfo& info);
 

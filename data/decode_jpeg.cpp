@@ -99,13 +99,17 @@ void choose_output(jpeg_decompress_struct& state, std::string_view name) {
 
 }  // namespace
 
-Image decode_with_libjpeg(std::span<const std::uint8_t> bytes, std::string_view name) {
+Image decode_with_libjpeg(std::span<const std::uint8_t> bytes, const ImageInfo& info,
+                          std::string_view name) {
   JpegReader reader(name);
   jpeg_decompress_struct& state = reader.state();
   reader.run([&] {
     jpeg_mem_src(&state, bytes.data(), bytes.size());
     jpeg_read_header(&state, TRUE);
   });
+  // The limit of pixels was checked on what our own parser found.
+  check<DataError>(state.image_width == info.width && state.image_height == info.height, "picture ",
+                   name, ": broken JPEG, it has two headers of different sizes");
   choose_output(state, name);
   reader.run([&] { jpeg_start_decompress(&state); });
 

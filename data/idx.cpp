@@ -4,17 +4,56 @@
 
 #include <memory>
 #include <numeric>
+#include <system_error>
 
 #include "data/formats.h"
+#include "data/unpacked.h"
 
 namespace proxent {
 namespace {
+
+constexpr std::int64_t kMostBytes = std::int64_t{1} << 33;
 
 using GzipFile = std::unique_ptr<gzFile_s, int (*)(gzFile)>;
 
 GzipFile open_gzip(const std::filesystem::path& path) {
   return GzipFile(gzopen(path.c_str(), "rb"), gzclose);
 }
+
+class GzipReader {
+ public:
+  explicit GzipReader(const std::filesystem::path& path) : path_(path), file_(open_gzip(path)) {
+    check<DataError>(file_ != nullptr, "cannot read ", path.string());
+  }
+  // Exactly `size` bytes, or DataError.
+  void read(std::uint8_t* out, std::size_t size) {
+    while (size > 0) {
+      const auto part = static_cast<unsigned>(std::min<std::size_t>(size, 1 << 30));
+      const int got = unpack(out, part);
+      check<DataError>(got > 0, path_.string(), ": truncated, ", size, " bytes are missing");
+      out += got;
+      size -= static_cast<std::size_t>(got);
+    }
+  }
+  bool is_at_end() {
+    std::uint8_t byte;
+    return unpack(&byte, 1) == 0;
+  }
+
+ private:
+  // At most `size` bytes; how many it was.
+  int unpack(std::uint8_t* out, unsigned size) {
+    const int got = gzread(file_.get(), out, size);
+    int code = Z_OK;
+    const std::string reason = gzerror(file_.get(), &code);
+    check<DataError>(got >= 0 && code == Z_OK, path_.string(), ": cannot be unpacked (", reason,
+                     ")");
+    return got;
+  }
+
+  std::filesystem::path path_;
+  GzipFile file_;
+};
 
 // The element type by the third byte; empty if there is none.
 std::string idx_dtype(std::uint8_t code) {
@@ -54,44 +93,7 @@ std::optional<IdxHeader> read_idx_header(const std::filesystem::path& path) {
   return header;
 }
 
-namespace detail {
-namespace {
-
-struct IdxFile {
-  std::vector<std::int64_t> sizes;
-  std::vector<std::uint8_t> bytes;
-};
-
-class GzipReader {
- public:
-  explicit GzipReader(const fs::path& path) : path_(path), file_(open_gzip(path)) {
-    check<DataError>(file_ != nullptr, "cannot read ", path.string());
-  }
-  // Exactly `size` bytes, or DataError.
-  void read(std::uint8_t* out, std::size_t size) {
-    while (size > 0) {
-      const auto part = static_cast<unsigned>(std::min<std::size_t>(size, 1 << 30));
-      const int got = gzread(file_.get(), out, part);
-      int code = Z_OK;
-      const std::string reason = gzerror(file_.get(), &code);
-      check<DataError>(got >= 0 && code == Z_OK, path_.string(), ": cannot be unpacked (", reason,
-                       ")");
-      check<DataError>(got > 0, path_.string(), ": truncated, ", size, " bytes are missing");
-      out += got;
-      size -= static_cast<std::size_t>(got);
-    }
-  }
-  bool is_at_end() {
-    std::uint8_t byte;
-    return gzread(file_.get(), &byte, 1) == 0;
-  }
-
- private:
-  fs::path path_;
-  GzipFile file_;
-};
-
-IdxFile read_idx(const fs::path& path, std::size_t rank) {
+IdxArray read_idx(const std::filesystem::path& path, std::size_t rank) {
   GzipReader reader(path);
   std::uint8_t magic[4];
   reader.read(magic, 4);
@@ -99,20 +101,24 @@ IdxFile read_idx(const fs::path& path, std::size_t rank) {
                    path.string(), ": expected an IDX file of bytes with ", rank,
                    " dimensions (it begins 0 0 8 ", rank, "), got ", int{magic[0]}, " ",
                    int{magic[1]}, " ", int{magic[2]}, " ", int{magic[3]});
-  constexpr std::int64_t kMostBytes = std::int64_t{1} << 33;
-  IdxFile idx;
+  std::error_code error;
+  const auto file_bytes = static_cast<std::int64_t>(std::filesystem::file_size(path, error));
+  check<DataError>(!error, "cannot read ", path.string(), ": ", error.message());
+  const std::int64_t most = std::min(kMostBytes, most_unpacked(file_bytes));
+  IdxArray idx;
   std::int64_t total = 1;
   for (std::size_t d = 0; d < rank; ++d) {
     std::uint8_t word[4];
     reader.read(word, 4);
     const std::int64_t size = std::int64_t{word[0]} << 24 | word[1] << 16 | word[2] << 8 | word[3];
-    check<DataError>(size > 0 && size <= kMostBytes / total, path.string(), ": size ", size,
-                     " in its header is zero or larger than 8 GiB of data");
+    check<DataError>(size > 0 && size <= most / total, path.string(), ": size ", size,
+                     " in its header is zero or asks for more than ", most,
+                     " bytes, too much for a file of ", file_bytes);
     total *= size;
     idx.sizes.push_back(size);
   }
   // Grown as the data arrives: a header that promises too much costs no memory.
-  constexpr std::int64_t kPiece = 1 << 24;
+  constexpr std::int64_t kPiece = 1 << 20;
   for (std::int64_t at = 0; at < total; at += kPiece) {
     const auto piece = static_cast<std::size_t>(std::min(kPiece, total - at));
     idx.bytes.resize(idx.bytes.size() + piece);
@@ -121,6 +127,9 @@ IdxFile read_idx(const fs::path& path, std::size_t rank) {
   check<DataError>(reader.is_at_end(), path.string(), ": longer than its header says");
   return idx;
 }
+
+namespace detail {
+namespace {
 
 // The file, gzipped or not; empty when there is neither.
 fs::path find_idx(const fs::path& folder, const std::string& name) {
@@ -136,8 +145,8 @@ Dataset read_part(const fs::path& folder, const std::string& prefix,
   check<DataError>(!image_path.empty() && !label_path.empty(), "data set ", folder.string(),
                    ": expected ", prefix, "-images-idx3-ubyte and ", prefix,
                    "-labels-idx1-ubyte there, with or without .gz");
-  IdxFile images = read_idx(image_path, 3);
-  const IdxFile labels = read_idx(label_path, 1);
+  IdxArray images = read_idx(image_path, 3);
+  const IdxArray labels = read_idx(label_path, 1);
   check<DataError>(images.sizes[0] == labels.sizes[0], image_path.string(), " has ",
                    images.sizes[0], " pictures, ", label_path.string(), " ", labels.sizes[0],
                    " labels");

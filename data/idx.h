@@ -18,4 +18,13 @@ struct IdxHeader {
 // What the first bytes say; none if they are not of an IDX file, or if it ends inside its header.
 std::optional<IdxHeader> read_idx_header(const std::filesystem::path& path);
 
+struct IdxArray {
+  std::vector<std::int64_t> sizes;
+  std::vector<std::uint8_t> bytes;  // row-major
+};
+
+// An array of bytes with `rank` dimensions. DataError: of another type or rank, truncated, longer
+// than its header says, damaged gzip, more than 8 GiB or than 100 times the file (and 1 MiB).
+IdxArray read_idx(const std::filesystem::path& path, std::size_t rank);
+
 }  // namespace proxent

@@ -19,11 +19,11 @@ Image decode_image(std::span<const std::uint8_t> bytes, std::string_view name,
   const auto decode = [&] {
 #ifdef PROXENT_TURBOJPEG
     if (info.format == ImageFormat::jpeg && !options.prefer_stb)
-      return detail::decode_with_libjpeg(bytes, name);
+      return detail::decode_with_libjpeg(bytes, info, name);
 #endif
     if (info.format == ImageFormat::pnm) return detail::decode_pnm(bytes, name);
     detail::check_complete(bytes, info, name);
-    return detail::decode_with_stb(bytes, name);
+    return detail::decode_with_stb(bytes, info, name);
   };
   Image image = decode();
   return options.apply_exif && info.orientation != 1 ? turn_upright(image, info.orientation)

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "data/image.h"
+#include "data/unpacked.h"
 
 namespace proxent {
 namespace {
@@ -43,7 +44,9 @@ enum Class : std::uint8_t {
 
 // Far more than the annotations of any data set; a damaged length must not fill the memory.
 constexpr std::size_t kMostBytes = std::size_t{256} << 20;
-constexpr std::size_t kMostArrays = std::size_t{1} << 20;
+// An array takes some 200 bytes of memory and may take 8 of the file. One for so many bytes that
+// the file may unpack to is enough for real ones, which take 56 bytes or more.
+constexpr std::int64_t kBytesOfArray = 64;
 constexpr int kMostDepth = 16;  // cells within cells; bounds the recursion
 
 // Bytes of a stored number; 0 for what is none.
@@ -147,12 +150,14 @@ class Reader {
 
 class Parser {
  public:
-  explicit Parser(std::string name) : name_(std::move(name)) {}
+  // `most`: bytes that may be unpacked.
+  Parser(std::string name, std::size_t most) : name_(std::move(name)), most_(most) {}
 
   std::vector<MatArray> variables(Bytes elements) {
     std::vector<MatArray> all;
     Reader reader(elements, name_ + " (after the header)");
     while (!reader.is_at_end()) {
+      count_arrays(1);
       const Reader::Element element = reader.next({kMatrix, kCompressed}, "a variable");
       if (element.type == kMatrix) {
         all.push_back(array(element.data, reader.place(), 0));
@@ -185,17 +190,22 @@ class Parser {
       check<DataError>(state == Z_OK || state == Z_STREAM_END, name_,
                        ": cannot be unpacked: ", stream.msg ? stream.msg : "incomplete");
       const std::size_t got = piece.size() - stream.avail_out;
-      check<DataError>(got <= kMostBytes - unpacked_, name_, ": more than ", kMostBytes >> 20,
-                       " MiB unpacked, too much for the annotations of a data set");
+      check<DataError>(got <= most_ - unpacked_, name_, ": unpacks to more than ", most_,
+                       " bytes, too much for a file of its size or for annotations");
       unpacked_ += got;
       out.insert(out.end(), piece.data(), piece.data() + got);
     }
     return out;
   }
 
+  void count_arrays(std::int64_t more) {
+    const std::int64_t limit = static_cast<std::int64_t>(most_) / kBytesOfArray;
+    check<DataError>(more <= limit - arrays_, name_, ": more than ", limit,
+                     " arrays, too many for a file of its size or for annotations");
+    arrays_ += more;
+  }
+
   MatArray array(Bytes data, const std::string& place, int depth) {
-    check<DataError>(++arrays_ <= kMostArrays, name_, ": more than ", kMostArrays,
-                     " arrays, too many for the annotations of a data set");
     check<DataError>(depth <= kMostDepth, place, ": damaged, arrays nested more than ", kMostDepth,
                      " deep");
     MatArray array;
@@ -250,12 +260,14 @@ class Parser {
         fields == 0 || elements <= static_cast<std::int64_t>(reader.left() / 8) / fields,
         reader.place(), ": damaged, ", name_of(array.kind), " '", array.name, "' claims ", elements,
         " elements in ", reader.left(), " bytes");
+    count_arrays(elements * fields);
+    array.items.reserve(static_cast<std::size_t>(elements * fields));
     for (std::int64_t i = 0; i < elements * fields; ++i)
       array.items.push_back(
           this->array(reader.next({kMatrix}, "an item").data, reader.place(), depth + 1));
   }
 
-  static void read_fields(Reader& reader, MatArray& array) {
+  void read_fields(Reader& reader, MatArray& array) {
     const Bytes length_data = reader.next({kInt32}, "a struct's field length").data;
     check<DataError>(length_data.size() == 4, reader.place(),
                      ": damaged, a struct's field length has ", length_data.size(), " bytes");
@@ -263,6 +275,7 @@ class Parser {
     const Bytes names = reader.next({kInt8}, "a struct's field names").data;
     check<DataError>(length > 0 && std::ssize(names) % length == 0, reader.place(),
                      ": damaged, field names of ", length, " bytes in ", names.size());
+    count_arrays(std::ssize(names) / length);  // a name of one byte takes 32 in memory
     for (std::int64_t at = 0; at < std::ssize(names); at += length) {
       const auto* begin = reinterpret_cast<const char*>(names.data() + at);
       array.fields.emplace_back(begin, strnlen(begin, static_cast<std::size_t>(length)));
@@ -305,7 +318,8 @@ class Parser {
   }
 
   std::string name_;
-  std::size_t arrays_ = 0, unpacked_ = 0;
+  std::size_t most_, unpacked_ = 0;
+  std::int64_t arrays_ = 0;
 };
 
 // The header of version 5 and little-endian, or what else it is.
@@ -405,7 +419,8 @@ MatFile MatFile::parse(std::span<const std::uint8_t> bytes, std::string name) {
                    kMostBytes >> 20, " MiB, too many for the annotations of a data set");
   check_header(bytes, name);
   MatFile file;
-  file.variables_ = Parser(name).variables(bytes.subspan(128));
+  const auto most = static_cast<std::size_t>(most_unpacked(std::ssize(bytes)));
+  file.variables_ = Parser(name, std::min(kMostBytes, most)).variables(bytes.subspan(128));
   check<DataError>(!file.variables_.empty(), name, ": truncated, no variable follows its header");
   file.name_ = std::move(name);
   return file;

@@ -53,8 +53,9 @@ std::string_view name_of(MatArray::Kind kind);
 class MatFile {
  public:
   // Reads everything. DataError, naming the file and the byte: truncated or damaged, written by
-  // MATLAB 7.3 (HDF5), by version 4 or on a big-endian machine, more than 256 MiB unpacked. Memory
-  // stays within a small multiple of the unpacked bytes, whatever sizes the file claims.
+  // MATLAB 7.3 (HDF5), by version 4 or on a big-endian machine, unpacked more than 256 MiB or than
+  // 100 times the file (and 1 MiB). Memory stays within a small multiple of the unpacked bytes,
+  // whatever sizes the file claims.
   static MatFile read(const std::filesystem::path& path);
   // The same of bytes in memory; `name` opens the messages.
   static MatFile parse(std::span<const std::uint8_t> bytes, std::string name);

@@ -275,8 +275,9 @@ TEST_SUITE("dataset") {
     CHECK(message("text").starts_with(": expected an IDX file of bytes with 3 dimensions"));
     CHECK(message(idx_bytes({4, 1, 2}, "abc")) == ": truncated, 5 bytes are missing");
     CHECK(message(idx_bytes({4, 1, 2}, "abcdefghi")) == ": longer than its header says");
-    CHECK(message(idx_bytes({2147483647, 2147483647, 9}, "a")).find("8 GiB") != std::string::npos);
-    CHECK(message(idx_bytes({1 << 30, 1, 1}, "a")).starts_with(": truncated"));
+    CHECK(message(idx_bytes({2147483647, 2147483647, 9}, "a")).find("asks for more than") !=
+          std::string::npos);
+    CHECK(message(idx_bytes({1 << 20, 1, 1}, "a")).starts_with(": truncated"));
     CHECK(message(idx_bytes({0, 28, 28}, "")).find("is zero") != std::string::npos);
     CHECK(message(idx_bytes({3, 1, 2}, "abcdef")).find(" has 3 pictures") != std::string::npos);
     const std::string gzip_start("\x1f\x8b\x08\0\0\0\0\0\0\3garbage", 17);

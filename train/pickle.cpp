@@ -12,6 +12,10 @@ namespace {
 
 constexpr std::size_t kMaxValues = 1'000'000;  // a state dict of a thousand tensors has 20,000
 
+// PyTorch's have at most 7. Arguments are copied with each call, so a long list called again and
+// again would fill the memory.
+constexpr std::size_t kMaxArguments = 16;
+
 constexpr std::array<std::string_view, 14> kAllowedGlobals{
     "collections OrderedDict",
     "torch._utils _rebuild_tensor_v2",
@@ -268,9 +272,9 @@ class Pickle::Machine {
     const Value& tuple = values_[pop()];
     const auto& items = tuple.items;
     const bool is_storage =
-        tuple.kind == Kind::list && items.size() >= 5 && values_[items[0]].text == "storage" &&
-        values_[items[1]].text.ends_with("Storage") && values_[items[2]].kind == Kind::text &&
-        values_[items[4]].kind == Kind::integer;
+        tuple.kind == Kind::list && items.size() >= 5 && items.size() <= kMaxArguments &&
+        values_[items[0]].text == "storage" && values_[items[1]].text.ends_with("Storage") &&
+        values_[items[2]].kind == Kind::text && values_[items[4]].kind == Kind::integer;
     if (!is_storage) fail("a persistent id that is no storage of a tensor");
     if (items.size() > 5 && values_[items[5]].kind != Kind::none)
       fail("a storage that is a view of another one, as PyTorch before 0.4 wrote them");
@@ -278,10 +282,12 @@ class Pickle::Machine {
   }
   void call() {
     const Id arguments = pop(), function = pop();
-    const std::vector<Id> items = values_[arguments].items;
-    const std::string& name = values_[function].text;
     if (values_[function].kind != Kind::global || values_[arguments].kind != Kind::list)
       fail("a call of what is no function");
+    const std::string& name = values_[function].text;
+    if (values_[arguments].items.size() > kMaxArguments)
+      fail("a call of '", name, "' with more than ", kMaxArguments, " arguments");
+    const std::vector<Id> items = values_[arguments].items;
     if (name == "collections OrderedDict" && items.empty()) {
       push({.kind = Kind::dict});
     } else if (name.starts_with("torch._utils _rebuild_tensor") && items.size() >= 4) {
