@@ -94,7 +94,8 @@ TEST_SUITE("describe") {
           "run.toml: text, 18 bytes, begins\n  [optim]\n  lr = 1e-4\n");
     folder.write("w.pth", std::string_view("PK\x03\x04\x01"));
     CHECK_THROWS_AS(describe_file(folder.path() / "w.pth"), DataError);
-    std::filesystem::copy(PROXENT_SOURCE_DIR "/tests/golden/weights.pth", folder.path() / "v.pth");
+    std::filesystem::copy(PROXENT_SOURCE_DIR "/tests/golden/pth/weights.pth",
+                          folder.path() / "v.pth");
     CHECK(description(folder, "v.pth")
               .starts_with("v.pth: PyTorch weights, 4.0 KiB (4094 bytes), 14 tensors, 52 elements\n"
                            "tensors:\n  name             dtype  shape   bytes\n"));

@@ -3,12 +3,9 @@
 
 #include <doctest/doctest.h>
 
-#include <fstream>
-#include <iterator>
+#include <filesystem>
 #include <numeric>
 
-#include "tensor/random.h"
-#include "tests/temp_folder.h"
 #include "train/pickle.h"
 
 namespace proxent {
@@ -16,12 +13,6 @@ namespace {
 
 namespace fs = std::filesystem;
 const fs::path kGolden = PROXENT_SOURCE_DIR "/tests/golden";
-
-std::string bytes_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  REQUIRE(file.good());
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 template <class F>
 std::string complaint(F&& f) {
@@ -43,7 +34,7 @@ TEST_SUITE("pth") {
   TEST_CASE("what torch.save wrote, as zip and as pickles in a row") {
     for (const char* name : {"weights.pth", "weights_legacy.pth"}) {
       CAPTURE(std::string(name));
-      const TensorMap weights = read_pth(kGolden / name);
+      const TensorMap weights = read_pth(kGolden / "pth" / name);
       CHECK(weights.size() == 14);  // not epoch, best and name beside them
       const auto check_tensor = [&](const std::string& key, Shape shape, DType dtype,
                                     const Values& values) {
@@ -114,6 +105,8 @@ TEST_SUITE("pth") {
         {"cos\nsystem\n.", "needs Python's 'os system'"},
         {"ccollections\nOrderedDict\nN\x85R.", "do not suit it"},
         {"ctorch._utils\n_rebuild_parameter\nN\x85R.", "do not suit it"},
+        {"ctorch._utils\n_rebuild_tensor_v2\n(" + std::string(17, 'N') + "tR.",
+         "more than 16 arguments"},
         {"I1\n.", "instruction 73"},
         {std::string(1'000'001, 'N') + ".", "more than 1000000 values"},
     };
@@ -123,28 +116,6 @@ TEST_SUITE("pth") {
     }
     // A list within itself is no endless one.
     CHECK(complaint_of_pickle("]q\1h\1a.") == "");
-  }
-
-  TEST_CASE("whatever is changed in a file, reading it ends, in tensors or in a reason") {
-    const TempFolder folder;
-    Philox random(1, stream_of("damage"));
-    int read = 0, refused = 0;
-    for (const char* name : {"weights.pth", "weights_legacy.pth"}) {
-      const std::string whole = bytes_of(kGolden / name);
-      for (int i = 0; i < 1500; ++i) {
-        std::string bytes = whole;
-        for (auto changes = 1 + random.below(4); changes > 0; --changes)
-          bytes[random.below(static_cast<std::uint32_t>(bytes.size()))] =
-              static_cast<char>(random.below(256));
-        if (i % 5 == 0) bytes.resize(random.below(static_cast<std::uint32_t>(bytes.size())));
-        const auto path = folder.write("f", bytes);
-        const std::string message = complaint([&] { read_pth(path); });
-        ++(message.empty() ? read : refused);
-        if (!message.empty()) REQUIRE(message.find(path.string()) != std::string::npos);
-      }
-    }
-    CHECK(read > 100);
-    CHECK(refused > 500);
   }
 }
 

@@ -80,7 +80,7 @@ TEST_SUITE("weights") {
     } tree;
     for (const char* name : {"weights.pth", "weights_legacy.pth"}) {
       const std::filesystem::path path =
-          std::filesystem::path(PROXENT_SOURCE_DIR "/tests/golden") / name;
+          std::filesystem::path(PROXENT_SOURCE_DIR "/tests/golden/pth") / name;
       CHECK(load_weights({&tree}, path, {.is_partial = true}).loaded == 1);
       CHECK(tree.weight.value().to_vector<float>() == std::vector<float>{-2, -1, 0, 1, 2, 3});
       tree.weight.mutable_value().fill(0);

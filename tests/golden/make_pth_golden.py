@@ -1,4 +1,4 @@
-"""Writes golden/weights.pth and golden/weights_legacy.pth, which torch.save makes of one dictionary,
+"""Writes golden/pth/weights.pth and golden/pth/weights_legacy.pth, which torch.save makes of one dictionary,
 and golden/hostile.pth, which would run a command where pickles are trusted. Run with a Python that
 has torch, from anywhere:
   python3 tests/golden/make_pth_golden.py
@@ -34,8 +34,8 @@ weights = collections.OrderedDict([
     ("empty", torch.zeros(0, 3)),
 ])
 everything = {"epoch": 3, "best": 0.5, "name": "golden", "model_state_dict": weights}
-torch.save(everything, os.path.join(FOLDER, "weights.pth"))
-torch.save(everything, os.path.join(FOLDER, "weights_legacy.pth"),
+torch.save(everything, os.path.join(FOLDER, "pth", "weights.pth"))
+torch.save(everything, os.path.join(FOLDER, "pth", "weights_legacy.pth"),
            _use_new_zipfile_serialization=False)
 
 
