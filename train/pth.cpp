@@ -271,7 +271,8 @@ class PthReader {
     return tensors;
   }
 
-  static const Value& state_dict_of(const Pickle& pickle) {
+  const Value& state_dict_of(const Pickle& pickle) const {
+    if (pickle.root().kind != Kind::dict) fail("holds no dictionary; expected a state dict");
     for (const char* name : {"state_dict", "model_state_dict", "model", "state_dict_ema"})
       if (const Value* inner = pickle.find(pickle.root(), name); inner && inner->kind == Kind::dict)
         return *inner;
