@@ -16,7 +16,7 @@ namespace {
 const Reader* chosen = nullptr;
 
 // Memory is counted while a file is read: more than the file justifies is a finding. A base for
-// tables, buffers and pictures of the reader's 65,536 pixels; then so many bytes for each of the
+// tables, buffers and pictures of the reader's 4,096 pixels; then so many bytes for each of the
 // file, of which the largest share is taken by packed .mat files: 100 as the limit of what may be
 // unpacked, twice that where a buffer grows, and 200 for each array of 64.
 constexpr std::int64_t kBaseBytes = 4 << 20, kBytesPerByte = 640;

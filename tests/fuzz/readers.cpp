@@ -97,7 +97,7 @@ std::vector<std::uint8_t> with_png_checksums(Bytes bytes) {
 
 // Through both decoders, where a file can go through both.
 void read_picture(Bytes bytes) {
-  constexpr std::int64_t kMostPixels = 1 << 16;  // the limit is the user's: here a fast one
+  constexpr std::int64_t kMostPixels = 1 << 12;  // the limit is the user's: here a fast one
   const bool is_png = bytes.size() > 1 && bytes[0] == 0x89 && bytes[1] == 'P';
   const std::vector<std::uint8_t> repaired =
       is_png ? with_png_checksums(bytes) : std::vector(bytes.begin(), bytes.end());
