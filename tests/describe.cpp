@@ -40,7 +40,7 @@ TEST_SUITE("describe") {
           "last.state: training state of proxent (safetensors), 72 bytes, 0 tensors, 0 elements\n"
           "metadata:\n"
           "  crc32: 00000000\n"
-          "  format: proxent-state-2\n");
+          "  format: proxent-state-3\n");
     std::filesystem::copy(folder.path() / "last.state", folder.path() / "renamed");
     CHECK(description(folder, "renamed").starts_with("renamed: training state of proxent"));
     folder.write("bad.safetensors", std::string_view("x"));
