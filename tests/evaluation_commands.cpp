@@ -305,6 +305,7 @@ TEST_SUITE("evaluation_commands") {
     const std::string here = folder.path().string();
     fails("eval", 2, "name a run folder");
     fails("eval " + here + " --pixels", 3, "no weights here");
+    fails("eval --pixels --data " + here + "/none", 3, "no such file or folder");
     fails("eval " + here + "/none.safetensors", 3, "none.safetensors");
     fails("eval " + here + "/none.npy", 3, "none.npy");
     fails("eval x.npy --grid g.png", 2, "--grid needs the pictures");

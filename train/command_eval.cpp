@@ -107,7 +107,10 @@ void name_parts(Subject& subject) {
 Subject embedded_pictures(const EvalFlags& flags, const Config& config,
                           const std::optional<SavedModel>& saved, Log& log) {
   const Device device = set_up_compute(flags.device, flags.threads);
-  Subject subject{.dataset = open_split(config, flags.split)};
+  Subject subject;
+  // Not as Subject{.dataset = open_split(...)}: where a designated initialiser throws, GCC 12
+  // destroys the nested aggregates before it twice that are given as braces or left out.
+  subject.dataset = open_split(config, flags.split);
   ProgressView view(log, progress_mode(config.log.progress, log.terminal()));
   EmbedOptions options{.loader = loader_options_of(config, eval_transform_of(config.data)),
                        .batch = config.batch.pictures(),
