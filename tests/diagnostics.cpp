@@ -137,6 +137,13 @@ TEST_SUITE("diagnostics") {
     CHECK(even.effective_rank <= 16 + 1e-9);
   }
 
+  TEST_CASE("classes of equal means have no density") {
+    const auto found = diagnose_embeddings(Tensor::full({4, 3}, DType::f32, 0.3),
+                                           std::vector<std::int32_t>{0, 0, 1, 1});
+    CHECK(std::abs(found.inter) < 1e-12);
+    CHECK(std::isnan(found.density()));
+  }
+
   TEST_CASE("collapse and emptiness are told apart from numbers") {
     const auto collapsed = diagnose_embeddings(Tensor::full({30, 8}, DType::f32, 0.7),
                                                std::vector<std::int32_t>(30, 1));

@@ -193,8 +193,9 @@ TEST_SUITE("evaluation_commands") {
     const TempFolder folder;
     const std::string npy = write_embeddings(folder);
     const auto found = run_json("eval " + npy + " --metrics all,r@1,5");
-    for (const char* name : {"R@1", "R@5", "MAP@R", "RP", "P@5", "mAP", "MRR", "nDCG@5", "NMI",
-                             "NMI-geometric", "AMI", "TAR@1e-1", "TAR@1e-2", "AUC"}) {
+    for (const char* name :
+         {"R@1", "R@5", "MAP@R", "RP", "P@5", "mAP", "MRR", "nDCG@5", "NMI", "NMI-geometric", "AMI",
+          "TAR@1e-1", "TAR@1e-2", "AUC", "intra/inter"}) {
       CAPTURE(name);
       CHECK(found[name].get<double>() > 0.1);
       CHECK(found[name].get<double>() <= 1);
@@ -270,6 +271,12 @@ TEST_SUITE("evaluation_commands") {
       CHECK(no_match["reasons"].contains(name));
     }
     CHECK(run_binary("eval " + npy).out.find("-  no query has a match") != std::string::npos);
+    write_npy(folder.path() / "e.npy", Tensor::full({4, 2}, DType::f32, 1));
+    folder.write("e.csv", "label\na\na\nb\nb\n");
+    const auto equal = run_json("eval " + npy);
+    CHECK(equal["inter"].is_number());
+    CHECK(equal["intra/inter"].is_null());
+    CHECK(equal["reasons"]["intra/inter"] == "the means of all classes are equal");
   }
 
   TEST_CASE("few-shot tasks on embeddings and on a run") {
@@ -285,6 +292,10 @@ TEST_SUITE("evaluation_commands") {
         run_binary("eval " + npy + " --few-shot 3 --shots 1 --queries 8 --tasks 20").out;
     CHECK(text.find("3-way 1-shot") != std::string::npos);
     CHECK(text.find("20 tasks, 8 queries per class, 3 classes, seed 1") != std::string::npos);
+    const std::string one = "eval " + npy + " --few-shot 3 --shots 1 --queries 8 --tasks 1";
+    CHECK(run_json(one)["few_shot"][0]["interval"].is_null());
+    CHECK(run_binary(one).out.find("±") == std::string::npos);
+    CHECK(run_binary(one).out.find("1 task, 8 queries") != std::string::npos);
     write_pictures(folder);
     write_run(folder, small_config(folder), true);
     const auto of_run = run_json("eval " + (folder.path() / "run").string() +

@@ -53,6 +53,8 @@ TEST_SUITE("few_shot") {
     const FewShotResult found = few_shot(x, labels, {.way = 6, .shots = 3, .tasks = 50});
     CHECK(found.accuracy == 1);
     CHECK(found.interval == 0);
+    const FewShotResult one_task = few_shot(x, labels, {.way = 6, .shots = 3, .tasks = 1});
+    CHECK(std::isnan(one_task.interval));  // no spread, not none
   }
 
   TEST_CASE("a prototype is the mean of directions, and belongs to the nearest") {

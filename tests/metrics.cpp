@@ -326,8 +326,8 @@ TEST_SUITE("metrics") {
       CHECK(reason(Tensor::full({6, 4}, DType::f32, 1), pairs, "R@1").empty());
     }
     for (const char* name : {"AUC", "TAR@1e-1"}) {
-      CHECK(reason(x, one, name) == "no two pictures are of different classes");
-      CHECK(reason(x, alone, name) == "no two pictures are of one class");
+      CHECK(reason(x, one, name) == "no pair to compare is of two classes");
+      CHECK(reason(x, alone, name) == "no pair to compare is of one class");
       CHECK(reason(x, pairs, name).empty());
     }
     CHECK(reason(x, pairs, "TAR@1e-2") == "12 pairs of different classes cannot tell such a rate");
@@ -335,6 +335,13 @@ TEST_SUITE("metrics") {
       CHECK(reason(x, alone, name) == "no query has a match");
       CHECK(reason(x, one, name).empty());
     }
+    // Nothing to measure is told from measuring nothing.
+    const RetrievalOptions no_queries{.queries = std::vector<std::int64_t>{}};
+    for (const MetricValue& metric : metric_values(measure(x, pairs, no_queries, choice)))
+      if (!metric.name.starts_with("NMI") && metric.name != "AMI")
+        CHECK(metric.reason == (metric.name == "AUC" || metric.name.starts_with("TAR")
+                                    ? "there are no pairs to compare"
+                                    : "there are no queries"));
     const Json record = to_json(measure(x, alone, {}, choice));
     CHECK(record.text().find("nan") == std::string::npos);
     CHECK(record.text().starts_with(R"({"R@1": null, "MAP@R": null, "RP": null, )"));

@@ -32,7 +32,8 @@ TEST_SUITE("metrics_text") {
     plain.queries_without_match = 0;
     plain.recall_at[0].ties = 0;
     CHECK(counts_text(plain) == "5921 queries, gallery 5924");
-    CHECK(metrics_text(RetrievalResult{}) == "no query has a match");
+    CHECK(metrics_text(RetrievalResult{}) == "there are no queries");
+    CHECK(metrics_text(RetrievalResult{.queries_without_match = 2}) == "no query has a match");
     CHECK(counts_text(RetrievalResult{}) == "0 queries, gallery 0");
   }
 }

@@ -258,6 +258,11 @@ std::vector<double> symmetric_eigenvalues(std::vector<double> matrix, std::int64
   return d;
 }
 
+double EmbeddingDiagnostics::density() const {
+  constexpr double kRounding = 1e-12;  // what is left of the distance of equal means
+  return inter > kRounding ? intra / inter : kNothing;
+}
+
 EmbeddingSpread spread_of(const Tensor& embeddings) {
   check(embeddings.shape().rank() == 2 && embeddings.dtype() == DType::f32,
         "spread_of: expected (rows, features) f32, got ", embeddings);

@@ -31,7 +31,7 @@ struct EmbeddingDiagnostics : EmbeddingSpread {
   // Cosine distances, as in Roth et al. 2020: the mean over classes of the mean over pairs of
   // different samples of the class; and over pairs of different classes' normalised means.
   double intra = 0, inter = 0;
-  double density() const { return intra / inter; }
+  double density() const;  // intra / inter; NaN too where the classes' means are equal
   // Mean of |x - y|^2 over all pairs of one class, and log of the mean of exp(-2 |x - y|^2) over
   // all pairs: lower is tighter, and lower is more even (Wang and Isola 2020, alpha = t = 2).
   double alignment = 0, uniformity = 0;

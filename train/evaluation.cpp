@@ -24,8 +24,12 @@ Clustering cluster(const Tensor& embeddings, std::span<const std::int32_t> label
   const auto classes = std::ssize(std::set<std::int32_t>(labels.begin(), labels.end()));
   Clustering result;
   result.options.clusters = classes;
-  if (classes < 2) result.reason = "there is one class only";
-  if (classes == std::ssize(labels)) result.reason = "every class has a single picture";
+  if (classes == 0)
+    result.reason = "there are no embeddings";
+  else if (classes == 1)
+    result.reason = "there is one class only";
+  else if (classes == std::ssize(labels))
+    result.reason = "every class has a single picture";
   if (!result.reason.empty()) return result;
   const KMeans found = k_means(rows_to_cluster(embeddings, distance), result.options);
   result.iterations = found.iterations;
@@ -38,13 +42,16 @@ Clustering cluster(const Tensor& embeddings, std::span<const std::int32_t> label
 // Metrics over queries, none of which may have a match.
 class RetrievalValues {
  public:
-  explicit RetrievalValues(const RetrievalResult& result) : has_queries_(result.queries > 0) {}
+  explicit RetrievalValues(const RetrievalResult& result)
+      : reason_(result.queries > 0                 ? ""
+                : result.queries_without_match > 0 ? "no query has a match"
+                                                   : "there are no queries") {}
 
   void add(std::string name, double value) {
-    if (has_queries_)
+    if (reason_.empty())
       values.push_back({std::move(name), value});
     else
-      values.push_back({.name = std::move(name), .reason = "no query has a match"});
+      values.push_back({.name = std::move(name), .reason = reason_});
   }
   void add(std::string_view prefix, const std::vector<std::int64_t>& ks,
            const std::vector<ValueAtK>& at) {
@@ -55,7 +62,7 @@ class RetrievalValues {
   std::vector<MetricValue> values;
 
  private:
-  bool has_queries_;
+  std::string reason_;  // why there are no values; empty where there are
 };
 
 MetricValue known_or(std::string name, double value, std::string reason) {
@@ -80,8 +87,11 @@ void add_clustering(const EvaluationResult& result, std::vector<MetricValue>& va
 void add_verification(const EvaluationResult& result, std::vector<MetricValue>& values) {
   const Verification nothing;
   const Verification& pairs = result.verification ? *result.verification : nothing;
-  const std::string no_pairs = pairs.positives == 0   ? "no two pictures are of one class"
-                               : pairs.negatives == 0 ? "no two pictures are of different classes"
+  // Pairs of a query and a gallery picture: others of the same classes may well be there.
+  const std::string no_pairs = pairs.positives + pairs.negatives == 0
+                                   ? "there are no pairs to compare"
+                               : pairs.positives == 0 ? "no pair to compare is of one class"
+                               : pairs.negatives == 0 ? "no pair to compare is of two classes"
                                                       : "";
   for (std::size_t i = 0; i < result.choice.tar_at.size(); ++i) {
     const RocPoint point = i < pairs.points.size() ? pairs.points[i] : RocPoint{};

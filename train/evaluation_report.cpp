@@ -17,6 +17,7 @@ constexpr std::size_t kWorstClasses = 10;
 constexpr std::string_view kNoEmbeddings = "there are no embeddings",
                            kNoPair = "no class has two pictures",
                            kOneClass = "there is one class only",
+                           kEqualMeans = "the means of all classes are equal",
                            kOnePicture = "there is one picture only",
                            kNotOfPixels = "not computed of plain pixels";
 
@@ -72,6 +73,11 @@ void add_metric_rows(Table& table, const EvaluationReport& report) {
   }
 }
 
+std::string_view reason_without_density(const EmbeddingDiagnostics& diagnostics) {
+  if (std::isnan(diagnostics.intra)) return kNoPair;
+  return std::isnan(diagnostics.inter) ? kOneClass : kEqualMeans;
+}
+
 void add_geometry_rows(Table& table, const EvaluationReport& report) {
   if (!report.diagnostics) return;
   const EmbeddingDiagnostics& d = *report.diagnostics;
@@ -91,7 +97,7 @@ void add_geometry_rows(Table& table, const EvaluationReport& report) {
       kNoEmbeddings);
   add("intra", d.intra, 3, "cosine distance within a class", kNoPair);
   add("inter", d.inter, 3, "between classes' means", kOneClass);
-  add("intra/inter", d.density(), 3, "density", std::isnan(d.intra) ? kNoPair : kOneClass);
+  add("intra/inter", d.density(), 3, "density", reason_without_density(d));
   add("alignment", d.alignment, 3, "squared distance within a class", kNoPair);
   add("uniformity", d.uniformity, 3, "lower is more even", kOnePicture);
 }
@@ -105,22 +111,23 @@ Table part_table(std::string title, const std::vector<PartRecall>& parts, std::s
   return table;
 }
 
-void add_diagnostics(Json& record, const std::optional<EmbeddingDiagnostics>& diagnostics) {
-  const auto add = [&](std::string_view name, double EmbeddingDiagnostics::*value,
-                       std::string_view reason) {
-    const double known = diagnostics ? *diagnostics.*value : std::nan("");
-    record[name] = std::isnan(known) ? Json() : Json(known);
-    if (std::isnan(known)) record["reasons"][name] = diagnostics ? reason : kNotOfPixels;
-  };
-  add("effective_rank", &EmbeddingDiagnostics::effective_rank, kNoEmbeddings);
-  add("standard_deviation", &EmbeddingDiagnostics::standard_deviation, kNoEmbeddings);
-  add("intra", &EmbeddingDiagnostics::intra, kNoPair);
-  add("inter", &EmbeddingDiagnostics::inter, kOneClass);
-  add("alignment", &EmbeddingDiagnostics::alignment, kNoPair);
-  add("uniformity", &EmbeddingDiagnostics::uniformity, kOnePicture);
-}
-
 }  // namespace
+
+void add_diagnostics(Json& record, const std::optional<EmbeddingDiagnostics>& diagnostics) {
+  const EmbeddingDiagnostics d = diagnostics.value_or(EmbeddingDiagnostics{});
+  const auto add = [&](std::string_view name, double value, std::string_view reason) {
+    const bool is_known = diagnostics && !std::isnan(value);
+    record[name] = is_known ? Json(value) : Json();
+    if (!is_known) record["reasons"][name] = diagnostics ? reason : kNotOfPixels;
+  };
+  add("effective_rank", d.effective_rank, kNoEmbeddings);
+  add("standard_deviation", d.standard_deviation, kNoEmbeddings);
+  add("intra", d.intra, kNoPair);
+  add("inter", d.inter, kOneClass);
+  add("intra/inter", d.density(), reason_without_density(d));
+  add("alignment", d.alignment, kNoPair);
+  add("uniformity", d.uniformity, kOnePicture);
+}
 
 std::string report_text(const EvaluationReport& report, int width) {
   Table table(titled(report.subject, report.selection));
@@ -169,21 +176,23 @@ std::string report_text(const std::vector<FewShotResult>& results, const std::st
   table.head({"few-shot", "accuracy %", "95 %", ""}).align_right(1).align_right(2);
   for (const FewShotResult& result : results) {
     const FewShotOptions& o = result.options;
-    std::string note = fmt::format("{} tasks, {} queries per class, {} classes, seed {}", o.tasks,
-                                   o.queries, result.classes, o.seed);
+    std::string note =
+        fmt::format("{}, {} per class, {} classes, seed {}", counted(o.tasks, "task", "tasks"),
+                    counted(o.queries, "query", "queries"), result.classes, o.seed);
     if (result.skipped_classes > 0)
       note += fmt::format("; {} with fewer than {} pictures left out",
                           counted(result.skipped_classes, "class", "classes"), o.shots + o.queries);
     table.row({fmt::format("{}-way {}-shot", o.way, o.shots),
                fmt::format("{:.2f}", 100 * result.accuracy),
-               fmt::format("± {:.2f}", 100 * result.interval), std::move(note)});
+               std::isnan(result.interval) ? "-" : fmt::format("± {:.2f}", 100 * result.interval),
+               std::move(note)});
   }
   return table.text(width);
 }
 
 Json to_json(const std::vector<FewShotResult>& results) {
   std::vector<Json> items;
-  for (const FewShotResult& result : results)
+  for (const FewShotResult& result : results) {
     items.push_back(Json::object({{"way", result.options.way},
                                   {"shots", result.options.shots},
                                   {"queries", result.options.queries},
@@ -193,6 +202,9 @@ Json to_json(const std::vector<FewShotResult>& results) {
                                   {"interval", result.interval},
                                   {"classes", result.classes},
                                   {"skipped_classes", result.skipped_classes}}));
+    if (std::isnan(result.interval))
+      items.back()["reasons"]["interval"] = "a single task has no spread";
+  }
   return Json::array(std::move(items));
 }
 

@@ -32,6 +32,10 @@ struct EvaluationReport {
                           categories = {};  // the worst first; categories may be empty
 };
 
+// Adds how the embeddings fill their space, null with a reason where there is no number; nothing:
+// of pixels, of which it is not computed.
+void add_diagnostics(Json& record, const std::optional<EmbeddingDiagnostics>& diagnostics);
+
 // A table with a column per variant; then what was counted, how the variants were made, and tables
 // of the ten worst classes and of all categories. Lines of at most `width` columns.
 std::string report_text(const EvaluationReport& report, int width);

@@ -107,8 +107,10 @@ FewShotResult few_shot(const Tensor& embeddings, std::span<const std::int32_t> l
   }
   result.classes = std::ssize(classes);
   check<DataError>(result.classes >= options.way, "few-shot: a task of ", options.way,
-                   " classes needs ", needed, " pictures of each (", options.shots, " shots, ",
-                   options.queries, " queries), but only ", result.classes, " of ", by_label.size(),
+                   " classes needs ", needed, " pictures of each (",
+                   counted(options.shots, "shot", "shots"), ", ",
+                   counted(options.queries, "query", "queries"), "), but only ", result.classes,
+                   " of ", by_label.size(),
                    " classes have so many. Choose fewer --queries or --shots, a "
                    "smaller way, or more data");
   std::vector<std::int32_t> all(labels.size());

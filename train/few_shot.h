@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string_view>
 #include <vector>
@@ -22,8 +23,8 @@ struct FewShotOptions {
 struct FewShotResult {
   FewShotOptions options;
   double accuracy = 0;  // mean over tasks of the share of queries that were recognised
-  double interval =
-      0;  // half of the 95 % interval: 1.96 s / sqrt(tasks), s with tasks - 1; 0 for 1
+  // Half of the 95 % interval: 1.96 s / sqrt(tasks), s with tasks - 1; NaN for one task.
+  double interval = std::numeric_limits<double>::quiet_NaN();
   std::int64_t classes = 0;          // with enough pictures
   std::int64_t skipped_classes = 0;  // fewer than shots + queries
 };
