@@ -37,7 +37,8 @@ TEST_SUITE("checkpoint") {
                               .step = 1200,
                               .epoch = 3,
                               .metric = "r@1 (val)",
-                              .value = 0.1 + 0.2};
+                              .value = 0.1 + 0.2,
+                              .selection = "val-selected"};
     const CheckpointInfo back = checkpoint_info(to_texts(info), "f");
     CHECK(back.arch == info.arch);
     CHECK(back.config == info.config);
@@ -45,6 +46,7 @@ TEST_SUITE("checkpoint") {
     CHECK(back.epoch == 3);
     CHECK(back.metric == info.metric);
     CHECK(back.value == info.value);
+    CHECK(back.selection == info.selection);
     CHECK(std::isnan(checkpoint_info(to_texts(CheckpointInfo{}), "f").value));
     CHECK(to_texts(info).at("format") == "pt");
 

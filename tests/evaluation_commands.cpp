@@ -160,6 +160,18 @@ TEST_SUITE("evaluation_commands") {
     fs::copy_file(run_path / "ckpt/last.safetensors", run_path / "ckpt/best.safetensors");
     CHECK(find_saved_model(run_path).selection == Selection::test_selected);
     CHECK(find_saved_model(run_path / "ckpt/last.safetensors").selection == Selection::last_epoch);
+    // A file of today says itself how it was chosen, under any name.
+    const auto write = [&](const char* name, const std::string& selection) {
+      const CheckpointInfo info{.config = to_toml(config), .selection = selection};
+      write_safetensors(run_path / name, {}, to_texts(info));
+      return run_path / name;
+    };
+    CHECK(find_saved_model(write("mine.safetensors", "test-selected")).selection ==
+          Selection::test_selected);
+    CHECK(find_saved_model(write("best.safetensors", "last-epoch")).selection ==
+          Selection::last_epoch);
+    CHECK_THROWS_WITH_AS(find_saved_model(write("x.safetensors", "luck")),
+                         doctest::Contains("expected a selection of val-selected"), DataError);
   }
 
   TEST_CASE("pixels are judged without a network") {
@@ -333,6 +345,9 @@ TEST_SUITE("evaluation_commands") {
           "--few-shot classifies and ranks nothing");
     fails("eval " + write_embeddings(folder) + " --few-shot 5-way", 3, "only 0 of 3 classes");
     fails("embed " + here, 3, "no weights here");
+    write_png(folder.path() / "x.png", Image(2, 2));
+    fails("eval " + here + "/x.png", 3, "x.png: PNG picture");
+    fails("eval " + here + "/x.png", 3, "; expected a run's folder or a .safetensors file");
     write_safetensors(folder.path() / "foreign.safetensors",
                       {{"fc.weight", Tensor::zeros({2, 2}, DType::f32)}});
     fails("eval " + here + "/foreign.safetensors", 3, "foreign.safetensors");

@@ -15,6 +15,7 @@
 #include "train/optimizer.h"
 #include "train/run.h"
 #include "train/safetensors.h"
+#include "train/saved_model.h"
 #include "train/text.h"
 #include "train/training_step.h"
 
@@ -166,6 +167,70 @@ TEST_SUITE("training") {
       CHECK(fs::exists(temporary.path() / protocol / "ckpt/best.safetensors") ==
             (std::string(protocol) != "last"));
     }
+  }
+
+  TEST_CASE("numbers carry how they were selected, wherever they stand") {
+    TempFolder temporary;
+    const fs::path run = temporary.path() / "run";
+    Config config = small_config(draw_pictures(temporary.path() / "pictures"), run);
+    config.run.protocol = "paper";
+    config.run.steps = 1;
+    CHECK(run_training(config, {"train"}) == kDone);
+    CHECK(text_of(run / "metrics.csv").find("\n1,0.3333333333333333,test test-selected,") !=
+          std::string::npos);
+    CHECK(text_of(run / "log.txt").find(" | test-selected\n") != std::string::npos);
+    fs::copy_file(run / "ckpt/best.safetensors", run / "mine.safetensors");
+    CHECK(find_saved_model(run / "mine.safetensors").selection == Selection::test_selected);
+    CHECK(find_saved_model(run / "ckpt/last.safetensors").selection == Selection::last_epoch);
+  }
+
+  TEST_CASE("nothing is chosen by evaluations without a match, and no 0 is made of them") {
+    TempFolder temporary;
+    const fs::path pictures = temporary.path() / "pictures", run = temporary.path() / "run";
+    for (const char* part : {"train", "val", "test"}) draw_pictures(pictures / part);
+    for (const char* part : {"val", "test"})
+      for (const auto& entry : fs::recursive_directory_iterator(pictures / part))
+        if (entry.is_regular_file() && entry.path().stem() != "0") fs::remove(entry.path());
+    Config config = small_config(pictures, run);
+    config.data.allow_shared_classes = true;
+    config.run.protocol = "val";
+    config.run.baselines = true;
+    CHECK(run_training(config, {"train"}) == kDone);
+    CHECK_FALSE(fs::exists(run / "ckpt/best.safetensors"));
+    const std::string log = text_of(run / "log.txt");
+    CHECK(log.find("no evaluation could choose the weights") != std::string::npos);
+    CHECK(log.find("R@1 pixels - untrained - trained - | MAP@R pixels - untrained - trained - | "
+                   "last-epoch") != std::string::npos);
+    const auto record = nlohmann::json::parse(text_of(run / "run.json"));
+    CHECK(record["selection"] == "last-epoch");
+    CHECK(record["test"]["intra"].is_null());
+    CHECK(record["test"]["reasons"]["intra"] == "no class has two pictures");
+  }
+
+  TEST_CASE("pictures that evaluations left out are told at the end, and so is a missing test") {
+    TempFolder temporary;
+    const fs::path pictures = draw_pictures(temporary.path() / "pictures");
+    temporary.write("pictures/class7/0.png", "no picture");
+    Config config = small_config(pictures, temporary.path() / "run");
+    config.data.on_bad_image = "skip";
+    config.run.steps = 1;
+    CHECK(run_training(config, {"train"}) == kDone);
+    const auto bad =
+        nlohmann::json::parse(text_of(temporary.path() / "run/run.json"))["bad_images"];
+    CHECK(bad["count"] == 1);
+    CHECK(bad["reasons"][0].get<std::string>().find("class7/0.png") != std::string::npos);
+    CHECK(text_of(temporary.path() / "run/log.txt").find("1 picture could not be read") !=
+          std::string::npos);
+
+    std::string list;
+    for (const char* path : {"class0/0", "class0/1", "class1/0", "class1/1"})
+      list += std::string(path) + ".png " + path[5] + "\n";
+    temporary.write("pictures/train.txt", list);
+    config.batch.size = 4;
+    config.run.out = (temporary.path() / "untested").string();
+    CHECK(run_training(config, {"train"}) == kDone);
+    CHECK(text_of(temporary.path() / "untested/log.txt").find("nothing was tested") !=
+          std::string::npos);
   }
 
   TEST_CASE("a dry run tries everything and leaves nothing") {

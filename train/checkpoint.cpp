@@ -78,7 +78,8 @@ TextMap to_texts(const CheckpointInfo& info) {
           {"step", fmt::format("{}", info.step)},
           {"epoch", fmt::format("{}", info.epoch)},
           {"metric", info.metric},
-          {"value", fmt::format("{}", info.value)}};
+          {"value", fmt::format("{}", info.value)},
+          {"selection", info.selection}};
 }
 
 CheckpointInfo checkpoint_info(const TextMap& texts, const std::string& origin) {
@@ -88,7 +89,8 @@ CheckpointInfo checkpoint_info(const TextMap& texts, const std::string& origin) 
           .step = fields.count("step"),
           .epoch = fields.count("epoch"),
           .metric = fields.text("metric"),
-          .value = fields.number<double>("value")};
+          .value = fields.number<double>("value"),
+          .selection = texts.contains("selection") ? fields.text("selection") : ""};
 }
 
 TextMap to_texts(const Progress& progress) {

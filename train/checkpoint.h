@@ -23,6 +23,8 @@ struct CheckpointInfo {
   std::int64_t epoch = 0;   // epochs done
   std::string metric = {};  // what chose these weights, "r@1 (val)"; empty: nothing did
   double value = std::numeric_limits<double>::quiet_NaN();  // of the metric
+  // How the weights were chosen, "val-selected"; empty in files that older versions wrote.
+  std::string selection = {};
 };
 TextMap to_texts(const CheckpointInfo& info);
 // Throws DataError, naming `origin`, if the texts are not of a file that proxent wrote.

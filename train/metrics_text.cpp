@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "tensor/check.h"
 #include "train/evaluation.h"
 #include "train/text.h"
 
@@ -17,6 +18,15 @@ std::string_view name_of(Selection selection) {
       break;
   }
   return "test-selected";
+}
+
+Selection selection_from_name(std::string_view name, std::string_view origin) {
+  for (const Selection selection :
+       {Selection::val_selected, Selection::last_epoch, Selection::test_selected})
+    if (name_of(selection) == name) return selection;
+  fail<DataError>(origin,
+                  ": expected a selection of val-selected, last-epoch or test-selected, got '",
+                  name, "'");
 }
 
 Selection selection_of(std::string_view protocol) {

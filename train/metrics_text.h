@@ -19,6 +19,8 @@ enum class Selection : std::uint8_t {
   test_selected  // best on the very set the number is from: optimistic, not a fair result
 };
 std::string_view name_of(Selection selection);  // "val-selected", "last-epoch", "test-selected"
+// The other way round. Throws DataError, naming `origin`, for another name.
+Selection selection_from_name(std::string_view name, std::string_view origin);
 // What a run.protocol leads to: val, mlrc, last, paper or none.
 Selection selection_of(std::string_view protocol);
 

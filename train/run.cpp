@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 #include <omp.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <optional>
 
 #include "train/device.h"
 #include "train/diagnostics.h"
+#include "train/evaluation_report.h"
 #include "train/exit_code.h"
 #include "train/memory_plan.h"
 #include "train/profiled_steps.h"
@@ -135,38 +137,54 @@ Baselines measure_baselines(const Task& task, Trainer& trainer, Log& log) {
 }
 
 std::string summary(const std::string& name, const std::optional<Baselines>& baselines,
-                    const RetrievalResult& trained) {
-  const auto row = [&](const char* metric, auto value) {
+                    const EvaluationResult& trained, Selection selection) {
+  const auto percent = [](const EvaluationResult& result, std::string_view metric) {
+    const std::vector<MetricValue> values = metric_values(result);
+    return percent_text(*std::ranges::find(values, metric, &MetricValue::name));
+  };
+  const auto row = [&](std::string_view metric) {
     std::string text = fmt::format("{} ", metric);
     if (baselines)
-      text +=
-          fmt::format("pixels {:.2f} untrained {:.2f} ", 100 * value(baselines->pixels.retrieval),
-                      100 * value(baselines->untrained.retrieval));
-    return text + fmt::format("trained {:.2f}", 100 * value(trained));
+      text += fmt::format("pixels {} untrained {} ", percent(baselines->pixels, metric),
+                          percent(baselines->untrained, metric));
+    return text + "trained " + percent(trained, metric);
   };
-  return fmt::format("{}: {} | {}", name, row("R@1", [](const auto& r) { return r.recall(1); }),
-                     row("MAP@R", [](const auto& r) { return r.map_at_r; }));
+  return fmt::format("{}: {} | {} | {}", name, row("R@1"), row("MAP@R"), name_of(selection));
 }
 
 // Of training pictures, by which the proxies are judged at the end.
 constexpr std::int64_t kProxyPictures = 16384;
 
+// Takes the weights that the protocol chose and says how they were chosen.
+Selection take_chosen(const Task& task, Trainer& trainer, Log& log) {
+  if (task.selection == Selection::last_epoch || trainer.load_best()) return task.selection;
+  log.warning(
+      "no evaluation could choose the weights, as no query had a match in any; these are the last "
+      "ones. Classes that choose need two pictures or more");
+  return Selection::last_epoch;
+}
+
 // The test set is looked at here, once, with the weights that the protocol chose.
 void report_test(const Config& config, const Task& task, Trainer& trainer, RunFolder& folder,
                  Log& log, const std::optional<Baselines>& baselines) {
-  if (task.test.is_empty() || config.run.protocol == "none") return;
-  if (config.run.protocol != "last") trainer.load_best();
+  if (config.run.protocol == "none") return;
+  if (task.test.is_empty()) {
+    log.result(
+        "nothing was tested: the data have no test part; give one, or judge the weights by "
+        "proxent eval " +
+        folder.path() + " --data OTHER");
+    return;
+  }
+  const Selection selection = take_chosen(task, trainer, log);
   const Evaluation test = trainer.evaluate(task.test);
   const EmbeddingDiagnostics diagnostics =
       diagnose_embeddings(test.embeddings.values, test.embeddings.labels);
   Json& record = folder.record();
-  const std::string origin = provenance(config, task.selection, {config.run.seed});
-  record["selection"] = name_of(task.selection);
+  const std::string origin = provenance(config, selection, {config.run.seed});
+  record["selection"] = name_of(selection);
   record["provenance"] = origin;
   record["test"] = to_json(test.result);
-  record["test"]["effective_rank"] = diagnostics.effective_rank;
-  record["test"]["intra"] = diagnostics.intra;
-  record["test"]["inter"] = diagnostics.inter;
+  add_diagnostics(record["test"], diagnostics);
   if (const auto proxies = trainer.diagnose_proxies(kProxyPictures)) {
     log.info("proxies │ " + to_text(*proxies));
     record["proxies"] = to_json(*proxies);
@@ -176,7 +194,7 @@ void report_test(const Config& config, const Task& task, Trainer& trainer, RunFo
     record["untrained"] = to_json(baselines->untrained);
   }
   folder.save_record();
-  log.result("test │ " + metrics_text(metric_values(test.result), task.selection));
+  log.result("test │ " + metrics_text(metric_values(test.result), selection));
   log.result("     │ " + origin);
   log.info(counts_text(test.result.retrieval));
   if (test.result.retrieval.queries > 0) {
@@ -186,15 +204,18 @@ void report_test(const Config& config, const Task& task, Trainer& trainer, RunFo
                              {.seed = static_cast<std::uint64_t>(config.run.seed)}));
     log.info("queries and their nearest pictures: " + picture);
   }
-  log.result(summary(run_name(config), baselines, test.result.retrieval));
+  log.result(summary(run_name(config), baselines, test.result, selection));
 }
 
-void report_bad_images(const Trainer& trainer, Log& log) {
-  const std::vector<BadImage> bad = trainer.bad_images();
+void report_bad_images(const Trainer& trainer, RunFolder& folder, Log& log) {
+  const std::vector<std::string> bad = trainer.bad_images();
+  Json& record = folder.record()["bad_images"];
+  record = Json::object({{"count", std::ssize(bad)}, {"reasons", Json::array()}});
+  for (const std::string& reason : bad) record["reasons"].push_back(reason);
   if (bad.empty()) return;
   log.warning(counted(std::ssize(bad), "picture", "pictures") +
-              " could not be read and replaced by others:");
-  for (const BadImage& image : bad) log.info("  " + image.reason);
+              " could not be read; training took others, evaluations left them out:");
+  for (const std::string& reason : bad) log.info("  " + reason);
 }
 
 int train(const Config& config, Device device, const Task& task, RunFolder& folder, Log& log) {
@@ -205,8 +226,8 @@ int train(const Config& config, Device device, const Task& task, RunFolder& fold
     baselines = measure_baselines(task, trainer, log);  // of the network before any training
   if (const auto state = state_to_resume(config.run); !state.empty()) trainer.resume(state);
   const TrainOutcome outcome = trainer.run();
-  report_bad_images(trainer, log);
   if (!outcome.is_finished) {
+    report_bad_images(trainer, folder, log);
     log.result(fmt::format(
         "stopped early ({}) at step {} of {}; go on with: proxent train --resume {}",
         outcome.stop_reason, trainer.progress().step, trainer.total_steps(), folder.path()));
@@ -218,6 +239,7 @@ int train(const Config& config, Device device, const Task& task, RunFolder& fold
                            outcome.last_loss, trainer.total_steps()));
   else
     report_test(config, task, trainer, folder, log, baselines);
+  report_bad_images(trainer, folder, log);
   if (!outcome.stop_reason.empty())
     log.info(fmt::format("ended at step {} of {}: {}", trainer.progress().step,
                          trainer.total_steps(), outcome.stop_reason));

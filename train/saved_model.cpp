@@ -1,5 +1,10 @@
 #include "train/saved_model.h"
 
+#include <array>
+
+#include "train/atomic_file.h"
+#include "train/describe.h"
+
 namespace proxent {
 namespace fs = std::filesystem;
 namespace {
@@ -14,16 +19,37 @@ fs::path weights_file(const fs::path& given) {
                   "ckpt/last.safetensors");
 }
 
+// The file says how its weights were chosen, whatever it is called by now. Of a file that does not,
+// written by an older version, its name tells: best was chosen as the run's protocol says, last was
+// not chosen at all.
+Selection selection_in(const SavedModel& saved, const Config& config) {
+  if (!saved.info.selection.empty())
+    return selection_from_name(saved.info.selection, saved.weights.string());
+  const bool is_best = saved.weights.stem() == "best";
+  return is_best ? selection_of(config.run.protocol) : Selection::last_epoch;
+}
+
+// Before a reader takes the first bytes of a picture for the size of a header.
+void check_kind(const fs::path& weights) {
+  std::array<char, 9> start{};
+  const InputFile file(weights);
+  if (file.size() >= std::ssize(start)) file.read(start.data(), 0, std::ssize(start));
+  if (start.back() == '{') return;
+  std::string found = describe_file(weights);
+  found = found.substr(0, found.find('\n'));
+  if (found.ends_with(", begins")) found = found.substr(0, found.rfind(", begins"));
+  fail<DataError>(found, "; expected a run's folder or a .safetensors file that a run wrote");
+}
+
 }  // namespace
 
 SavedModel find_saved_model(const fs::path& given) {
   SavedModel saved{.weights = weights_file(given)};
+  check_kind(saved.weights);
   const std::string name = saved.weights.string();
   saved.info = checkpoint_info(read_safetensors_header(saved.weights).metadata, name);
   const Config config = config_from_toml(saved.info.config, name);
-  // The run named the file: best was chosen as its protocol says, last was not chosen at all.
-  const bool is_best = saved.weights.stem() == "best";
-  saved.selection = is_best ? selection_of(config.run.protocol) : Selection::last_epoch;
+  saved.selection = selection_in(saved, config);
   return saved;
 }
 

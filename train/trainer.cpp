@@ -283,14 +283,16 @@ void Trainer::evaluate_and_choose() {
   const auto start = Clock::now();
   const Evaluation evaluation = evaluate(dataset);
   const EvaluationResult& result = evaluation.result;
+  // Without any match nothing can be chosen by, and 0 would be a lie.
+  const bool is_known = result.retrieval.queries > 0;
   const double chooser = result.retrieval.recall(1);
-  const bool is_best = !progress_.best || chooser > *progress_.best;
+  const bool is_best = is_known && (!progress_.best || chooser > *progress_.best);
   progress_.evals_since_best = is_best ? 0 : progress_.evals_since_best + 1;
   if (is_best) {
     progress_.best = chooser;
     progress_.best_epoch = progress_.epoch;
     UseAverage averaged(learner_.average.get());
-    checkpoints_.save_best(weights_of(learner_.modules()), checkpoint_info());
+    checkpoints_.save_best(weights_of(learner_.modules()), checkpoint_info(task_.selection));
   }
   const EvalRecord record{.epoch = static_cast<double>(progress_.step) /
                                    static_cast<double>(sampler_.batches_per_epoch()),
@@ -298,7 +300,7 @@ void Trainer::evaluate_and_choose() {
                           .split = is_paper ? "test" : "val",
                           .metrics = metric_values(result),
                           .chosen_by = metric_that_chooses(),
-                          .best = *progress_.best,
+                          .best = progress_.best.value_or(std::nan("")),
                           .is_best = is_best,
                           .label = is_paper ? std::string(name_of(task_.selection)) : "",
                           .seconds = std::chrono::duration<double>(Clock::now() - start).count()};
@@ -315,7 +317,8 @@ void Trainer::evaluate_and_choose() {
   folder_.add_eval(line);
   std::vector<double> values;
   for (const MetricValue& metric : record.metrics) values.push_back(metric.value);
-  folder_.add_metrics(record.step, record.epoch, record.split, values);
+  folder_.add_metrics(record.step, record.epoch,
+                      record.split + (record.label.empty() ? "" : " " + record.label), values);
 }
 
 void Trainer::warn_of_collapse(const EmbeddingSpread& spread, std::int64_t dim) {
@@ -336,9 +339,15 @@ EmbedOptions Trainer::embed_options() {
 Evaluation Trainer::evaluate(const Dataset& dataset) {
   UseAverage averaged(learner_.average.get());
   learner_.model->set_training(false);
-  return proxent::evaluate(
+  Evaluation evaluation = proxent::evaluate(
       dataset, [&](const Variable& images) { return (*learner_.model)(images); }, embed_options(),
       metrics_);
+  note_left_out(evaluation.embeddings);
+  return evaluation;
+}
+
+void Trainer::note_left_out(const Embeddings& embeddings) {
+  for (const BadImage& bad : embeddings.bad_images) left_out_.insert(bad.reason);
 }
 
 std::optional<ProxyDiagnostics> Trainer::diagnose_proxies(std::int64_t pictures) {
@@ -352,11 +361,15 @@ std::optional<ProxyDiagnostics> Trainer::diagnose_proxies(std::int64_t pictures)
   const Dataset some = task_.train.evenly_spaced(pictures);
   const Embeddings embeddings = embed(
       some, [&](const Variable& images) { return (*learner_.model)(images); }, embed_options());
+  note_left_out(embeddings);
   return proxent::diagnose_proxies(*learner_.loss, some, embeddings);
 }
 
-std::vector<BadImage> Trainer::bad_images() const {
-  return loader_ ? loader_->bad_images() : std::vector<BadImage>{};
+std::vector<std::string> Trainer::bad_images() const {
+  std::set<std::string> reasons = left_out_;
+  if (loader_)
+    for (const BadImage& bad : loader_->bad_images()) reasons.insert(bad.reason);
+  return {reasons.begin(), reasons.end()};
 }
 
 std::string Trainer::reason_to_stop() const {
@@ -376,11 +389,12 @@ double Trainer::seconds() const {
   return seconds_before_ + std::chrono::duration<double>(Clock::now() - started_).count();
 }
 
-CheckpointInfo Trainer::checkpoint_info() const {
+CheckpointInfo Trainer::checkpoint_info(Selection selection) const {
   CheckpointInfo info{.arch = config_.model.arch,
                       .config = to_toml(config_),
                       .step = progress_.step,
-                      .epoch = progress_.epoch};
+                      .epoch = progress_.epoch,
+                      .selection = std::string(name_of(selection))};
   if (progress_.best) {
     info.metric = metric_that_chooses() + (config_.run.protocol == "paper" ? " (test)" : " (val)");
     info.value = *progress_.best;
@@ -404,7 +418,7 @@ void Trainer::save() {
     weights = weights_of(learner_.modules());
   }
   folder_.sync_logs();  // first: a state must not be of later steps than the logs
-  checkpoints_.save_last(weights, checkpoint_info(), state());
+  checkpoints_.save_last(weights, checkpoint_info(Selection::last_epoch), state());
   rollbacks_ = 0;
 }
 

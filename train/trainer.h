@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "data/loader.h"
@@ -62,7 +63,7 @@ class Trainer {
   // What the present proxies stand for, by at most so many training pictures as evaluation sees
   // them; nothing for a loss without proxies, or with one per class and no finer labels.
   std::optional<ProxyDiagnostics> diagnose_proxies(std::int64_t pictures);
-  // Takes the weights of the best checkpoint; false if none was chosen.
+  // Takes the weights of the best checkpoint; false if no evaluation could choose one.
   bool load_best();
 
   const Progress& progress() const { return progress_; }
@@ -80,13 +81,14 @@ class Trainer {
   std::vector<std::vector<std::string>> parameter_groups() const {
     return learner_.optimizer->table();
   }
-  // Pictures that could not be read and were replaced.
-  std::vector<BadImage> bad_images() const;
+  // Why pictures could not be read, each once: training replaced them, evaluations left them out.
+  std::vector<std::string> bad_images() const;
 
  private:
   Batch next_batch();
   void step(Batch batch);
   void take_results(int may_wait);
+  void note_left_out(const Embeddings& embeddings);
   void note_result();
   void after_nonfinite(const Batch& batch, std::int64_t step, const NonFiniteError& error);
   void roll_back();
@@ -99,7 +101,7 @@ class Trainer {
   std::string reason_to_stop() const;
   bool is_settled() const;  // no better evaluation for so long that the run ends
   double seconds() const;
-  CheckpointInfo checkpoint_info() const;
+  CheckpointInfo checkpoint_info(Selection selection) const;
   TrainingState state();
 
   const Config& config_;
@@ -126,8 +128,9 @@ class Trainer {
   std::int64_t rollbacks_ = 0;                 // since the last checkpoint
   bool has_warned_of_collapse_ = false;
   std::chrono::steady_clock::time_point started_;
-  double seconds_before_ = 0;  // of earlier sittings
-  double waited_ = 0;          // of the loader, at the last step
+  double seconds_before_ = 0;       // of earlier sittings
+  double waited_ = 0;               // of the loader, at the last step
+  std::set<std::string> left_out_;  // by evaluations: the reasons
   Pace pace_;
   ProgressView view_;
 };
