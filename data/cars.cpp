@@ -90,13 +90,13 @@ class CarBuilder {
   void add(const std::string& place, const fs::path& file, std::int64_t class_id) {
     check<DataError>(names_.empty() || class_id <= std::ssize(names_), place, ": class ", class_id,
                      " of ", names_.size(), " classes");
-    check<DataError>(known_.insert(file.string()).second, place, ": ", file.string(),
-                     " occurs twice");
-    part_.add({.path = file.string()}, std::to_string(class_id));
+    Sample sample{.path = file.string()};
+    known_.add(sample, place);
+    part_.add(std::move(sample), std::to_string(class_id));
   }
   Dataset finish(const fs::path& list) {
     check<DataError>(!part_.dataset.is_empty(), list.string(), ": no pictures are annotated");
-    check_files_exist(part_.dataset.samples, list);
+    part_.dataset.list = list.string();
     Dataset all = part_.finish("cars");
     if (!names_.empty())
       for (std::string& name : all.class_names)
@@ -107,7 +107,7 @@ class CarBuilder {
  private:
   PartBuilder part_;
   std::vector<std::string> names_;  // by id - 1; empty: unknown
-  std::set<std::string> known_;
+  PictureOnce known_;
 };
 
 // Layout A: one file for all pictures, which lie in car_ims/.
@@ -190,17 +190,25 @@ Dataset read_folders(const fs::path& root) {
   return part.finish("cars");
 }
 
-// Whether there are folders like "Acura RL Sedan 2012": every class ends in a year.
+// "Acura RL Sedan 2012", but not ImageNet's n01440764.
+bool ends_in_year(const std::string& name) {
+  const auto is_digit = [](unsigned char c) { return std::isdigit(c) != 0; };
+  if (name.size() <= 4 || is_digit(name[name.size() - 5])) return false;
+  const std::string year = name.substr(name.size() - 4);
+  return std::ranges::all_of(year, is_digit) && (year.starts_with("19") || year.starts_with("20"));
+}
+
+std::set<std::string> folders_in(const fs::path& folder) {
+  std::set<std::string> names;
+  if (!fs::is_directory(folder)) return names;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder))
+    if (entry.is_directory()) names.insert(entry.path().filename().string());
+  return names;
+}
+
 bool has_class_folders(const fs::path& folder) {
-  if (!fs::is_directory(folder)) return false;
   const fs::path tree = fs::is_directory(folder / "train") ? folder / "train" : folder;
-  for (const fs::directory_entry& entry : fs::directory_iterator(tree)) {
-    const std::string name = entry.path().filename().string();
-    if (entry.is_directory() && name.size() > 4 &&
-        std::all_of(name.end() - 4, name.end(), [](unsigned char c) { return std::isdigit(c); }))
-      return true;
-  }
-  return false;
+  return std::ranges::any_of(folders_in(tree), ends_in_year);
 }
 
 bool has_any_cars(const fs::path& folder) {
@@ -219,6 +227,12 @@ Dataset read_layout(const fs::path& root) {
 bool has_cars_files(const fs::path& folder) {
   return fs::exists(folder / kAnnotations) || fs::exists(folder / "devkit" / kTrainAnnotations) ||
          has_tables(folder);
+}
+
+bool has_divided_cars(const fs::path& folder) {
+  const std::set<std::string> train = folders_in(folder / "train");
+  return !train.empty() && std::ranges::all_of(train, ends_in_year) &&
+         train == folders_in(folder / "test");
 }
 
 Dataset read_cars(const fs::path& path) {

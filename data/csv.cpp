@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <fstream>
 #include <map>
 #include <set>
 
@@ -99,16 +100,27 @@ void rename_classes(const std::map<std::string, std::string>& names, const fs::p
 
 }  // namespace
 
+bool is_csv_dataset(const fs::path& file) {
+  std::ifstream text(file);
+  std::string header;
+  std::getline(text, header);
+  const auto has = [&](const char* name) { return header.find(name) != std::string::npos; };
+  return has("label") && has("path");
+}
+
 DatasetSplits read_csv_dataset(const fs::path& file) {
   const CsvTable table = CsvTable::read(file);
   table.require_columns({"label", "path"}, "label,path,split,is_query,is_gallery");
   check<DataError>(table.rows() >= 1, file.string(), ": expected a header and at least one row");
 
   PartBuilder train, validation, test;
+  for (PartBuilder* part : {&train, &validation, &test}) part->dataset.list = file.string();
+  PictureOnce known;
   for (std::int64_t row = 0; row < table.rows(); ++row) {
     const Record record(table, row);
     const std::string& split = record.text("split");
     Sample sample = read_sample(record, file);
+    known.add(sample, record.place());
     if (split == "train" || !table.has_column("split"))
       train.add(std::move(sample), record.text("label"));
     else if (split == "validation" || split == "val")
@@ -119,10 +131,6 @@ DatasetSplits read_csv_dataset(const fs::path& file) {
       fail<DataError>(record.place(), ": split must be train, validation or test, got \"", split,
                       "\"");
   }
-  std::vector<Sample> all;
-  for (const PartBuilder* part : {&train, &validation, &test})
-    all.insert(all.end(), part->dataset.samples.begin(), part->dataset.samples.end());
-  check_files_exist(all, file);
 
   if (test.dataset.is_empty()) std::swap(test, validation);
   DatasetSplits splits{.train = train.finish("train"),

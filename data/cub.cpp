@@ -74,9 +74,9 @@ Dataset read_cub(const fs::path& path) {
   const auto names = read_names(root / "classes.txt", "1 001.Black_footed_Albatross");
   const auto class_of = read_classes(root / "image_class_labels.txt", images, names);
   PartBuilder part;
+  part.dataset.list = (root / "images.txt").string();
   for (const auto& [id, file] : images)
     part.add({.path = (root / "images" / file).string()}, std::to_string(class_of.at(id)));
-  check_files_exist(part.dataset.samples, root / "images.txt");
   Dataset all = part.finish("cub");
   for (std::string& name : all.class_names) name = names.at(std::stoll(name));
   check_official_halves(kOfficial, path, all);

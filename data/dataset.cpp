@@ -83,6 +83,7 @@ Dataset Dataset::subset(const std::vector<std::int64_t>& indices) const {
   Dataset part;
   part.name = name;
   part.class_names = class_names;
+  part.list = list;
   part.stored = stored;
   part.decode = decode;
   part.samples.reserve(indices.size());
@@ -136,18 +137,40 @@ void detail::assign_labels(Dataset& dataset, const std::vector<std::string>& tex
   for (std::size_t i = 0; i < texts.size(); ++i) dataset.samples[i].label = label_of.at(texts[i]);
 }
 
-void detail::check_files_exist(const std::vector<Sample>& samples, const fs::path& list) {
+void detail::check_files_exist(const DatasetSplits& splits) {
   constexpr std::int64_t kMostNamed = 20;
-  std::int64_t missing = 0;
-  std::string named;
-  for (const Sample& sample : samples) {
-    std::error_code error;
-    if (fs::is_regular_file(sample.path, error)) continue;
-    if (++missing <= kMostNamed) named += "\n  " + sample.path;
+  struct Count {
+    std::int64_t files = 0, missing = 0;
+    std::string named{};
+  };
+  std::map<std::string, Count> lists;
+  for (const Dataset* part : {&splits.train, &splits.validation, &splits.test})
+    for (std::int64_t i = 0; i < (part->list.empty() ? 0 : part->size()); ++i) {
+      Count& count = lists[part->list];
+      ++count.files;
+      std::error_code error;
+      if (fs::is_regular_file(part->samples[i].path, error)) continue;
+      if (++count.missing <= kMostNamed) count.named += "\n  " + part->samples[i].path;
+    }
+  std::string problems;
+  for (const auto& [list, count] : lists) {
+    if (count.missing == 0) continue;
+    problems += detail::concat(problems.empty() ? "" : "\n", list, ": ", count.missing, " of ",
+                               count.files, " files do not exist:", count.named);
+    if (count.missing > kMostNamed)
+      problems += detail::concat("\n  and ", count.missing - kMostNamed, " more");
   }
-  if (missing > kMostNamed) named += "\n  and " + std::to_string(missing - kMostNamed) + " more";
-  check<DataError>(missing == 0, list.string(), ": ", missing, " of ", samples.size(),
-                   " files do not exist:", named);
+  check<DataError>(problems.empty(), problems);
+}
+
+void detail::PictureOnce::add(const Sample& sample, const std::string& place) {
+  std::string key = fs::path(sample.path).lexically_normal().string();
+  if (sample.box)
+    key += concat("\n", sample.box->left, " ", sample.box->top, " ", sample.box->width, " ",
+                  sample.box->height);
+  const auto [at, is_new] = places_.emplace(std::move(key), place);
+  check<DataError>(is_new, place, ": ", sample.path, " occurs twice, first at ", at->second,
+                   "; it would be learned twice, or found as its own match. Leave one out");
 }
 
 std::vector<std::string> shared_classes(const Dataset& a, const Dataset& b) {

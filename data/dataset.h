@@ -37,6 +37,7 @@ class Dataset {
   std::string name;
   std::vector<Sample> samples;
   std::vector<std::string> class_names;  // as the files write them
+  std::string list;  // the file that names the pictures; empty: they were found, or are in memory
   std::shared_ptr<const StoredPictures> stored;
   DecodeOptions decode;
 
@@ -75,6 +76,9 @@ struct DatasetOptions {
   std::filesystem::path path{};
   // A single class tree or list is split by class for training; this keeps all of it as test.
   bool only_test = false;
+  // Pictures that a list names and that do not exist stay in the data set, for somebody who loads
+  // every one of them anyway.
+  bool accept_missing = false;
   std::uint64_t seed = 1;  // of generated data (glyphs)
   int threads = 0;         // for generated data; 0: as many as the machine has
   DecodeOptions decode{};
@@ -87,7 +91,7 @@ struct DatasetOptions {
 //   list           lines "path label", paths relative to the list's folder: train.txt with test.txt
 //                  or query.txt and gallery.txt (which win), or one list, split as one tree
 //   csv            open-metric-learning's: label,path,split,is_query,is_gallery and optionally
-//                  category,x_1,x_2,y_1,y_2,class_name; quoted fields as RFC 4180
+//                  category,fine_label,x_1,x_2,y_1,y_2,class_name; quoted fields as RFC 4180
 //   idx            MNIST's four files, gzipped or not; the same classes train and test
 //   fashion-mnist  the same, but even classes train and odd classes test; from Debian's package
 //   glyphs         Debian's typefaces, see data/glyphs.h; with a path, the faces below it
@@ -105,8 +109,8 @@ struct DatasetOptions {
 //   omniglot       images_background/ trains, images_evaluation/ tests; category: the alphabet
 // Where all classes of a benchmark are there, so must be its published number of pictures.
 // Throws UsageError for an unknown name, DataError for what is wrong with the files, with every
-// known layout where it is not the one that was asked for; files that a list names and that do not
-// exist are all counted and the first 20 named.
+// known layout where it is not the one that was asked for; files that lists name and that do not
+// exist are all counted and the first 20 of each list named.
 DatasetSplits open_dataset(const DatasetOptions& options);
 // "auto" and the names of all layouts.
 std::vector<std::string> dataset_names();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <span>
 
 #include "data/dataset.h"
@@ -32,9 +33,20 @@ struct PartBuilder {
   }
 };
 
-// DataError listing what does not exist, at most 20 of them, and how many there are. Boxes and
-// repeats aside, one path per sample.
-void check_files_exist(const std::vector<Sample>& samples, const fs::path& list);
+// DataError telling for every list (Dataset::list) how many of its files do not exist, and the
+// first 20 of them.
+void check_files_exist(const DatasetSplits& splits);
+
+// The pictures of one list, or of several that make up one data set.
+class PictureOnce {
+ public:
+  // DataError naming both places, "train.txt:7", when the file, or that part of it, was added
+  // before.
+  void add(const Sample& sample, const std::string& place);
+
+ private:
+  std::map<std::string, std::string> places_;
+};
 
 // A tree of class folders; the classes sorted, the pictures of a class sorted by folder and name.
 Dataset read_class_folder(const fs::path& root, std::string name);
@@ -47,6 +59,8 @@ struct ListFile {
 Dataset read_lists(std::span<const ListFile> lists, std::string name);
 
 DatasetSplits read_csv_dataset(const fs::path& file);
+// Whether the header has the columns of such a table.
+bool is_csv_dataset(const fs::path& file);
 
 // `by_parity`: even classes train, odd ones test.
 DatasetSplits read_idx_dataset(const fs::path& folder, std::vector<std::string> class_names,
@@ -63,6 +77,9 @@ bool has_cub_files(const fs::path& folder);
 // Cars196 in any of its four layouts: all classes, in the order of their ids.
 Dataset read_cars(const fs::path& path);
 bool has_cars_files(const fs::path& folder);
+// Whether train/ and test/ hold the same classes, all named by a model and its year: Cars196 as
+// class folders, which only --dataset cars may divide anew.
+bool has_divided_cars(const fs::path& folder);
 
 DatasetSplits read_sop(const fs::path& path);
 bool has_sop_files(const fs::path& folder);

@@ -1,6 +1,4 @@
 // In-Shop Clothes Retrieval of DeepFashion (Liu et al. 2016): one list of train, query and gallery.
-#include <set>
-
 #include "data/formats.h"
 #include "data/text_lines.h"
 
@@ -69,18 +67,17 @@ DatasetSplits read_inshop(const fs::path& path) {
   check_head(text, list);
   const PictureFolder pictures = find_pictures(root);
   PartBuilder train, test;
-  std::set<std::string_view> known;
+  PictureOnce known;
   for (std::size_t i = 2; i < text.lines().size(); ++i) {
     const TextLines::Line& line = text.lines()[i];
     const auto fields =
         text.fields(line, "img/WOMEN/Dresses/id_00000002/02_1_front.jpg id_00000002 train");
-    check<DataError>(known.insert(fields[0]).second, text.place(line), ": ", fields[0],
-                     " occurs twice");
     const std::string_view status = fields[2];
     check<DataError>(status == "train" || status == "query" || status == "gallery",
                      text.place(line), ": evaluation_status must be train, query or gallery, got ",
                      status);
     Sample sample{.path = pictures.path_of(fields[0])};
+    known.add(sample, text.place(line));
     sample.category = category_of(fields[0]);
     if (status != "train") {
       sample.is_query = status == "query";
@@ -88,9 +85,7 @@ DatasetSplits read_inshop(const fs::path& path) {
     }
     (status == "train" ? train : test).add(std::move(sample), std::string(fields[1]));
   }
-  std::vector<Sample> all = train.dataset.samples;
-  all.insert(all.end(), test.dataset.samples.begin(), test.dataset.samples.end());
-  check_files_exist(all, list);
+  train.dataset.list = test.dataset.list = list.string();
   DatasetSplits splits{.train = train.finish("inshop train"),
                        .test = test.finish("inshop query and gallery"),
                        .description = "In-Shop Clothes Retrieval"};

@@ -9,18 +9,20 @@ namespace {
 
 constexpr std::string_view kBlanks = " \t\r";
 
-// Calls f(path, label) for every line that is not blank or a comment; a path may hold blanks.
+// Calls f(path, label, place) for every line that is not blank or a comment; a path may hold
+// blanks.
 template <class F>
 void for_each_entry(const fs::path& list, F f) {
   const TextLines text(list);
-  for (const auto& [number, line] : text.lines()) {
+  for (const TextLines::Line& entry : text.lines()) {
+    const std::string_view line = entry.text;
     if (line.starts_with('#')) continue;
     const std::size_t blank = line.find_last_of(kBlanks);
-    check<DataError>(blank != std::string_view::npos, list.string(), ":", number,
+    check<DataError>(blank != std::string_view::npos, text.place(entry),
                      ": expected \"path label\", got \"", line, "\"");
     const std::string_view path = line.substr(0, line.find_last_not_of(kBlanks, blank) + 1);
-    check<DataError>(!path.empty(), list.string(), ":", number, ": no path before the label");
-    f(path, line.substr(blank + 1));
+    check<DataError>(!path.empty(), text.place(entry), ": no path before the label");
+    f(path, line.substr(blank + 1), text.place(entry));
   }
 }
 
@@ -32,27 +34,27 @@ Dataset read_lists(std::span<const ListFile> lists, std::string name) {
   std::vector<std::string> labels;
   std::map<std::string, std::size_t> known;  // only where several lists can name one file
   for (const ListFile& list : lists) {
-    const std::size_t first = dataset.samples.size();
-    for_each_entry(list.path, [&](std::string_view path, std::string_view label) {
-      Sample sample{.path = (list.path.parent_path() / path).string()};
-      sample.is_query = list.is_query;
-      sample.is_gallery = list.is_gallery;
-      if (lists.size() > 1) {
-        const auto [at, is_new] = known.emplace(sample.path, dataset.samples.size());
-        if (!is_new) {
-          check<DataError>(labels[at->second] == label, list.path.string(), ": ", sample.path,
-                           " has label ", label, " here and ", labels[at->second], " before");
-          dataset.samples[at->second].is_query |= list.is_query;
-          dataset.samples[at->second].is_gallery |= list.is_gallery;
-          return;
-        }
-      }
-      dataset.samples.push_back(std::move(sample));
-      labels.emplace_back(label);
-    });
-    check_files_exist(
-        {dataset.samples.begin() + static_cast<std::ptrdiff_t>(first), dataset.samples.end()},
-        list.path);
+    PictureOnce in_this_list;
+    for_each_entry(
+        list.path, [&](std::string_view path, std::string_view label, const std::string& place) {
+          Sample sample{.path = (list.path.parent_path() / path).string()};
+          sample.is_query = list.is_query;
+          sample.is_gallery = list.is_gallery;
+          in_this_list.add(sample, place);
+          if (lists.size() > 1) {
+            const auto [at, is_new] = known.emplace(sample.path, dataset.samples.size());
+            if (!is_new) {
+              check<DataError>(labels[at->second] == label, list.path.string(), ": ", sample.path,
+                               " has label ", label, " here and ", labels[at->second], " before");
+              dataset.samples[at->second].is_query |= list.is_query;
+              dataset.samples[at->second].is_gallery |= list.is_gallery;
+              return;
+            }
+          }
+          dataset.samples.push_back(std::move(sample));
+          labels.emplace_back(label);
+        });
+    dataset.list += (dataset.list.empty() ? "" : " and ") + list.path.string();
   }
   check<DataError>(!dataset.is_empty(), "data set ", lists[0].path.string(),
                    ": the list names no pictures");

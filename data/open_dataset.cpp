@@ -5,6 +5,7 @@
 #include "data/formats.h"
 #include "data/glyphs.h"
 #include "data/subclasses.h"
+#include "data/text_lines.h"
 
 namespace proxent {
 namespace {
@@ -62,7 +63,11 @@ DatasetSplits open_lists(const fs::path& path, const DatasetOptions& options) {
   const ListFile train{path / "train.txt"}, test{path / "test.txt"};
   const ListFile search[] = {{path / "query.txt", true, false},
                              {path / "gallery.txt", false, true}};
-  const bool has_search = fs::exists(search[0].path) && fs::exists(search[1].path);
+  const bool has_search = fs::exists(search[0].path);
+  check<DataError>(has_search == fs::exists(search[1].path), "data set ", path.string(),
+                   ": query.txt and gallery.txt belong together, but ",
+                   has_search ? "gallery.txt" : "query.txt",
+                   " is missing. Add it, or rename the other one to test.txt if all search all");
   const bool has_train = fs::exists(train.path), has_test = has_search || fs::exists(test.path);
   check<DataError>(has_train || has_test, "data set ", path.string(),
                    ": expected train.txt, test.txt, or query.txt and gallery.txt there");
@@ -81,21 +86,28 @@ DatasetSplits open_lists(const fs::path& path, const DatasetOptions& options) {
   return splits;
 }
 
-// The only .csv file of a folder; empty when there is none or several.
+// The .csv files of a folder, sorted; of several those that have the columns of a data set.
+std::vector<fs::path> tables_in(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder))
+    if (entry.path().extension() == ".csv") files.push_back(entry.path());
+  std::sort(files.begin(), files.end());
+  if (files.size() > 1)
+    std::erase_if(files, [](const fs::path& file) { return !detail::is_csv_dataset(file); });
+  return files;
+}
+
+// The table of a folder; empty when there is none or several.
 fs::path only_csv(const fs::path& folder) {
-  fs::path found;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
-    if (entry.path().extension() != ".csv") continue;
-    if (!found.empty()) return {};
-    found = entry.path();
-  }
-  return found;
+  const std::vector<fs::path> tables = tables_in(folder);
+  return tables.size() == 1 ? tables.front() : fs::path();
 }
 
 DatasetSplits open_csv(const fs::path& path, const DatasetOptions& options) {
   const fs::path file = fs::is_directory(path) ? only_csv(path) : path;
   check<DataError>(!file.empty(), "data set ", path.string(),
-                   ": expected exactly one .csv file in this folder; name the file itself");
+                   ": expected one .csv file with the columns label and path in this folder; name "
+                   "the file itself");
   DatasetSplits splits = detail::read_csv_dataset(file);
   if (!splits.description.empty()) return splits;
   splits = split_in_halves(splits.train, options);
@@ -131,7 +143,7 @@ DatasetSplits open_benchmark(const Dataset& all, std::string_view name,
 }
 
 bool has_lists(const fs::path& folder) {
-  return !first_existing(folder, {"train.txt", "test.txt", "query.txt"}).empty();
+  return !first_existing(folder, {"train.txt", "test.txt", "query.txt", "gallery.txt"}).empty();
 }
 
 struct Layout {
@@ -183,7 +195,9 @@ constexpr Layout kLayouts[] = {
      [](const DatasetOptions& options) { return detail::read_omniglot(options.path); }},
     {"list", "train.txt with test.txt, or with query.txt and gallery.txt: lines \"path label\"",
      has_lists, [](const DatasetOptions& options) { return open_lists(options.path, options); }},
-    {"csv", "one .csv: label,path,split,is_query,is_gallery[,category,x_1,x_2,y_1,y_2,class_name]",
+    {"csv",
+     "one .csv: "
+     "label,path[,split,is_query,is_gallery,category,fine_label,x_1,x_2,y_1,y_2,class_name]",
      [](const fs::path& folder) { return !only_csv(folder).empty(); },
      [](const DatasetOptions& options) { return open_csv(options.path, options); }},
 };
@@ -199,6 +213,46 @@ const char* layout_in(const fs::path& folder) {
   for (const Layout& layout : kLayouts)
     if (layout.is_in != nullptr && layout.is_in(folder)) return layout.name;
   return nullptr;
+}
+
+// What gives a benchmark away where a file of it is missing: any of the marks, all of the needs.
+struct Trace {
+  const char *layout, *marks, *needs;  // names separated by blanks
+};
+constexpr Trace kTraces[] = {
+    {"cub", "images.txt image_class_labels.txt",
+     "images.txt image_class_labels.txt classes.txt images"},
+    {"cars", "car_ims", "cars_annos.mat"},
+    {"cars", "cars_train cars_test", "devkit/cars_train_annos.mat"},
+    {"cars", "anno_train.csv anno_test.csv", "anno_train.csv anno_test.csv names.csv"},
+    {"sop", "Ebay_train.txt Ebay_test.txt", "Ebay_train.txt Ebay_test.txt"},
+    {"inshop", "Img/img Img/img_highres img/WOMEN img/MEN", "Eval/list_eval_partition.txt"},
+    {"omniglot", "images_background images_evaluation", "images_background images_evaluation"}};
+
+// Half of a benchmark must not become a tree of classes, silently and with other numbers.
+void check_no_half(const fs::path& root) {
+  for (const Trace& trace : kTraces) {
+    const auto is_there = [&](std::string_view name) { return fs::exists(root / name); };
+    if (std::ranges::none_of(split_at_blanks(trace.marks), is_there)) continue;
+    std::string missing;
+    for (const std::string_view name : split_at_blanks(trace.needs))
+      if (!is_there(name)) missing += (missing.empty() ? "" : ", ") + std::string(name);
+    fail<DataError>("data set ", root.string(), ": looks like ", trace.layout, ", but lacks ",
+                    missing, ". Add it, or say what it is by --dataset. Known layouts:\n",
+                    known_layouts());
+  }
+  check<DataError>(!detail::has_divided_cars(root), "data set ", root.string(),
+                   ": looks like cars, whose train/ and test/ hold pictures of the same classes; "
+                   "for retrieval the classes are divided: --dataset cars. To open the two folders "
+                   "as they are: --dataset folder");
+}
+
+// Of several tables none can be meant.
+void check_one_table(const fs::path& root) {
+  const std::vector<fs::path> tables = tables_in(root);
+  if (tables.size() < 2) return;
+  fail<DataError>("data set ", root.string(), ": holds ", tables.size(),
+                  " tables of pictures; name the file: --data ", tables.front().string());
 }
 
 // A folder that auto takes for a tree of classes must not be the place where data sets are kept.
@@ -226,6 +280,8 @@ std::string detect_format(const fs::path& path) {
   if (path.empty()) return "glyphs";
   if (fs::is_regular_file(path)) return format_of_file(path);
   if (const char* name = layout_in(path)) return name;
+  check_no_half(path);
+  check_one_table(path);
   check_class_tree(path);
   return "folder";
 }
@@ -266,6 +322,7 @@ DatasetSplits open_dataset(const DatasetOptions& options) {
   check<UsageError>(!options.path.empty() || !dataset_needs_path(format), "data set ", format,
                     ": needs the path of its files (--data)");
   DatasetSplits splits = layout_named(format).open(options);
+  if (!options.accept_missing) detail::check_files_exist(splits);
   for (Dataset* part : {&splits.train, &splits.test, &splits.validation})
     part->decode = options.decode;
   const auto mention = [&](const char* role, const Dataset& part) {

@@ -19,7 +19,13 @@ std::string category_of(std::string_view path) {
   return std::string(folder.substr(0, folder.rfind("_final")));
 }
 
-Dataset read_part(const fs::path& list, std::string name, std::set<std::int64_t>& ids) {
+// Both lists count on: neither an id nor a picture may be in them twice.
+struct Known {
+  std::set<std::int64_t> ids;
+  PictureOnce pictures;
+};
+
+Dataset read_part(const fs::path& list, std::string name, Known& known) {
   const TextLines text(list);
   const auto& lines = text.lines();
   check<DataError>(!lines.empty() && lines[0].text == kHeader, list.string(),
@@ -29,14 +35,15 @@ Dataset read_part(const fs::path& list, std::string name, std::set<std::int64_t>
   for (std::size_t i = 1; i < lines.size(); ++i) {
     const auto fields = text.fields(lines[i], "1 1 1 bicycle_final/111085122871_0.JPG");
     const std::int64_t id = text.id(lines[i], fields[0], "image_id");
-    check<DataError>(ids.insert(id).second, text.place(lines[i]), ": image_id ", id,
+    check<DataError>(known.ids.insert(id).second, text.place(lines[i]), ": image_id ", id,
                      " occurs twice");
     const std::int64_t label = text.id(lines[i], fields[1], "class_id");
     Sample sample{.path = (list.parent_path() / fields[3]).string()};
     sample.category = category_of(fields[3]);
+    known.pictures.add(sample, text.place(lines[i]));
     part.add(std::move(sample), std::to_string(label));
   }
-  check_files_exist(part.dataset.samples, list);
+  part.dataset.list = list.string();
   return part.finish(std::move(name));
 }
 
@@ -49,9 +56,9 @@ bool has_sop_files(const fs::path& folder) {
 DatasetSplits read_sop(const fs::path& path) {
   const fs::path root = find_layout(path, {"Stanford_Online_Products"}, has_sop_files, "sop",
                                     "Ebay_train.txt and Ebay_test.txt");
-  std::set<std::int64_t> ids;  // both lists count on
-  DatasetSplits splits{.train = read_part(root / "Ebay_train.txt", "sop train", ids),
-                       .test = read_part(root / "Ebay_test.txt", "sop test", ids),
+  Known known;
+  DatasetSplits splits{.train = read_part(root / "Ebay_train.txt", "sop train", known),
+                       .test = read_part(root / "Ebay_test.txt", "sop test", known),
                        .description = "Stanford Online Products"};
   check_official_counts(kOfficial, path, {splits.train.classes(), splits.train.size()},
                         {splits.test.classes(), splits.test.size()});

@@ -312,7 +312,8 @@ TEST_SUITE("benchmarks") {
     CHECK(with_list("1\n" + header + "img/a.jpg id_1 val\n") ==
           ":3: evaluation_status must be train, query or gallery, got val");
     CHECK(with_list("2\n" + header + "img/a.jpg id_1 train\nimg/a.jpg id_1 train\n") ==
-          ":4: img/a.jpg occurs twice");
+          ":4: Img/img/a.jpg occurs twice, first at Eval/list_eval_partition.txt:3; it would be "
+          "learned twice, or found as its own match. Leave one out");
     CHECK(with_list("1\n" + header + "img/a.jpg id_1 train\n") ==
           ": 1 of 1 files do not exist:\n  Img/img/a.jpg");
     fs::remove_all(folder.path() / "Img");
@@ -357,6 +358,52 @@ TEST_SUITE("benchmarks") {
     CHECK(reason(above) == "data set " + above.path().string() +
                                ": holds data sets, not classes; sop/ is of layout sop. Name it: "
                                "--data sop");
+  }
+
+  TEST_CASE("half of a benchmark is no tree of classes") {
+    const auto half = [](auto write, const char* lost) {
+      const TempFolder folder;
+      write(folder);
+      fs::remove_all(folder.path() / lost);
+      const std::string message = reason(folder), path = folder.path().string();
+      const std::size_t end = message.find(". Add it, or say");
+      REQUIRE_MESSAGE(end != std::string::npos, message);
+      return message.substr(0, end).substr(("data set " + path + ": ").size());
+    };
+    CHECK(half(write_cub, "image_class_labels.txt") ==
+          "looks like cub, but lacks image_class_labels.txt");
+    CHECK(half(write_cars, "cars_annos.mat") == "looks like cars, but lacks cars_annos.mat");
+    CHECK(half(write_sop, "Ebay_test.txt") == "looks like sop, but lacks Ebay_test.txt");
+    const auto inshop = [](const TempFolder& folder) { write_inshop(folder); };
+    CHECK(half(inshop, "Eval") == "looks like inshop, but lacks Eval/list_eval_partition.txt");
+    const auto omniglot = [](const TempFolder& folder) {
+      add_picture(folder, "images_background/Latin/character01/1.png");
+    };
+    CHECK(half(omniglot, "nothing") == "looks like omniglot, but lacks images_evaluation");
+    const auto devkit = [](const TempFolder& folder) { add_picture(folder, "cars_train/1.png"); };
+    CHECK(half(devkit, "nothing") == "looks like cars, but lacks devkit/cars_train_annos.mat");
+  }
+
+  TEST_CASE("cars divided by pictures, and several tables, are not opened by guess") {
+    const TempFolder folder;
+    for (const char* name : {"train/BMW M3 2012/1.png", "train/Audi R8 2012/2.png",
+                             "test/BMW M3 2012/3.png", "test/Audi R8 2012/4.png"})
+      add_picture(folder, name);
+    CHECK(reason(folder).find("looks like cars, whose train/ and test/ hold pictures of the same "
+                              "classes; for retrieval the classes are divided: --dataset cars") !=
+          std::string::npos);
+    CHECK(open_dataset({.name = "folder", .path = folder.path()}).train.classes() == 2);
+    CHECK(open_dataset({.name = "cars", .path = folder.path()}).train.size() == 2);
+
+    const TempFolder tables;
+    for (const char* name : {"a/1.png", "b/2.png"}) add_picture(tables, name);
+    tables.write("notes.csv", "a,b\n1,2\n");
+    CHECK(reason(tables).find("expected") != std::string::npos);  // the only .csv is the table
+    tables.write("x.csv", "label,path\n1,a/1.png\n2,b/2.png\n");
+    CHECK(open_dataset({.path = tables.path()}).description.starts_with("x.csv"));
+    tables.write("y.csv", "label,path\n1,a/1.png\n2,b/2.png\n");
+    CHECK(reason(tables) == "data set " + tables.path().string() +
+                                ": holds 2 tables of pictures; name the file: --data x.csv");
   }
 
   TEST_CASE("the miniatures of the official files open") {

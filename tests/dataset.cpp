@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <set>
 
+#include "data/dataset_report.h"
 #include "tests/pillow_golden.h"
 #include "tests/temp_folder.h"
 
@@ -158,6 +159,15 @@ TEST_SUITE("dataset") {
     CHECK((test.samples[1].is_query && test.samples[1].is_gallery));
     CHECK((!test.samples[2].is_query && test.samples[2].is_gallery));
     CHECK(splits.train.is_empty());
+    folder.write("query.txt", "1.png 0\n2.png 1\n1.png 0\n");
+    CHECK(reason({.path = folder.path()}).find("query.txt:3: ") ==
+          folder.path().string().size() + 1);
+    folder.write("query.txt", "1.png 0\n2.png 1\n");
+    fs::remove(folder.path() / "gallery.txt");
+    CHECK(reason({.path = folder.path()})
+              .ends_with("query.txt and gallery.txt belong together, but gallery.txt is missing. "
+                         "Add it, or rename "
+                         "the other one to test.txt if all search all"));
     folder.write("gallery.txt", "2.png 5\n");
     CHECK(reason({.path = folder.path()}).ends_with("2.png has label 5 here and 1 before"));
   }
@@ -173,6 +183,12 @@ TEST_SUITE("dataset") {
     CHECK(message.find("gone19.png") != std::string::npos);
     CHECK(message.find("gone20.png") == std::string::npos);
     CHECK(message.ends_with("\n  and 3 more"));
+    const fs::path test = folder.write("test.txt", "lost.png 7\n");
+    const std::string both = reason({.path = folder.path()});
+    CHECK(both.starts_with(test.string() + ": 1 of 1 files do not exist:\n  "));
+    CHECK(both.find("\n" + list.string() + ": 23 of 24 files do not exist:") != std::string::npos);
+    const DatasetSplits kept = open_dataset({.path = folder.path(), .accept_missing = true});
+    CHECK(check_datasets(kept).unreadable.size() == 24);
     folder.write("train.txt", "here.png\n");
     CHECK(reason({.path = list}) ==
           list.string() + ":1: expected \"path label\", got \"here.png\"");
@@ -239,8 +255,13 @@ TEST_SUITE("dataset") {
           ":2: a picture that does not train must be a query or in the gallery");
     CHECK(message("label,path,x_1,x_2,y_1,y_2\n1,a.png,5,2,0,1\n") ==
           ":2: a box needs 0 <= x_1 < x_2 and 0 <= y_1 < y_2, got x 5 to 2, y 0 to 1");
-    CHECK(message("label,path\n1,gone.png\n") ==
-          ": 1 of 1 files do not exist:\n  " + (folder.path() / "gone.png").string());
+    CHECK(message("label,path\n2,a.png\n1,gone.png\n") ==
+          ": 1 of 2 files do not exist:\n  " + (folder.path() / "gone.png").string());
+    CHECK(message("label,path\n1,a.png\n2,./a.png\n") ==
+          ":3: " + (folder.path() / "./a.png").string() + " occurs twice, first at " +
+              file.string() +
+              ":2; it would be learned twice, or found as its own match. "
+              "Leave one out");
     CHECK(message("label,label,path\n1,1,a.png\n") == ":1: the column name \"label\" occurs twice");
     folder.write("x.csv", "label,path,x_1,x_2,y_1,y_2\n1,a.png,0,9,0,1\n2,a.png,,,,\n");
     CHECK_THROWS_WITH_AS(open_dataset({.path = file}).train.load(0),
