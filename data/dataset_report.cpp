@@ -80,9 +80,15 @@ void count_kinds(const std::vector<Finding>& findings, DatasetReport& report) {
   }
 }
 
+// Whether the one may be found by the other: both evaluated, and not of a group that never meets.
+bool may_meet(const Entry& a, const Entry& b, const Dataset& train) {
+  const bool is_evaluated = a.dataset == b.dataset && a.dataset != &train;
+  return is_evaluated && (a.sample().group.empty() || a.sample().group != b.sample().group);
+}
+
 // Pictures of equal bytes and box; each is compared with the first of its kind.
 void find_identical(const std::vector<Entry>& entries, const std::vector<Finding>& findings,
-                    DatasetReport& report) {
+                    const Dataset& train, DatasetReport& report) {
   std::map<std::uint64_t, std::vector<std::size_t>> by_hash;
   for (std::size_t i = 0; i < entries.size(); ++i)
     if (findings[i].error.empty()) by_hash[findings[i].hash].push_back(i);
@@ -93,6 +99,7 @@ void find_identical(const std::vector<Entry>& entries, const std::vector<Finding
       report.identical.push_back({.first = a.sample().path,
                                   .second = b.sample().path,
                                   .is_across_splits = a.dataset != b.dataset,
+                                  .is_evaluated = may_meet(a, b, train),
                                   .has_other_class = a.class_name() != b.class_name()});
     }
   }
@@ -133,7 +140,7 @@ void find_lone_classes(const Dataset& dataset, const char* role, DatasetReport& 
 }
 
 // Queries whose class has no gallery picture but themselves and those of their own group.
-std::int64_t count_without_match(const Dataset& dataset) {
+void find_without_match(const Dataset& dataset, const char* role, DatasetReport& report) {
   std::vector<std::int64_t> gallery(dataset.class_names.size());
   std::map<std::pair<std::int32_t, std::string>, std::int64_t> in_group;
   for (const Sample& sample : dataset.samples) {
@@ -141,12 +148,18 @@ std::int64_t count_without_match(const Dataset& dataset) {
     ++gallery[sample.label];
     if (!sample.group.empty()) ++in_group[{sample.label, sample.group}];
   }
-  return std::count_if(dataset.samples.begin(), dataset.samples.end(), [&](const Sample& sample) {
-    if (!sample.is_query) return false;
+  std::int64_t with_match = 0;
+  for (const Sample& sample : dataset.samples) {
+    if (!sample.is_query) continue;
     const std::int64_t own =
         sample.group.empty() ? (sample.is_gallery ? 1 : 0) : in_group[{sample.label, sample.group}];
-    return gallery[sample.label] == own;
-  });
+    if (gallery[sample.label] == own)
+      report.queries_without_match.push_back(sample.path);
+    else
+      ++with_match;
+  }
+  if (!dataset.is_empty() && with_match == 0)
+    report.impossible.push_back(std::string(role) + ": no query has a match in the gallery");
 }
 
 }  // namespace
@@ -166,7 +179,7 @@ DatasetReport check_datasets(const DatasetSplits& splits, int threads) {
     if (!findings[i].error.empty())
       report.unreadable.push_back({entries[i].sample().path, findings[i].error});
   count_kinds(findings, report);
-  find_identical(entries, findings, report);
+  find_identical(entries, findings, splits.train, report);
   find_near(entries, findings, bounds, threads, report);
 
   find_lone_classes(splits.train, "train", report);
@@ -175,15 +188,16 @@ DatasetReport check_datasets(const DatasetSplits& splits, int threads) {
   for (const Dataset* part : {&splits.validation, &splits.test})
     for (std::string& name : shared_classes(splits.train, *part))
       report.shared_classes.push_back(std::move(name));
-  report.queries_without_match =
-      count_without_match(splits.validation) + count_without_match(splits.test);
+  find_without_match(splits.validation, "validation", report);
+  find_without_match(splits.test, "test", report);
+  if (splits.train.classes() == 1)
+    report.impossible.push_back("train: one class only, and a loss needs two to tell apart");
   return report;
 }
 
 bool DatasetReport::is_sound() const {
-  return unreadable.empty() && shared_classes.empty() &&
-         std::none_of(identical.begin(), identical.end(),
-                      [](const Identical& pair) { return pair.is_across_splits; });
+  return unreadable.empty() && shared_classes.empty() && impossible.empty() &&
+         std::ranges::none_of(identical, &Identical::is_harmful);
 }
 
 namespace {
@@ -213,14 +227,16 @@ std::string DatasetReport::to_text(std::size_t most) const {
            [](const std::string& name) { return name; });
   add_list(text, "identical pictures", identical, most, [](const Identical& pair) {
     return pair.first + " = " + pair.second + (pair.is_across_splits ? " (across splits)" : "") +
+           (pair.is_evaluated ? " (a query finds its copy)" : "") +
            (pair.has_other_class ? " (other class)" : "");
   });
   add_list(text, "pictures alike across splits", near, most, [](const Near& pair) {
     return pair.first + " ~ " + pair.second + " (" + counted(pair.bits, "bit", "bits") + " of 64" +
            (pair.has_other_class ? ", other class)" : ")");
   });
-  if (queries_without_match > 0)
-    text << "queries without a match in the gallery: " << queries_without_match << "\n";
+  add_list(text, "queries without a match in the gallery", queries_without_match, most,
+           [](const std::string& path) { return path; });
+  for (const std::string& reason : impossible) text << reason << "\n";
   return text.str();
 }
 

@@ -15,7 +15,10 @@ struct DatasetReport {
   struct Identical {  // two pictures of equal bytes
     std::string first, second;
     bool is_across_splits = false;  // a test picture was trained on
+    bool is_evaluated = false;      // a query may find its own copy
     bool has_other_class = false;
+    // Twice in the training pictures of one class costs nothing but time.
+    bool is_harmful() const { return is_across_splits || is_evaluated || has_other_class; }
   };
 
   struct Near {  // a picture and the one most like it in an earlier part, by perceptual hash
@@ -34,9 +37,11 @@ struct DatasetReport {
   std::vector<Identical> identical;
   // Across splits and beside the identical ones: to be looked at, since a hash can be wrong.
   std::vector<Near> near;
-  std::int64_t queries_without_match = 0;  // nothing of their class to find in the gallery
+  std::vector<std::string> queries_without_match;  // nothing of their class in the gallery: paths
+  std::vector<std::string> impossible;  // why there can be no training or no score: "test: ..."
 
-  // Nothing that falsifies training or a score: unreadable or shared pictures and shared classes.
+  // Nothing that falsifies or prevents training or a score: unreadable pictures, copies that are
+  // harmful, shared classes, one class to train on, no query with a match.
   bool is_sound() const;
   // Some lines for a person; long lists are cut at `most` entries, with their count.
   std::string to_text(std::size_t most = 20) const;

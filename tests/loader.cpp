@@ -319,7 +319,9 @@ TEST_SUITE("dataset_report") {
       CHECK(report.identical[0].second.ends_with("test/both/copy.jpg"));
       CHECK(report.identical[0].is_across_splits);
       CHECK(!report.identical[0].has_other_class);
-      CHECK(report.queries_without_match == 1);
+      CHECK(!report.identical[0].is_evaluated);
+      REQUIRE(report.queries_without_match.size() == 1);
+      CHECK(report.queries_without_match[0].ends_with("test/y/1.bmp"));
       CHECK(!report.is_sound());
       CHECK(report.to_text().find("identical pictures: 1\n") != std::string::npos);
       CHECK(report.to_text().find("queries without a match in the gallery: 1\n") !=
@@ -360,14 +362,47 @@ TEST_SUITE("dataset_report") {
     CHECK(!perceptual_hash(Image(9, 9, 200)));
   }
 
+  TEST_CASE("copies in test or of two classes, one class and no match are not sound") {
+    const TempFolder folder;
+    const auto add = [&](const char* name, int value) {
+      folder.write(name, encode_png(Image(2, 2, static_cast<std::uint8_t>(value))));
+    };
+    int value = 0;
+    for (const char* name : {"train/a/1.png", "train/a/2.png", "train/b/1.png", "train/b/2.png",
+                             "test/c/1.png", "test/c/2.png", "test/d/1.png", "test/d/2.png"})
+      add(name, ++value);
+    const auto report = [&] { return check_datasets(open_dataset({.path = folder.path()})); };
+    CHECK(report().is_sound());
+    add("train/a/2.png", 1);
+    CHECK(report().identical.size() == 1);
+    CHECK(report().is_sound());  // twice in one class: no number is wrong
+    add("train/b/2.png", 1);
+    CHECK_FALSE(report().is_sound());
+    add("train/b/2.png", 4);
+    add("test/c/2.png", 5);
+    REQUIRE(report().identical.size() == 2);
+    CHECK_FALSE(report().is_sound());
+    CHECK(report().to_text().find("(a query finds its copy)") != std::string::npos);
+
+    add("test/c/2.png", 6);
+    fs::remove_all(folder.path() / "train/b");
+    CHECK(report().impossible ==
+          std::vector<std::string>{"train: one class only, and a loss needs two to tell apart"});
+    fs::remove(folder.path() / "test/c/2.png");
+    fs::remove(folder.path() / "test/d/2.png");
+    CHECK(report().impossible[0] == "test: no query has a match in the gallery");
+    CHECK(report().queries_without_match.size() == 2);
+    CHECK_FALSE(report().is_sound());
+  }
+
   TEST_CASE("groups and query splits decide what a query can match; an empty set is sound") {
     DatasetSplits splits{.test = stored_set(6)};  // two pictures of each class
-    CHECK(check_datasets(splits).queries_without_match == 0);
+    CHECK(check_datasets(splits).queries_without_match.empty());
     splits.test.samples[0].group = splits.test.samples[3].group = "g";
-    CHECK(check_datasets(splits).queries_without_match == 2);
+    CHECK(check_datasets(splits).queries_without_match.size() == 2);
     splits.test.samples[1].is_gallery = false;
-    CHECK(check_datasets(splits).queries_without_match ==
-          3);  // 4 has only 1, which 1 does not need
+    // 4 has only 1, which 1 does not need.
+    CHECK(check_datasets(splits).queries_without_match.size() == 3);
     CHECK(check_datasets(splits).is_sound());
     CHECK(check_datasets({}).is_sound());
     CHECK(check_datasets({}).to_text().starts_with("0 pictures"));

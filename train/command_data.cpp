@@ -49,6 +49,7 @@ Json report_json(const DatasetReport& report) {
     json["identical"].push_back(Json::object({{"first", pair.first},
                                               {"second", pair.second},
                                               {"across_splits", pair.is_across_splits},
+                                              {"evaluated", pair.is_evaluated},
                                               {"other_class", pair.has_other_class}}));
   json["near"] = Json::array();
   for (const auto& pair : report.near)
@@ -56,7 +57,8 @@ Json report_json(const DatasetReport& report) {
                                          {"second", pair.second},
                                          {"bits", pair.bits},
                                          {"other_class", pair.has_other_class}}));
-  json["queries_without_match"] = report.queries_without_match;
+  json["queries_without_match"] = names_json(report.queries_without_match);
+  json["impossible"] = names_json(report.impossible);
   return json;
 }
 
@@ -202,15 +204,18 @@ int data_command(const Arguments& arguments) {
        .summary = "check, count, convert or preview a data set",
        .about =
            "check opens every picture and tells what would harm a run: files that are missing or "
-           "broken, equal pictures in training and test, pictures that look alike there (a "
+           "broken, equal pictures in training and test, within test or of two classes, pictures "
+           "that "
+           "look alike in training and test (a "
            "perceptual hash that differs in at most " +
            std::to_string(kNearBits) +
-           " of 64 bits), classes in both or with one picture, queries without a match; and counts "
+           " of 64 bits), classes in both or with one picture, a single class to train on, queries "
+           "without a match; and counts "
            "gray, CMYK, 16-bit, palette and EXIF-turned pictures.\n"
            "stats counts pictures per class, sizes, aspect ratios and categories of each part.\n"
            "convert writes the table that open-metric-learning reads, and that opens here as the "
            "same data set: label,path,split,is_query,is_gallery, and where the data has them "
-           "category, boxes and class_name.\n"
+           "category, fine_label, boxes and class_name.\n"
            "preview draws training pictures as they are and as training sees them.\n\n"
            "--data may hold one of these layouts, which are recognised, or named by --dataset:\n" +
            known_layouts(),
@@ -227,7 +232,9 @@ int data_command(const Arguments& arguments) {
   if (!line.parse(arguments)) return kDone;
   check_flags(flags);
 
-  const DatasetSplits splits = open_dataset(dataset_options_of(config.data));
+  DatasetOptions options = dataset_options_of(config.data);
+  options.accept_missing = flags.action == "check";  // it names every picture that cannot be read
+  const DatasetSplits splits = open_dataset(options);
   const int threads = static_cast<int>(config.data.workers.value_or(0));
   if (flags.action == "check") return check_data(splits, threads, flags);
   if (flags.action == "stats") return print_stats(splits, threads, flags);
