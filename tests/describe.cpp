@@ -2,8 +2,10 @@
 
 #include <doctest/doctest.h>
 
+#include "tests/mat_writer.h"
 #include "tests/temp_folder.h"
 #include "train/checkpoint.h"
+#include "train/event_file.h"
 #include "train/npy.h"
 
 namespace proxent {
@@ -68,6 +70,29 @@ TEST_SUITE("describe") {
     folder.write("cut", idx.substr(0, 10));
     CHECK(description(folder, "cut") ==
           "cut: unknown type, 10 bytes, begins 00 00 08 03 00 00 01 02 00 00\n");
+  }
+
+  TEST_CASE("MATLAB files and TensorBoard's events") {
+    const TempFolder folder;
+    folder.write("a.mat", mat::header() + mat::cell("names", {mat::text("x"), mat::text("y")}));
+    const std::string text = description(folder, "a.mat");
+    CHECK(text.starts_with("a.mat: MATLAB file, "));
+    CHECK(text.find(", 1 variable\nvariables:\n  name   kind") != std::string::npos);
+    CHECK(text.find("\n  names  ") != std::string::npos);
+    std::filesystem::path written;
+    {
+      EventFile events(folder.path());
+      events.add({.step = 1, .values = {{"train/loss", 2}}});
+      events.add({.step = 5, .values = {{"train/loss", 0.5}, {"val/R@1", 0.25}}});
+      written = events.path();
+    }
+    std::filesystem::rename(written, folder.path() / "events");
+    CHECK(description(folder, "events").find(": TensorBoard events, ") != std::string::npos);
+    CHECK(description(folder, "events")
+              .ends_with(", 2 events, 2 curves\n"
+                         "  curve       points  last step  last value\n"
+                         "  train/loss  2       5          0.5\n"
+                         "  val/R@1     1       5          0.25\n"));
   }
 
   TEST_CASE("pictures, by their bytes and not their name") {

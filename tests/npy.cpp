@@ -102,6 +102,8 @@ TEST_SUITE("npy") {
     }
     CHECK(read(npy("{\"shape\":(2),\"descr\":\"|b1\",\"fortran_order\":False}", raw<char>({1, 0})))
               .to_vector<std::uint8_t>() == std::vector<std::uint8_t>{1, 0});
+    CHECK(read(npy(dict("<f2", "(3,)"), raw<std::uint16_t>({0x3c00, 0xc100, 0x3555})))
+              .to_vector<float>() == std::vector<float>{1, -2.5f, 0.333251953125f});
     const Tensor turned = read(
         npy(dict("<f4", "(2, 3, 2)", "True"), raw<float>({0, 6, 2, 8, 4, 10, 1, 7, 3, 9, 5, 11})));
     CHECK(turned.shape() == Shape{2, 3, 2});
@@ -137,7 +139,7 @@ TEST_SUITE("npy") {
     CHECK(says(dict("<f4", "(1 2)")) == no + "no ')' where one belongs");
     CHECK(says(dict("<f4", "(1,)") + "x", "1234") == no + "text behind its dictionary");
     CHECK(says(dict(">f4", "(1,)"), "1234") ==
-          "dtype '>f4' is not read, only <f4 <f8 <i4 <i8 |u1 |b1; convert it with astype");
+          "dtype '>f4' is not read, only <f2 <f4 <f8 <i4 <i8 |u1 |b1; convert it with astype");
     CHECK(says(dict("|O", "(1,)"), "1234").starts_with("dtype '|O' is not read"));
     CHECK(says(dict("<f4", "(1, 1, 1, 1, 1)"), "1234") == "5 dimensions, at most 4 are read");
     CHECK(says(dict("<f4", "(4294967296, 4294967296)")) == "its shape is too large");

@@ -102,6 +102,9 @@ TEST_SUITE("weights") {
         CHECK(written.at(name).to_vector<double>() == tensor.to_vector<double>());
     }
     CHECK(load_weights({&other}, folder.path() / "w").loaded == 4);
+    CHECK(load_weights({&other}, folder.path() / "w").trailing_bytes == 0);
+    std::ofstream(folder.path() / "w", std::ios::app | std::ios::binary) << "12345";
+    CHECK(load_weights({&other}, folder.path() / "w").trailing_bytes == 5);
     CHECK(other.kernel.value().to_vector<float>() == tree.kernel.value().to_vector<float>());
     // A copy: later training does not reach into it.
     const TensorMap copy = weights_of({&tree});

@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <vector>
 
 #include "data/idx.h"
 #include "data/image.h"
+#include "data/mat.h"
 #include "train/atomic_file.h"
+#include "train/event_file.h"
 #include "train/npy.h"
 #include "train/pth.h"
 #include "train/safetensors.h"
@@ -76,9 +79,10 @@ std::string describe_safetensors(const fs::path& path, std::int64_t bytes) {
                     fmt::format("{}", entry.end - entry.begin)});
   }
   std::string text =
-      fmt::format("{}: {}, {}, {} tensors, {} elements\n", path.string(),
+      fmt::format("{}: {}, {}, {}, {}\n", path.string(),
                   is_state ? "training state of proxent (safetensors)" : "safetensors",
-                  size_text(bytes), header.entries.size(), elements);
+                  size_text(bytes), counted(std::ssize(header.entries), "tensor", "tensors"),
+                  counted(elements, "element", "elements"));
   if (header.trailing_bytes > 0)
     text += fmt::format("warning: {} bytes follow the last tensor\n", header.trailing_bytes);
   text += metadata_text(header.metadata);
@@ -93,8 +97,40 @@ std::string describe_pth(const fs::path& path, std::int64_t bytes) {
     rows.push_back({name, detail::concat(tensor.dtype()), detail::concat(tensor.shape()),
                     fmt::format("{}", tensor.bytes())});
   }
-  return fmt::format("{}: PyTorch weights, {}, {} tensors, {} elements\ntensors:\n{}",
-                     path.string(), size_text(bytes), rows.size() - 1, elements, table(rows));
+  return fmt::format("{}: PyTorch weights, {}, {}, {}\ntensors:\n{}", path.string(),
+                     size_text(bytes), counted(std::ssize(rows) - 1, "tensor", "tensors"),
+                     counted(elements, "element", "elements"), table(rows));
+}
+
+std::string describe_mat(const fs::path& path, std::int64_t bytes) {
+  const MatFile file = MatFile::read(path);
+  std::vector<std::array<std::string, 4>> rows{{"name", "kind", "size", "fields"}};
+  for (const MatArray& variable : file.variables())
+    rows.push_back({variable.name, std::string(name_of(variable.kind)), shape_text(variable.sizes),
+                    fmt::format("{}", fmt::join(variable.fields, ", "))});
+  return fmt::format("{}: MATLAB file, {}, {}\nvariables:\n{}", path.string(), size_text(bytes),
+                     counted(std::ssize(rows) - 1, "variable", "variables"), table(rows));
+}
+
+// Of each curve its points and where it ends.
+std::string describe_events(const fs::path& path, std::int64_t bytes) {
+  struct Curve {
+    std::int64_t points = 0, step = 0;
+    double value = 0;
+  };
+  std::map<std::string, Curve> curves;
+  const std::vector<EventScalars> events = read_events(path);
+  for (const EventScalars& event : events)
+    for (const auto& [tag, value] : event.values)
+      curves[tag] = {curves[tag].points + 1, event.step, value};
+  std::vector<std::array<std::string, 4>> rows{{"curve", "points", "last step", "last value"}};
+  for (const auto& [tag, curve] : curves)
+    rows.push_back({tag, fmt::format("{}", curve.points), fmt::format("{}", curve.step),
+                    fmt::format("{:.6g}", curve.value)});
+  return fmt::format("{}: TensorBoard events, {}, {}, {}\n{}", path.string(), size_text(bytes),
+                     counted(std::ssize(events), "event", "events"),
+                     counted(std::ssize(curves), "curve", "curves"),
+                     curves.empty() ? "" : table(rows));
 }
 
 std::string describe_npy(const fs::path& path, std::int64_t bytes) {
@@ -172,6 +208,9 @@ std::string describe_file(const fs::path& path) {
   if (start.empty()) return path.string() + ": empty file\n";
   if (is_pth(start)) return describe_pth(path, bytes);
   if (start.starts_with("\x93NUMPY")) return describe_npy(path, bytes);
+  if (start.starts_with("MATLAB 5.0")) return describe_mat(path, bytes);
+  if (start.substr(0, 64).find("brain.Event:") != std::string::npos)
+    return describe_events(path, bytes);
   if (start.starts_with("\x1f\x8b") || start.starts_with(std::string(2, '\0')))
     if (const auto header = read_idx_header(path)) return describe_idx(path, bytes, *header);
   if (is_picture(start)) return describe_image(path, bytes);

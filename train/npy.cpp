@@ -23,6 +23,7 @@ constexpr std::array<std::pair<std::string_view, DType>, 5> kWritten{{{"<f4", DT
 
 std::optional<DType> dtype_of(std::string_view descr) {
   if (descr == "|b1") return DType::u8;
+  if (descr == "<f2") return DType::f16;
   for (const auto& [name, dtype] : kWritten)
     if (name == descr) return dtype;
   return std::nullopt;
@@ -192,7 +193,7 @@ Tensor read_npy(const std::filesystem::path& path) {
   const NpyHeader header = parse_header(file);
   const std::optional<DType> dtype = dtype_of(header.descr);
   check<DataError>(dtype.has_value(), path.string(), ": dtype '", header.descr,
-                   "' is not read, only <f4 <f8 <i4 <i8 |u1 |b1; convert it with astype");
+                   "' is not read, only <f2 <f4 <f8 <i4 <i8 |u1 |b1; convert it with astype");
   check<DataError>(header.shape.size() <= Shape::kMaxRank, path.string(), ": ", header.shape.size(),
                    " dimensions, at most ", Shape::kMaxRank, " are read");
   std::int64_t bytes = size_of(*dtype);
@@ -205,6 +206,7 @@ Tensor read_npy(const std::filesystem::path& path) {
                    " bytes of data, the file has ", found);
   Tensor array(Shape(std::span(header.shape)), *dtype);
   file.read(array.raw(), header.data_start, bytes);
+  if (array.dtype() == DType::f16) array = array.to(DType::f32);
   return header.is_fortran_order ? turned(array) : array;
 }
 

@@ -19,9 +19,9 @@ struct NpyHeader {
 // The header alone, of versions 1, 2 and 3. Throws DataError naming file and reason.
 NpyHeader read_npy_header(const std::filesystem::path& path);
 
-// An array of up to four dimensions. f4 f8 i4 i8 u1 (little-endian) come as they are, b1 becomes
-// u8; arrays in Fortran order are turned. Throws DataError naming file and reason: not .npy,
-// another dtype, a size that differs from the shape.
+// An array of up to four dimensions. f4 f8 i4 i8 u1 (little-endian) come as they are, f2 becomes
+// f4 and b1 u8; arrays in Fortran order are turned. Throws DataError naming file and reason: not
+// .npy, another dtype, a size that differs from the shape.
 Tensor read_npy(const std::filesystem::path& path);
 
 // Version 1.0, as np.save writes it: f32 f64 i32 i64 u8, data at a multiple of 64 bytes. Replaces

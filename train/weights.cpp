@@ -202,10 +202,11 @@ LoadReport load_weights(const Modules& trees, const std::filesystem::path& path,
   std::array<char, 4> start{};
   const InputFile file(path);
   file.read(start.data(), 0, std::min(file.size(), std::ssize(start)));
-  const TensorMap tensors = is_pth({start.data(), start.size()})
-                                ? read_pth(path)
-                                : read_safetensors(path, {.accept_trailing_bytes = true}).tensors;
-  return load_weights(trees, tensors, options);
+  if (is_pth({start.data(), start.size()})) return load_weights(trees, read_pth(path), options);
+  const SafetensorsFile read = read_safetensors(path, {.accept_trailing_bytes = true});
+  LoadReport report = load_weights(trees, read.tensors, options);
+  report.trailing_bytes = read.trailing_bytes;
+  return report;
 }
 
 TensorMap weights_of(const Modules& trees) {

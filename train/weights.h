@@ -32,6 +32,7 @@ struct LoadReport {
   std::vector<std::string> unexpected;    // in the file, not in the tree
   std::vector<Mismatch> misshaped;        // in both, but shape or kind of number differ
   std::vector<std::string> unused;        // in the file, not in the tree, and may be
+  std::int64_t trailing_bytes = 0;        // of the file, behind its last tensor
 
   // What kept its former value: missing and misshaped names. The caller initialises and names them.
   std::vector<std::string> not_loaded() const;
