@@ -135,11 +135,6 @@ Finding onednn() {
           "configure again"};
 }
 
-// "13.0" of 13000.
-std::string cuda_version(int version) {
-  return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
-}
-
 Finding gpu() {
   const GpuReport report = gpu_report();
   if (!report.is_built)
@@ -149,10 +144,10 @@ Finding gpu() {
   for (const Gpu& gpu : report.gpus)
     value += fmt::format("{} ({}.{}, {}); ", gpu.name, gpu.major, gpu.minor,
                          human_bytes(gpu.memory_bytes));
-  value +=
-      fmt::format("built for {}, CUDA {}", report.built_for, cuda_version(report.runtime_version));
+  value += fmt::format("built for {}, CUDA {}", report.built_for,
+                       cuda_version_text(report.runtime_version));
   if (report.driver_version > 0)
-    value += ", driver knows CUDA " + cuda_version(report.driver_version);
+    value += ", driver knows CUDA " + cuda_version_text(report.driver_version);
   if (report.is_emulated) value = "emulated on the processor, for tests";
   return {"GPU", value, report.problem.empty() ? Verdict::good : Verdict::note,
           report.problem.empty() ? "" : report.problem + "; training runs on the processor"};

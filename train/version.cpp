@@ -2,6 +2,7 @@
 
 #include "data/image.h"
 #include "tensor/cpu/backend.h"
+#include "tensor/gpu.h"
 
 // CMakeLists.txt defines these for this file alone.
 #ifndef PROXENT_VERSION
@@ -32,6 +33,10 @@ std::string version_text() {
   return std::string(PROXENT_VERSION) + (commit.empty() ? "" : " (" + commit + ")");
 }
 
+std::string cuda_version_text(int version) {
+  return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
+}
+
 Json version_json() {
   Json json;
   json["version"] = PROXENT_VERSION;
@@ -40,7 +45,12 @@ Json version_json() {
   json["compiler"] = compiler();
   json["onednn"] = has_onednn() ? Json(onednn_version()) : Json();
   json["jpeg_decoder"] = jpeg_decoder_name();
+  const GpuReport gpu = gpu_report();
   json["cuda"] = Json();
+  if (gpu.is_built)
+    json["cuda"] = Json::object({{"built_for", gpu.built_for},
+                                 {"runtime", cuda_version_text(gpu.runtime_version)},
+                                 {"emulated", gpu.is_emulated}});
   return json;
 }
 
