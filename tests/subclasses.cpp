@@ -111,7 +111,7 @@ TEST_SUITE("subclasses") {
     CHECK(found.spread == doctest::Approx(1));
     CHECK(to_text(found) ==
           "2 per class, 1.50 used, 1.50 effective, 1 of 4 dead, spread 1.00, entropy 0.000, purity "
-          "0.625 (0.625 with one), NMI 0.172");
+          "0.625 (0.625 with one) of 8 pictures, NMI 0.172");
     Json json = to_json(found);
     const Json::Members& of_class = json["assignment_entropy_of_class"].members();
     REQUIRE(of_class.size() == 2);

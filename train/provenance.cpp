@@ -34,6 +34,10 @@ std::string seeds_text(std::vector<std::int64_t> seeds) {
   return text;
 }
 
+std::string pixels_provenance(const Config& config, std::int64_t features) {
+  return fmt::format("plain pixels, {}, {} features", crop_text(config.data), features);
+}
+
 std::string provenance(const Config& config, Selection selection,
                        const std::vector<std::int64_t>& seeds, FoldUse use) {
   const std::int64_t models = use == FoldUse::concatenated ? fold_of(config.run).count : 1;

@@ -104,6 +104,7 @@ ProxyDiagnostics diagnose_proxies(const MetricLoss& loss, const Dataset& dataset
                        .class_names = dataset.class_names,
                        .spread = proxy_spread(proxies)};
   if (!fine.empty()) {
+    out.judged = std::ssize(fine);
     out.purity = purity_of(nearest, fine);
     out.purity_of_one = purity_of(only, fine);
     out.nmi = mean_nmi(classes);
@@ -118,7 +119,8 @@ std::string to_text(const ProxyDiagnostics& d) {
       r.proxies / std::max<std::int64_t>(1, r.classes), r.used_per_class, r.effective, r.dead,
       r.proxies, d.spread, r.assignment_entropy);
   if (d.purity)
-    text += fmt::format(", purity {:.3f} ({:.3f} with one)", *d.purity, *d.purity_of_one);
+    text += fmt::format(", purity {:.3f} ({:.3f} with one) of {} pictures", *d.purity,
+                        *d.purity_of_one, d.judged);
   if (d.nmi) text += fmt::format(", NMI {:.3f}", *d.nmi);
   return text;
 }
@@ -140,6 +142,7 @@ Json to_json(const ProxyDiagnostics& d) {
   if (d.purity) {
     json["purity"] = *d.purity;
     json["purity_of_one"] = *d.purity_of_one;
+    json["judged"] = d.judged;
     json["nmi"] = d.nmi ? Json(*d.nmi) : Json();
   }
   return json;
