@@ -8,6 +8,7 @@
 #include "tensor/check.h"
 #include "train/config_table.h"
 #include "train/metric_choice.h"
+#include "train/model_options.h"
 #include "train/presets.h"
 #include "train/text.h"
 
@@ -39,8 +40,8 @@ TEST_SUITE("config") {
       GivenValue value;
       const auto give = [&](std::string text) { value.items = {std::move(text)}; };
       if (!options.choices.empty())
-        give(quoted(options.choices.back()) == row.initial ? options.choices.front()
-                                                           : options.choices.back());
+        give(proxent::quoted(options.choices.back()) == row.initial ? options.choices.front()
+                                                                    : options.choices.back());
       else if (row.is_boolean())
         give(row.initial == "true" ? "false" : "true");
       else if (const auto* reals = std::get_if<std::span<double>>(&row.target))
@@ -186,6 +187,11 @@ TEST_SUITE("config") {
     CHECK(preset_for_data("auto", "pictures") == nullptr);
     CHECK(preset_for_data("folder", "pictures") == nullptr);
     CHECK_THROWS_AS(preset_named("cubcpu"), UsageError);
+    for (const char* name : {"proxy-anchor-paper", "soft-triple-paper"}) {
+      const GroupingOptions grouping = grouping_options_of(config_of(preset_named(name)));
+      CHECK((grouping.decays_norms && grouping.decays_biases));
+    }
+    CHECK_FALSE(grouping_options_of({}).decays_norms);
   }
 
   TEST_CASE("durations") {
@@ -235,6 +241,14 @@ TEST_SUITE("text") {
     CHECK(human_seconds(725) == "12m05s");
     CHECK(human_seconds(6720) == "1h52m");
     CHECK(human_seconds(3600 * 76) == "3d04h");
+  }
+
+  TEST_CASE("UTF-8 is told from other bytes") {
+    for (const char* text : {"", "abc", "\xc3\xa9", "\xe2\x96\xb2", "\xf0\x9f\x90\xa6"})
+      CHECK(is_utf8(text));
+    for (const char* text : {"\xff", "\xe9t\xe9", "\xc3", "\xe2\x96", "\xc0\x80", "\xe0\x80\x80",
+                             "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x80"})
+      CHECK_FALSE(is_utf8(text));
   }
 
   TEST_CASE("widths") {

@@ -188,8 +188,10 @@ void add_optim(Settings& s, OptimConfig& c) {
   s.add("name", &c.name, "sgd, adam (weight decay in the gradient) or adamw (beside it)",
         {.flag = "optim", .choices = {"sgd", "adam", "adamw"}});
   s.add("lr", &c.lr, "learning rate of backbone and head", {.range = at_least(0)});
-  s.add("wd", &c.wd, "weight decay of convolutions and linear layers; norms and biases have none",
+  s.add("wd", &c.wd,
+        "weight decay of convolutions and linear layers; of norms and biases with --decay-all",
         {.range = at_least(0)});
+  s.add("decay_all", &c.decay_all, "weight decay of norms and biases too, as torch.optim has it");
   s.add("momentum", &c.momentum, "of sgd", {.range = {0, 1, false, true}});
   s.add("nesterov", &c.nesterov, "Nesterov momentum for sgd");
   s.add("betas", std::span(c.betas), "decay of the two averages of adam and adamw",
@@ -347,7 +349,23 @@ std::string to_toml(const Config& config) {
   return to_toml(settings, TomlStyle::plain);
 }
 
+namespace {
+
+// Checkpoints carry the configuration as JSON: better to stop now than at the first of them.
+void check_texts(const Config& config) {
+  Config copy = config;
+  Settings settings;
+  add_config(settings, copy);
+  for (const Setting& row : settings.rows())
+    check<UsageError>(is_utf8(row.value_text()), row.name(),
+                      ": expected text in UTF-8, got other bytes in ", row.value_text(),
+                      ". Rename the file or folder, or name it through a link");
+}
+
+}  // namespace
+
 void check_config(const Config& config) {
+  check_texts(config);
   const auto& [data, batch, model, loss, optim, run, log, debug] = config;
   check<UsageError>(data.rrc_scale[0] <= data.rrc_scale[1],
                     "data.rrc_scale: ", shortest(data.rrc_scale[0]), " is above ",
@@ -361,6 +379,9 @@ void check_config(const Config& config) {
       batch.sampler != "m-per-class" || !batch.size || *batch.size % batch.m == 0;
   check<UsageError>(has_whole_classes, "batch.size = ", batch.pictures(),
                     " is no multiple of batch.m = ", batch.m, ", as --sampler m-per-class needs");
+  check<UsageError>(run.steps > 0 || run.epochs > 0,
+                    "run.epochs and run.steps are both 0, which trains nothing; give --epochs or "
+                    "--steps");
   check<UsageError>(optim.min_lr <= optim.lr, "optim.min_lr = ", shortest(optim.min_lr),
                     " is above optim.lr = ", shortest(optim.lr));
   check<UsageError>(!optim.nesterov || (optim.name == "sgd" && optim.momentum > 0),

@@ -100,8 +100,9 @@ struct LossConfig {
 struct OptimConfig {
   std::string name = "adamw";  // sgd, adam (decay in the gradient), adamw
   double lr = 1e-4;
-  double wd = 1e-4;       // weights of convolutions and linear layers only
-  double momentum = 0.9;  // of sgd
+  double wd = 1e-4;        // of weights of convolutions and linear layers
+  bool decay_all = false;  // of norms and biases too
+  double momentum = 0.9;   // of sgd
   bool nesterov = false;
   std::array<double, 2> betas = {0.9, 0.999};  // of adam and adamw
   double eps = 1e-8;

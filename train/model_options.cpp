@@ -18,6 +18,8 @@ OptimizerOptions optimizer_options_of(const OptimConfig& config) {
 
 GroupingOptions grouping_options_of(const Config& config) {
   return {.weight_decay = config.optim.wd,
+          .decays_norms = config.optim.decay_all,
+          .decays_biases = config.optim.decay_all,
           .proxy_lr_factor = config.loss.proxy_lr_mult,
           .proxy_weight_decay = config.loss.proxy_wd};
 }

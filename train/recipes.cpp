@@ -74,8 +74,8 @@ constexpr std::string_view kProxyAnchor = R"(
 # Cars: --lr-step 20ep. SOP and In-Shop: --lr 6e-4 --lr-step 20ep --lr-gamma 0.25 --bn-mode train.
 # ResNet-50: --arch resnet50 --channels rgb --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225
 #   --batch 120 --warmup-head 5ep, and --lr-step 5ep (CUB) or 10ep (Cars).
-# Test-selected, as published. Not the same: our weight decay spares norms and biases; the head
-# starts as a torch Linear, not kaiming; a query is left out by its index, not by its rank.
+# Test-selected, as published. Not the same: the head starts as a torch Linear, not kaiming; a query
+# is left out by its index, not by its rank.
 [data]
 channels = "bgr"
 mean = [0.50196078431372548, 0.45882352941176469, 0.40784313725490196]
@@ -99,6 +99,7 @@ proxy_wd = 1e-4
 name = "adamw"
 lr = 1e-4
 wd = 1e-4
+decay_all = true
 sched = "step"
 lr_step = "10ep"
 lr_gamma = 0.5
@@ -150,7 +151,7 @@ protocol = "last"
 constexpr std::string_view kSoftTriple = R"(
 # Qian et al., SoftTriple Loss, ICCV 2019; code idstcv/SoftTriple cc1c32d with its README's command
 # (64 features; the paper's rows have 512: --embed-dim 512).
-# Not the same: our weight decay spares norms and biases; proxies start normal, not uniform.
+# Not the same: proxies start normal, not uniform.
 [data]
 channels = "bgr"
 mean = [0.50196078431372548, 0.45882352941176469, 0.40784313725490196]
@@ -177,6 +178,7 @@ name = "adam"
 eps = 0.01
 lr = 1e-4
 wd = 1e-4
+decay_all = true
 sched = "step"
 lr_step = "20ep"
 lr_gamma = 0.1
