@@ -96,6 +96,9 @@ TEST_SUITE("losses") {
     CHECK_FALSE(effective.proxies.has_value());
     CHECK(effective.proxy_lr_mult == 7);
     CHECK(keys_without_effect({}).empty());
+    CHECK(proxies_per_class({.name = "triplet", .proxies = 4}) == 0);
+    CHECK(proxies_per_class({.name = "proxy-anchor", .proxies = 4}) == 1);
+    CHECK(proxies_per_class({.name = "soft-triple", .proxies = 4}) == 4);
     CHECK_THROWS_WITH_AS(loss_kind("proxy-ancor"), doctest::Contains("Did you mean 'proxy-anchor'"),
                          UsageError);
   }

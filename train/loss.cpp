@@ -171,7 +171,8 @@ const LossKind& loss_kind(std::string_view name) {
 }
 
 std::int64_t proxies_per_class(const LossConfig& config) {
-  return config.proxies.value_or(loss_kind(config.name).proxies);
+  const LossKind& kind = loss_kind(config.name);
+  return kind.has("proxies") ? config.proxies.value_or(kind.proxies) : kind.proxies;
 }
 double sigma_of(const LossConfig& config) {
   return config.sigma.value_or(loss_kind(config.name).sigma);
