@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/allocator.h"
+#include "tensor/gpu.h"
 #include "tests/run_binary.h"
 #include "tests/temp_folder.h"
 #include "train/command.h"
@@ -83,6 +84,14 @@ TEST_SUITE("command line") {
           "'PROXENT_LR'? Unset it or mend its name.\n");
     CHECK(contains(error_of("bench stp"), "Did you mean 'step'?"));
     CHECK(contains(error_of("gradcheck mattmul"), "Did you mean 'matmul'?"));
+    CHECK(error_of("train --steps 0 --epochs 0") ==
+          "error: run.epochs and run.steps are both 0, which trains nothing; give --epochs or "
+          "--steps\n");
+    CHECK(error_of("train --data \"$(printf 'x\\351')\"") ==
+          "error: data.path: expected text in UTF-8, got other bytes in \"x\xe9\". Rename the file "
+          "or folder, or name it through a link\n");
+    CHECK(contains(error_of("data preview -o x.html"), "its name must end in .png, got 'x.html'"));
+    CHECK(contains(error_of("eval --pixels --grid x.jpg"), "its name must end in .png"));
   }
 
   TEST_CASE("settings: later sources win, and each is named") {
@@ -149,6 +158,7 @@ TEST_SUITE("command line") {
     const auto version = nlohmann::json::parse(run_binary("version --json").out);
     CHECK(version.contains("commit"));
     CHECK(version["jpeg_decoder"].is_string());
+    CHECK(version["cuda"].is_null() == !gpu_report().is_built);
     const auto doctor = nlohmann::json::parse(run_binary("doctor --json").out);
     CHECK(doctor["findings"].size() >= 8);
     CHECK(run_binary("doctor").code == kDone);

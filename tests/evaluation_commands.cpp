@@ -185,6 +185,7 @@ TEST_SUITE("evaluation_commands") {
     CHECK(found["features"] == 6 * 6 * 3);
     CHECK(found["source"] == "pixels");
     CHECK(found["effective_rank"].is_null());
+    CHECK(found["provenance"] == "plain pixels, whole picture at 6x6, 108 features");
   }
 
   // Three classes of 2 x 6 embeddings, each around a direction of its own.

@@ -189,6 +189,7 @@ void check_flags(const DataFlags& flags) {
   check<UsageError>(!writes || !flags.out.empty(), "data ", flags.action,
                     ": needs the file to write, -o ",
                     flags.action == "convert" ? "data.csv" : "preview.png");
+  if (flags.action == "preview") check_is_png(flags.out, "data preview -o");
   check<UsageError>(writes || flags.out.empty(), "data ", flags.action,
                     ": writes no file; leave out -o or redirect stdout");
 }

@@ -84,7 +84,7 @@ struct Subject {
   Tensor flipped;                                     // with --flip: of the mirrored pictures
   Dataset dataset;                                    // empty for a file of embeddings
   std::optional<Selection> selection;                 // of the weights, where there are any
-  std::string provenance;                             // of the numbers; empty without weights
+  std::string provenance;                             // of the numbers; empty for a file
   std::vector<std::string> classes, categories = {};  // names for each row; categories if any
 
   std::string describe(const EvalFlags& flags) const {
@@ -132,6 +132,7 @@ Subject embedded_pictures(const EvalFlags& flags, const Config& config,
     }
   } else {
     subject.embeddings = embed_pixels(subject.dataset, options);
+    subject.provenance = pixels_provenance(config, subject.embeddings.values.dim(1));
   }
   view.finish();
   for (const BadImage& bad : subject.embeddings.bad_images) log.warning("left out: " + bad.reason);
@@ -248,6 +249,7 @@ void check_flags(const EvalFlags& flags) {
                     "eval: --labels belongs to a .npy file");
   check<UsageError>(flags.grid.empty() || !flags.is_file_of_embeddings(),
                     "eval: --grid needs the pictures, a .npy file holds none");
+  if (!flags.grid.empty()) check_is_png(flags.grid, "eval --grid");
   check<UsageError>(!flags.is_flipped || !(flags.is_file_of_embeddings() || flags.is_pixels),
                     "eval: --flip embeds pictures again, so it needs a network and its pictures");
   if (!flags.query_expansion.empty()) query_expansion_from_text(flags.query_expansion);

@@ -97,4 +97,7 @@ class CommandLine {
   bool wants_help_ = false, is_verbose_ = false;
 };
 
+// Throws UsageError unless the file that a flag names ends in .png, as which it is written.
+void check_is_png(const std::string& file, std::string_view flag);
+
 }  // namespace proxent
