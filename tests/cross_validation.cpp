@@ -215,7 +215,7 @@ TEST_SUITE("cross validation") {
     CHECK_THROWS_WITH_AS(run_cross_validation(config, {.folds = 3, .seeds = 1}, {}),
                          doctest::Contains("3 folds need at least 6, two classes each"),
                          UsageError);
-    CHECK_FALSE(fs::exists(temp.path() / "cv" / "table.md"));
+    CHECK_FALSE(fs::exists(temp.path() / "cv"));  // no folder is left of what cannot run
     CHECK_THROWS_WITH_AS(read_finished_run(temp.path()), doctest::Contains("no run of proxent"),
                          DataError);
   }
@@ -225,6 +225,10 @@ TEST_SUITE("cross validation") {
     Config config = small_cv(temp);
     CHECK(run_training(config, {"train"}) == kDone);
     fs::remove_all(temp.path() / "cv" / "ckpt");
+    config.run.resume = config.run.out;
+    CHECK_THROWS_WITH_AS(run_training(config, {"train"}),
+                         doctest::Contains("Start over in its folder by --resume auto --out"),
+                         DataError);
     config.run.resume = "auto";
     CHECK(run_training(config, {"train"}) == kDone);
     std::ifstream steps(temp.path() / "cv" / "train.jsonl");

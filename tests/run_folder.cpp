@@ -58,6 +58,15 @@ TEST_SUITE("run folder") {
       RunFolder::create(options);
       FAIL("a folder that holds a run was accepted");
     } catch (const UsageError& error) {
+      CHECK(error.message() == "'" + options.out + "' holds a run already, which has no " +
+                                   "checkpoint to go on from. Start over in it by --resume auto " +
+                                   "--out " + options.out + " or choose another --out.");
+    }
+    std::ofstream(folder.checkpoint("last.state")) << "x";
+    try {
+      RunFolder::create(options);
+      FAIL("a folder that holds a run was accepted");
+    } catch (const UsageError& error) {
       CHECK(error.message() == "'" + options.out + "' holds a run already. Go on with it by " +
                                    "--resume " + options.out + " or choose another --out.");
     }

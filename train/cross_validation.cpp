@@ -88,22 +88,6 @@ fs::path folder_to_go_on(const std::string& name, const Config& shared) {
   return newest;
 }
 
-std::string open_folder(const Config& config, const Config& shared) {
-  const std::string name = experiment_name(config) + "_cv";
-  const std::string out =
-      config.run.out.empty() ? folder_to_go_on(name, shared).string() : config.run.out;
-  if (!out.empty() && fs::exists(fs::path(out) / "cv.json")) {
-    const std::string difference = difference_to(out, shared);
-    check<UsageError>(difference.empty(), "cv: '", out, "' holds another experiment: ", difference,
-                      ". Choose another --out");
-    return out;
-  }
-  const std::string folder = make_run_folder({.out = out, .name = name});
-  write_file_atomically(folder + "/config.toml", to_toml(shared));
-  write_file_atomically(folder + "/cv.json", "{}\n");  // marks the folder; results replace it
-  return folder;
-}
-
 std::vector<Trial> trials_of(const Config& config, const CrossValidationOptions& options,
                              const std::string& folder) {
   std::vector<Trial> trials;
@@ -121,6 +105,24 @@ std::vector<Trial> trials_of(const Config& config, const CrossValidationOptions&
       trials.push_back(std::move(trial));
     }
   return trials;
+}
+
+std::string open_folder(const Config& config, const CrossValidationOptions& options,
+                        const Config& shared) {
+  const std::string name = experiment_name(config) + "_cv";
+  const std::string out =
+      config.run.out.empty() ? folder_to_go_on(name, shared).string() : config.run.out;
+  if (!out.empty() && fs::exists(fs::path(out) / "cv.json")) {
+    const std::string difference = difference_to(out, shared);
+    check<UsageError>(difference.empty(), "cv: '", out, "' holds another experiment: ", difference,
+                      ". Choose another --out");
+    return out;
+  }
+  open_task(trials_of(config, options, out).front().config);  // what fails leaves no folder
+  const std::string folder = make_run_folder({.out = out, .name = name});
+  write_file_atomically(folder + "/config.toml", to_toml(shared));
+  write_file_atomically(folder + "/cv.json", "{}\n");  // marks the folder; results replace it
+  return folder;
 }
 
 // Each row divided by its length, so that every model has the same say.
@@ -255,7 +257,7 @@ int run_cross_validation(const Config& given, const CrossValidationOptions& opti
   if (config.debug.dry_run) return run_training(config, arguments);
   Log log(terminal_on(Stream::error, config.log.color), config.log.quiet);
   SignalGuard signals;
-  const std::string folder = open_folder(config, shared_config(config));
+  const std::string folder = open_folder(config, options, shared_config(config));
   log.info(fmt::format("{} x {} runs below {}", counted(options.folds, "fold", "folds"),
                        counted(options.seeds, "seed", "seeds"), folder));
   std::vector<Trial> trials = trials_of(config, options, folder);

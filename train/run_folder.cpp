@@ -149,8 +149,14 @@ std::string make_run_folder(const RunFolderOptions& options) {
   if (!make_new_folder(path)) {
     const bool is_folder = fs::is_directory(path);
     check<UsageError>(is_folder, "--out '", path, "' is a file; give a folder");
-    check<UsageError>(!fs::exists(path + "/run.json"), "'", path, "' holds a run already. Go on ",
-                      "with it by --resume ", path, " or choose another --out.");
+    const bool has_state =
+        fs::exists(path + "/ckpt/last.state") || fs::exists(path + "/ckpt/previous.state");
+    check<UsageError>(!fs::exists(path + "/run.json"), "'", path, "' holds a run already",
+                      has_state ? ". Go on with it by --resume " + path
+                                : ", which has no checkpoint to go on from. Start over in it by "
+                                  "--resume auto --out " +
+                                      path,
+                      " or choose another --out.");
   }
   return path;
 }
