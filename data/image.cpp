@@ -15,7 +15,7 @@ Image decode_image(std::span<const std::uint8_t> bytes, std::string_view name,
                    info.width, "x", info.height, " pixels");
   check<DataError>(info.width <= options.max_pixels / info.height, "picture ", name, ": ",
                    info.width, "x", info.height, " pixels, more than the limit of ",
-                   options.max_pixels, " (a decompression bomb?); raise the limit to allow it");
+                   options.max_pixels, " (a decompression bomb?); raise --max-pixels to allow it");
   const auto decode = [&] {
 #ifdef PROXENT_TURBOJPEG
     if (info.format == ImageFormat::jpeg && !options.prefer_stb)
@@ -53,9 +53,9 @@ Image load_image(const std::filesystem::path& path, const DecodeOptions& options
   return decode_image(read_file(path), path.string(), options);
 }
 
-std::string jpeg_decoder_name() {
+std::string jpeg_decoder_name([[maybe_unused]] const DecodeOptions& options) {
 #ifdef PROXENT_TURBOJPEG
-  return detail::libjpeg_name();
+  return options.prefer_stb ? "stb_image" : detail::libjpeg_name();
 #else
   return "stb_image";
 #endif

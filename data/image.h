@@ -67,7 +67,7 @@ Image load_image(const std::filesystem::path& path, const DecodeOptions& options
 std::vector<std::uint8_t> read_file(const std::filesystem::path& path);
 
 // The decoder that JPEG files go through, for a run's record: pixels differ between decoders.
-std::string jpeg_decoder_name();
+std::string jpeg_decoder_name(const DecodeOptions& options = {});
 
 // The upright picture for an EXIF orientation of 1 to 8.
 Image turn_upright(const Image& image, int orientation);

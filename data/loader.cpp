@@ -176,7 +176,8 @@ bool Loader::try_write(std::int64_t index, const BatchPosition& position, std::i
   try {
     image = load(index);
   } catch (const DataError& error) {
-    if (options_.on_bad_image == OnBadImage::stop) throw;
+    if (options_.on_bad_image == OnBadImage::stop)
+      fail<DataError>(error.message(), " (--on-bad-image skip leaves it out)");
     const auto is_same = [index](const BadImage& known) { return known.index == index; };
     if (std::none_of(bad.begin(), bad.end(), is_same)) bad.push_back({index, error.message()});
     return false;

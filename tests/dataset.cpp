@@ -243,6 +243,9 @@ TEST_SUITE("dataset") {
       return full.starts_with(file.string()) ? full.substr(file.string().size()) : full;
     };
     CHECK(message("label,path\n") == ": expected a header and at least one row");
+    CHECK(message("1,a.png\n2,b.png\n") ==
+          ":1: expected a header such as label,path,split; this line names neither column. Put one "
+          "above it");
     CHECK(message("label,file\n1,a.png\n") ==
           ":1: the header has no column \"path\"; expected label,path,split,is_query,is_gallery");
     CHECK(message("label,path\n\n1\n") == ":3: 1 fields under a header of 2");

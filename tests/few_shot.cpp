@@ -99,7 +99,7 @@ TEST_SUITE("few_shot") {
     CHECK(found.skipped_classes == 1);
     CHECK_THROWS_WITH_AS(
         few_shot(x, labels, {.way = 6}),
-        doctest::Contains("few-shot: a task of 6 classes needs 16 pictures of each (1 shots, 15 "
+        doctest::Contains("few-shot: a task of 6 classes needs 16 pictures of each (1 shot, 15 "
                           "queries), but only 5 of 6 classes have so many. Choose fewer"),
         DataError);
     CHECK_THROWS_AS(few_shot(x, labels, {.shots = 0}), UsageError);

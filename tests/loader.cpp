@@ -334,6 +334,7 @@ TEST_SUITE("dataset_report") {
     const Image photo = load_image(kPictures / "rgb_444.jpg");
     folder.write("train/a/1.png", encode_png(photo));
     folder.write("train/a/2.png", encode_png(flip_horizontal(photo)));
+    folder.write("train/z/1.png", encode_png(Image(9, 20, 7)));
     folder.write("test/b/1.png",
                  encode_png(resize_bilinear(photo, photo.height * 2, photo.width * 2)));
     folder.write("test/b/2.png", encode_png(Image(20, 20, 128)));

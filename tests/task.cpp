@@ -58,7 +58,10 @@ TEST_SUITE("task") {
   TEST_CASE("a limited test set keeps queries and gallery, however the files name them") {
     TempFolder folder;
     std::string table = "label,path,split,is_query,is_gallery\n1,a.png,train,,\n2,b.png,train,,\n";
-    for (int i = 0; i < 4; ++i) table += "3,c.png,test,True,False\n3,d.png,test,False,True\n";
+    for (const std::string i : {"0", "1", "2", "3"}) {
+      for (const char* kind : {"q", "g"}) folder.write(kind + i + ".png", "");
+      table += "3,q" + i + ".png,test,True,False\n3,g" + i + ".png,test,False,True\n";
+    }
     Config config = listed(folder, "a.png 1\n", "b.png 2\n");
     config.data.path = folder.write("table.csv", table).string();
     config.run.limit_test = 4;
@@ -87,7 +90,8 @@ TEST_SUITE("task") {
   TEST_CASE("folds hold out every class once, in order, whatever the seed") {
     TempFolder folder;
     std::string train;
-    for (int c = 0; c < 7; ++c) train += "a.png class" + std::to_string(c) + "\n";
+    for (const std::string c : {"0", "1", "2", "3", "4", "5", "6"})
+      train += folder.write("a" + c + ".png", "").filename().string() + " class" + c + "\n";
     Config config = listed(folder, train, "e.png elk\n");
     config.run.protocol = "mlrc";
     std::vector<std::string> held_out;

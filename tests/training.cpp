@@ -41,6 +41,7 @@ TEST_SUITE("training") {
                              "log.txt", "retrieval.png", "ckpt/last.state"})
       CHECK_MESSAGE(fs::exists(a / file), file);
     CHECK(text_of(a / "run.json").find("\"done\"") != std::string::npos);
+    CHECK(jpeg_decoder_name({.prefer_stb = true}) == "stb_image");
     const auto weights_a = read_safetensors(a / "ckpt/last.safetensors").tensors;
     const auto weights_b = read_safetensors(b / "ckpt/last.safetensors").tensors;
     REQUIRE(weights_a.size() == weights_b.size());
@@ -240,6 +241,10 @@ TEST_SUITE("training") {
     config.debug.dry_run = true;
     CHECK(run_training(config, {"train"}) == kDone);
     CHECK_FALSE(fs::exists(temporary.path() / "run"));
+    temporary.write("pictures/class0/0.png", "no picture");
+    CHECK_THROWS_AS(run_training(config, {"train"}), DataError);
+    config.data.on_bad_image = "skip";
+    CHECK(run_training(config, {"train"}) == kDone);
   }
 
   TEST_CASE("numbers that are not finite stop the run, name the op and keep the batch") {
@@ -273,6 +278,10 @@ TEST_SUITE("training") {
     CHECK_THROWS_WITH_AS(run_training(config, {}),
                          doctest::Contains("larger than the training set"), UsageError);
     config.batch.size = 8;
+    config.data.path = temporary.write("test.txt", "pictures/class0/0.png 0\n").parent_path();
+    CHECK_THROWS_WITH_AS(run_training(config, {}), doctest::Contains("nothing to train on"),
+                         DataError);
+    config.data.path = (temporary.path() / "pictures").string();
     config.run.device = "abacus";
     CHECK_THROWS_WITH_AS(run_training(config, {}), doctest::Contains("got 'abacus'"), UsageError);
     CHECK_FALSE(fs::exists(temporary.path() / "run"));

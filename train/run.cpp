@@ -83,7 +83,7 @@ Json data_record(const Task& task) {
        {"test", task.test.is_empty() ? Json() : Json(task.test.describe())},
        {"train_transform", task.train_transform.describe()},
        {"eval_transform", task.eval_transform.describe()},
-       {"jpeg_decoder", jpeg_decoder_name()}});
+       {"jpeg_decoder", jpeg_decoder_name(task.train.decode)}});
 }
 
 // Planning builds the model once more, so only where somebody reads it.
@@ -106,12 +106,20 @@ void show_header(Log& log, const Config& config, Device device, const Task& task
 }
 
 // First and last picture of each class: a wrong path or a broken file shows before hours of
-// training.
-void check_pictures(const Dataset& dataset) {
+// training. What training would skip is told and skipped.
+void check_pictures(const Dataset& dataset, OnBadImage on_bad_image, Log& log) {
+  const auto look_at = [&](std::int64_t index) {
+    try {
+      dataset.load(index);
+    } catch (const DataError& error) {
+      if (on_bad_image == OnBadImage::stop) throw;
+      log.warning("will be left out: " + error.message());
+    }
+  };
   for (const auto& samples : dataset.samples_by_class()) {
     if (samples.empty()) continue;
-    dataset.load(samples.front());
-    dataset.load(samples.back());
+    look_at(samples.front());
+    if (samples.size() > 1) look_at(samples.back());
   }
 }
 
@@ -220,6 +228,9 @@ void report_bad_images(const Trainer& trainer, RunFolder& folder, Log& log) {
 
 int train(const Config& config, Device device, const Task& task, RunFolder& folder, Log& log) {
   Trainer trainer(config, device, task, folder, log);
+  if (const LoadReport* report = trainer.load_report(); report && report->trailing_bytes > 0)
+    log.warning(detail::concat(report->origin, ": ", report->trailing_bytes,
+                               " bytes follow the last tensor; they are not read"));
   show_header(log, config, device, task, trainer, folder);
   std::optional<Baselines> baselines;
   if (config.run.baselines && !task.test.is_empty())
@@ -286,8 +297,12 @@ std::filesystem::path state_to_resume(const RunConfig& config) {
   if (std::filesystem::is_directory(path)) path = path / "ckpt" / "last.state";
   const bool exists = std::filesystem::is_regular_file(path) ||
                       std::filesystem::is_regular_file(state_before(path));
+  const bool is_run = std::filesystem::exists(std::filesystem::path(config.resume) / "run.json");
   check<DataError>(exists || is_auto, "run.resume: no state to go on from at ", path.string(),
-                   "; name a run's folder or its ckpt/last.state");
+                   is_run ? "; the run ended before its first checkpoint. Start over in its folder "
+                            "by --resume auto --out " +
+                                config.resume
+                          : "; name a run's folder or its ckpt/last.state");
   return exists ? path : std::filesystem::path();
 }
 
@@ -303,8 +318,9 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
   std::optional<TemporaryFolder> dry;
   if (config.debug.dry_run) {
     dry.emplace();
-    check_pictures(task.train);
-    check_pictures(task.test);
+    const OnBadImage on_bad_image = on_bad_image_from_name(config.data.on_bad_image);
+    check_pictures(task.train, on_bad_image, log);
+    check_pictures(task.test, on_bad_image, log);
   }
   RunFolder folder = open_folder(config, dry);
   log.copy_to(folder.file("log.txt"));

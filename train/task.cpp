@@ -110,6 +110,7 @@ Task open_task(const Config& config) {
   task.description = splits.description;
   task.selection = selection_of(config.run.protocol);
   task.test = splits.test.evenly_spaced(config.run.limit_test);
+  check<DataError>(!splits.train.is_empty(), "data: nothing to train on in ", task.description);
   if (holds_out_classes(config.run)) {
     hold_out_validation(config, splits);
     task.validation = std::move(splits.validation);
@@ -117,7 +118,6 @@ Task open_task(const Config& config) {
   task.train = std::move(splits.train);
   task.validation = task.validation.evenly_spaced(config.run.limit_test);
   task.train = task.train.evenly_spaced(config.run.limit_train);
-  check<DataError>(!task.train.is_empty(), "data: nothing to train on in ", task.description);
   check<DataError>(task.train.classes() >= 2,
                    "data: a loss over proxies needs at least two classes, got ",
                    task.train.describe());
