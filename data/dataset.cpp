@@ -187,8 +187,9 @@ std::pair<Dataset, Dataset> split_off_classes(const Dataset& train, double share
                     "the share of validation classes must be between 0 and "
                     "1, got ",
                     share);
-  check<UsageError>(train.classes() >= 2, "data set ", train.name, " has ", train.classes(),
-                    " class(es); splitting off validation classes needs at least 2");
+  check<UsageError>(train.classes() >= 2, "data set ", train.name, " has ",
+                    counted(train.classes(), "class", "classes"),
+                    "; splitting off validation classes needs at least 2");
   std::vector<std::int32_t> labels(train.classes());
   std::iota(labels.begin(), labels.end(), 0);
   Philox random(seed, stream_of("validation classes"));

@@ -106,6 +106,8 @@ TEST_SUITE("run folder") {
     CHECK(json["name"] == "cub r50");
     CHECK(json["status"] == "failed");
     CHECK(json["reason"] == "a \"reason\"\n");
+    folder.set_status("done");
+    CHECK(nlohmann::json::parse(text_of(folder.file("run.json")))["reason"].is_null());
     CHECK(json["seed"] == 7);
     for (const auto& entry : fs::directory_iterator(folder.path()))
       CHECK(entry.path().extension() != ".tmp");

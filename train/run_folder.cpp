@@ -229,7 +229,7 @@ void RunFolder::save_record() { write_file_atomically(file("run.json"), record_.
 void RunFolder::set_status(std::string_view status, std::string_view reason) {
   record_["status"] = status;
   record_["changed"] = utc_now();
-  if (!reason.empty()) record_["reason"] = reason;
+  record_["reason"] = reason.empty() ? Json() : Json(reason);  // not that of an earlier sitting
   save_record();
 }
 
