@@ -196,6 +196,11 @@ TEST_SUITE("cross validation") {
     REQUIRE(two.rows.size() == 2);
     CHECK(two.rows[0].name == "loss.proxies = 2");
     CHECK(two.rows[1].name == "loss.proxies = 3");
+    others = runs;
+    others[0].selection = Selection::val_selected;  // and in the other nothing could be chosen
+    CHECK(table_of_runs(others, "mixed").rows[0].provenance.starts_with("last-epoch"));
+    others[1].selection = Selection::val_selected;
+    CHECK(table_of_runs(others, "chosen").rows[0].provenance.starts_with("val-selected"));
     others[1] = runs[0];
     CHECK_THROWS_WITH_AS(table_of_runs(others, "twice"), doctest::Contains("count it twice"),
                          UsageError);

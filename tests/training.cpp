@@ -11,6 +11,7 @@
 #include "tests/temp_folder.h"
 #include "train/command.h"
 #include "train/exit_code.h"
+#include "train/finished_run.h"
 #include "train/model.h"
 #include "train/optimizer.h"
 #include "train/run.h"
@@ -204,6 +205,7 @@ TEST_SUITE("training") {
                    "last-epoch") != std::string::npos);
     const auto record = nlohmann::json::parse(text_of(run / "run.json"));
     CHECK(record["selection"] == "last-epoch");
+    CHECK(read_finished_run(run).selection == Selection::last_epoch);
     CHECK(record["test"]["intra"].is_null());
     CHECK(record["test"]["reasons"]["intra"] == "no class has two pictures");
   }

@@ -132,6 +132,13 @@ Tensor joined(const std::vector<Tensor>& embeddings) {
   return concatenate(units, 1);
 }
 
+Selection selection_in(const std::vector<Trial>& trials) {
+  std::vector<Selection> selections;
+  for (const Trial& trial : trials)
+    selections.push_back(read_finished_run(trial.config.run.out).selection);
+  return common_selection(selections);
+}
+
 // The test split through the chosen models of one seed's folds, judged as one model.
 EvaluationResult judge_concatenated(const std::vector<Trial>& folds, Device device) {
   const Config& config = folds.front().config;
@@ -163,7 +170,7 @@ std::vector<double> concatenated_values(const std::string& folder, const std::ve
     const Device device = set_up_compute(config.run.device, config.run.threads);
     Json record = to_json(judge_concatenated(folds, device));
     record["provenance"] =
-        provenance(config, Selection::val_selected, {config.run.seed}, FoldUse::concatenated);
+        provenance(config, selection_in(folds), {config.run.seed}, FoldUse::concatenated);
     write_file_atomically(file, record.text(2) + "\n");
   }
   return read_metrics(file, "", metric_names(metric_choice(config.run.metrics)));
@@ -188,7 +195,7 @@ void add_values(ResultRow& row, const std::vector<double>& values) {
 ResultTable table_of(const std::vector<Trial>& trials, const CrossValidationOptions& options,
                      const std::string& folder, Log& log) {
   const Config& config = trials.front().config;
-  const Selection selection = selection_of(config.run.protocol);
+  const Selection selection = selection_in(trials);
   const bool has_folds = options.folds > 1;
   ResultRow separated{.name = has_folds ? "separated" : config.loss.name};
   ResultRow concatenated{.name = "concatenated"};

@@ -114,17 +114,24 @@ ResultRow row_of(const Experiment& experiment, std::string name,
                       "; a mean over both would count it twice. Name one of them");
     row.seeds.push_back(run->config.run.seed);
   }
+  std::vector<Selection> selections;
+  for (const FinishedRun* run : experiment.runs) selections.push_back(run->selection);
   for (const std::string& metric : metrics) {
     row.values.emplace_back();
     for (const FinishedRun* run : experiment.runs)
       row.values.back().push_back(value_of(*run, metric));
   }
-  row.provenance =
-      provenance(experiment.config, selection_of(experiment.config.run.protocol), row.seeds);
+  row.provenance = provenance(experiment.config, common_selection(selections), row.seeds);
   return row;
 }
 
 }  // namespace
+
+Selection common_selection(const std::vector<Selection>& selections) {
+  const bool is_common = std::ranges::all_of(
+      selections, [&](Selection selection) { return selection == selections.front(); });
+  return is_common && !selections.empty() ? selections.front() : Selection::last_epoch;
+}
 
 std::string status_of_run(const fs::path& folder) {
   if (!fs::exists(folder / "run.json")) return "";
@@ -157,6 +164,8 @@ FinishedRun read_finished_run(const fs::path& folder) {
   const fs::path toml = folder / "config.toml";
   FinishedRun run{.folder = folder, .config = config_from_toml(text_of(toml), toml.string())};
   run.values = read_metrics(folder / "run.json", "test", metrics_of(run));
+  const fs::path record = folder / "run.json";
+  run.selection = selection_from_name(read_json(record).value("selection", ""), record.string());
   return run;
 }
 

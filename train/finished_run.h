@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "train/config.h"
+#include "train/metrics_text.h"
 #include "train/result_table.h"
 
 namespace proxent {
@@ -15,7 +16,11 @@ struct FinishedRun {
   Config config;
   std::vector<double>
       values;  // as shares, of the metrics that run.metrics names; NaN: not computed
+  Selection selection = Selection::last_epoch;  // of the weights that the values are of
 };
+
+// Of a mean over runs: theirs, or last_epoch where in some of them no evaluation could choose.
+Selection common_selection(const std::vector<Selection>& selections);
 
 // "running", "done", "failed" or "killed", as the run's run.json says; empty without one. Throws
 // DataError when the file is damaged.
