@@ -80,7 +80,7 @@ void count_kinds(const std::vector<Finding>& findings, DatasetReport& report) {
   }
 }
 
-// Whether the one may be found by the other: both evaluated, and not of a group that never meets.
+// Whether both stand in one ranking: evaluated together, and not of a group that never meets.
 bool may_meet(const Entry& a, const Entry& b, const Dataset& train) {
   const bool is_evaluated = a.dataset == b.dataset && a.dataset != &train;
   return is_evaluated && (a.sample().group.empty() || a.sample().group != b.sample().group);
@@ -227,7 +227,7 @@ std::string DatasetReport::to_text(std::size_t most) const {
            [](const std::string& name) { return name; });
   add_list(text, "identical pictures", identical, most, [](const Identical& pair) {
     return pair.first + " = " + pair.second + (pair.is_across_splits ? " (across splits)" : "") +
-           (pair.is_evaluated ? " (a query finds its copy)" : "") +
+           (pair.is_evaluated ? " (twice in what is tested)" : "") +
            (pair.has_other_class ? " (other class)" : "");
   });
   add_list(text, "pictures alike across splits", near, most, [](const Near& pair) {

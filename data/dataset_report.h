@@ -15,7 +15,7 @@ struct DatasetReport {
   struct Identical {  // two pictures of equal bytes
     std::string first, second;
     bool is_across_splits = false;  // a test picture was trained on
-    bool is_evaluated = false;      // a query may find its own copy
+    bool is_evaluated = false;      // a query finds its copy, or one match twice
     bool has_other_class = false;
     // Twice in the training pictures of one class costs nothing but time.
     bool is_harmful() const { return is_across_splits || is_evaluated || has_other_class; }

@@ -383,7 +383,7 @@ TEST_SUITE("dataset_report") {
     add("test/c/2.png", 5);
     REQUIRE(report().identical.size() == 2);
     CHECK_FALSE(report().is_sound());
-    CHECK(report().to_text().find("(a query finds its copy)") != std::string::npos);
+    CHECK(report().to_text().find("(twice in what is tested)") != std::string::npos);
 
     add("test/c/2.png", 6);
     fs::remove_all(folder.path() / "train/b");
