@@ -157,7 +157,10 @@ std::string summary(const std::string& name, const std::optional<Baselines>& bas
                           percent(baselines->untrained, metric));
     return text + "trained " + percent(trained, metric);
   };
-  return fmt::format("{}: {} | {} | {}", name, row("R@1"), row("MAP@R"), name_of(selection));
+  const std::string line = fmt::format("{}: {} | {}", name, row("R@1"), row("MAP@R"));
+  // Numbers that flatter are never without their label.
+  return selection == Selection::test_selected ? line + " | " + std::string(name_of(selection))
+                                               : line;
 }
 
 // Of training pictures, by which the proxies are judged at the end.
