@@ -97,6 +97,32 @@ TEST_SUITE("run folder") {
     CHECK_THROWS_AS(folder.add_metrics(3, 0.5, "val", {0.5}), Error);
   }
 
+  TEST_CASE("TensorBoard gets the numbers of the lines, tagged by their place") {
+    const TempFolder temp;
+    RunFolder folder = RunFolder::create(options_in(temp));
+    folder.add_step(Json::object({{"step", 3},
+                                  {"loss", Json::object({{"total", 0.5}, {"ce", 0.25}})},
+                                  {"z", Json()},
+                                  {"name", "text"}}));
+    folder.add_eval(Json::object({{"step", 4},
+                                  {"split", "val"},
+                                  {"metrics", Json::object({{"R@1", 0.75}})},
+                                  {"entropy_of_class", Json::object({{"cat", 1}})}}));
+    const auto events = read_events(event_file_in(folder.file("tb")));
+    REQUIRE(events.size() == 2);
+    using Values = std::vector<std::pair<std::string, double>>;
+    CHECK(events[0].step == 3);
+    CHECK(events[0].values == Values{{"train/loss/total", 0.5}, {"train/loss/ce", 0.25}});
+    CHECK(events[1].step == 4);
+    CHECK(events[1].values == Values{{"val/R@1", 0.75}});
+
+    RunFolderOptions without = options_in(temp);
+    without.has_events = false;
+    RunFolder plain = RunFolder::create(without);
+    plain.add_step(Json::object({{"step", 1}}));
+    CHECK_FALSE(fs::exists(plain.file("tb")));
+  }
+
   TEST_CASE("run.json") {
     const TempFolder temp;
     RunFolder folder = RunFolder::create(options_in(temp));
@@ -129,8 +155,16 @@ TEST_SUITE("run folder") {
       folder.set_status("killed");
     }
     std::ofstream(path + "/train.jsonl", std::ios::app) << "{\"step\": 3, \"lo";  // killed mid-line
+    const std::vector<std::string> metrics = options_in(temp).metrics;
+    CHECK_THROWS_WITH_AS(
+        RunFolder::resume(path, {"R@1"}),
+        ("'" + path +
+         "/metrics.csv' has the columns step,epoch,split,R@1,MAP@R, and --metrics asks " +
+         "for step,epoch,split,R@1; go on with the same metrics")
+            .c_str(),
+        UsageError);
 
-    RunFolder folder = RunFolder::resume(path);
+    RunFolder folder = RunFolder::resume(path, metrics);
     folder.go_on_after(3);
     CHECK(lines_of(path + "/train.jsonl").size() == 3);
     CHECK(lines_of(path + "/eval.jsonl").size() == 3);
@@ -145,9 +179,9 @@ TEST_SUITE("run folder") {
     REQUIRE(commands.size() == 2);
     CHECK(commands[0] == "proxent train --name 'it'\\''s'");
 
-    CHECK_THROWS_AS(RunFolder::resume(temp.path() / "nowhere"), UsageError);
+    CHECK_THROWS_AS(RunFolder::resume(temp.path() / "nowhere", metrics), UsageError);
     try {
-      RunFolder::resume(path);
+      RunFolder::resume(path, metrics);
       FAIL("two runs in one folder");
     } catch (const UsageError& error) {
       CHECK(error.message().find("is in use: process " + std::to_string(getpid())) !=
@@ -155,11 +189,27 @@ TEST_SUITE("run folder") {
     }
   }
 
+  TEST_CASE("a run without a state starts over with empty logs, and other metrics if asked") {
+    const TempFolder temp;
+    std::string path;
+    {
+      RunFolder folder = RunFolder::create(options_in(temp));
+      path = folder.path();
+      folder.add_step(Json::object({{"step", 1}}));
+      folder.add_metrics(1, 1, "val", {0.5, 0.25});
+      folder.save_record();
+    }
+    RunFolder folder = RunFolder::start_over(path, {"R@1"});
+    CHECK(lines_of(path + "/train.jsonl").empty());
+    folder.add_metrics(2, 1, "val", {0.5});
+    CHECK(text_of(path + "/metrics.csv") == "step,epoch,split,R@1\n2,1,val,0.5\n");
+  }
+
   TEST_CASE("a damaged run.json is told") {
     const TempFolder temp;
     const std::string path = RunFolder::create(options_in(temp)).path();
     std::ofstream(path + "/run.json") << "{";
-    CHECK_THROWS_AS(RunFolder::resume(path), DataError);
+    CHECK_THROWS_AS(RunFolder::resume(path, options_in(temp).metrics), DataError);
   }
 }
 

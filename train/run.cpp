@@ -58,21 +58,16 @@ class TemporaryFolder {
 };
 
 RunFolder open_folder(const Config& config, const std::optional<TemporaryFolder>& dry) {
+  const std::vector<std::string> metrics = metric_names(metric_choice(config.run.metrics));
   if (const auto state = state_to_resume(config.run); !state.empty())
-    return RunFolder::resume(state.parent_path().parent_path().string());
+    return RunFolder::resume(state.parent_path().parent_path().string(), metrics);
   // With "auto", a run that was killed before its first checkpoint starts over in its folder.
-  const bool starts_over =
-      config.run.resume == "auto" && std::filesystem::exists(config.run.out + "/run.json");
-  if (starts_over) {
-    RunFolder folder = RunFolder::resume(config.run.out);
-    folder.go_on_after(0);
-    return folder;
-  }
-  RunFolderOptions options{.out = dry ? dry->path() + "/run" : config.run.out,
-                           .name = run_name(config),
-                           .metrics = metric_names(metric_choice(config.run.metrics)),
-                           .has_events = config.log.tensorboard};
-  return RunFolder::create(options);
+  if (config.run.resume == "auto" && std::filesystem::exists(config.run.out + "/run.json"))
+    return RunFolder::start_over(config.run.out, metrics);
+  return RunFolder::create({.out = dry ? dry->path() + "/run" : config.run.out,
+                            .name = run_name(config),
+                            .metrics = metrics,
+                            .has_events = config.log.tensorboard});
 }
 
 Json data_record(const Task& task) {

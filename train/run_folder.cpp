@@ -88,6 +88,13 @@ void cut_after(const std::string& path, std::int64_t step, int head, const StepO
   write_file_atomically(path, kept);
 }
 
+// The first line of metrics.csv.
+std::string columns_of(const std::vector<std::string>& metrics) {
+  std::string columns = "step,epoch,split";
+  for (const std::string& metric : metrics) columns += "," + metric;
+  return columns;
+}
+
 std::FILE* open_to_append(const std::string& path) {
   std::FILE* file = std::fopen(path.c_str(), "a");
   check(file, "cannot write '", path, "': ", std::strerror(errno));
@@ -161,34 +168,45 @@ std::string make_run_folder(const RunFolderOptions& options) {
   return path;
 }
 
-RunFolder::RunFolder(std::string path)
-    : path_(std::move(path)), lock_(std::make_unique<FolderLock>(path_)) {}
+RunFolder::RunFolder(std::string path, std::size_t metric_count)
+    : path_(std::move(path)),
+      lock_(std::make_unique<FolderLock>(path_)),
+      metric_count_(metric_count) {}
 
 RunFolder RunFolder::create(const RunFolderOptions& options) {
-  RunFolder folder(make_run_folder(options));
+  RunFolder folder(make_run_folder(options), options.metrics.size());
   make_new_folder(folder.file("ckpt"));
   folder.record_["name"] = options.name;
   folder.record_["status"] = "running";
   folder.record_["started"] = utc_now();
-  std::string columns = "step,epoch,split";
-  for (const std::string& metric : options.metrics) columns += "," + metric;
-  write_file_atomically(folder.file("metrics.csv"), columns + "\n");
-  folder.metric_count_ = options.metrics.size();
+  write_file_atomically(folder.file("metrics.csv"), columns_of(options.metrics) + "\n");
   if (options.has_events) fs::create_directory(folder.events());
   folder.open_logs();
   return folder;
 }
 
-RunFolder RunFolder::resume(const std::string& path) {
+RunFolder RunFolder::resume(const std::string& path, const std::vector<std::string>& metrics) {
+  RunFolder folder = reopen(path, metrics);
+  std::ifstream file(folder.file("metrics.csv"));
+  std::string columns;
+  std::getline(file, columns);
+  check<UsageError>(columns == columns_of(metrics), "'", folder.file("metrics.csv"),
+                    "' has the columns ", columns, ", and --metrics asks for ", columns_of(metrics),
+                    "; go on with the same metrics");
+  return folder;
+}
+
+RunFolder RunFolder::start_over(const std::string& path, const std::vector<std::string>& metrics) {
+  RunFolder folder = reopen(path, metrics);
+  write_file_atomically(folder.file("metrics.csv"), columns_of(metrics) + "\n");
+  folder.go_on_after(0);
+  return folder;
+}
+
+RunFolder RunFolder::reopen(const std::string& path, const std::vector<std::string>& metrics) {
   check<UsageError>(fs::exists(path + "/run.json"), "'", path,
                     "' holds no run: there is no run.json in it");
-  RunFolder folder(path);
-  std::ifstream metrics(folder.file("metrics.csv"));
-  std::string columns;
-  std::getline(metrics, columns);
-  const std::size_t count = split(columns, ',').size();
-  check<DataError>(count >= 3, "'", folder.file("metrics.csv"), "' has lost its first line");
-  folder.metric_count_ = count - 3;
+  RunFolder folder(path, metrics.size());
   folder.load_record();
   return folder;
 }

@@ -32,10 +32,13 @@ class RunFolder {
  public:
   // In the folder of make_run_folder.
   static RunFolder create(const RunFolderOptions& options);
-  // The folder of an earlier run, in which go_on_after() says where it continues.
-  //
-  // Both throw UsageError, naming it, if another process trains in the folder.
-  static RunFolder resume(const std::string& path);
+  // The folder of an earlier run, in which go_on_after() says where it continues. Throws UsageError
+  // if metrics.csv has other metrics.
+  static RunFolder resume(const std::string& path, const std::vector<std::string>& metrics);
+  // The folder of a run that left no state: its logs begin anew.
+  static RunFolder start_over(const std::string& path, const std::vector<std::string>& metrics);
+  // All three throw UsageError, naming it, if another process trains in the folder.
+
   // Lines of steps after `step` are cut from train.jsonl, eval.jsonl, metrics.csv and the event
   // file, as is a half-written last one.
   void go_on_after(std::int64_t step);
@@ -68,7 +71,8 @@ class RunFolder {
  private:
   using File = std::unique_ptr<std::FILE, int (*)(std::FILE*)>;
 
-  explicit RunFolder(std::string path);
+  RunFolder(std::string path, std::size_t metric_count);
+  static RunFolder reopen(const std::string& path, const std::vector<std::string>& metrics);
   std::string events() const { return file("tb"); }
   void open_logs();
   void load_record();
