@@ -118,7 +118,7 @@ IdxArray read_idx(const std::filesystem::path& path, std::size_t rank) {
     idx.sizes.push_back(size);
   }
   // Grown as the data arrives: a header that promises too much costs no memory.
-  constexpr std::int64_t kPiece = 1 << 20;
+  constexpr std::int64_t kPiece = 1 << 16;
   for (std::int64_t at = 0; at < total; at += kPiece) {
     const auto piece = static_cast<std::size_t>(std::min(kPiece, total - at));
     idx.bytes.resize(idx.bytes.size() + piece);
