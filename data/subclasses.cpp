@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <system_error>
 
 #include "data/csv_table.h"
 
@@ -41,6 +42,13 @@ std::string coarse_cloth(const std::string& name) {
   if (name == "Trouser" || name == "Dress") return "bottoms";
   if (name == "Sandal" || name == "Sneaker" || name == "Ankle boot") return "shoes";
   return name == "Bag" ? "bags" : "tops";
+}
+
+// One name for a file, however its path is written. Of a path that no file can have, the path.
+std::string file_name_of(const std::filesystem::path& path) {
+  std::error_code error;
+  const auto canonical = std::filesystem::weakly_canonical(path, error);
+  return error ? path.string() : canonical.string();
 }
 
 }  // namespace
@@ -98,13 +106,12 @@ void read_fine_labels(Dataset& dataset, const std::filesystem::path& file) {
   std::map<std::string, std::string> fine;
   for (std::int64_t row = 0; row < table.rows(); ++row) {
     const fs::path path = file.parent_path() / table.text(row, "path");
-    const bool is_new =
-        fine.emplace(fs::weakly_canonical(path).string(), table.text(row, "fine_label")).second;
+    const bool is_new = fine.emplace(file_name_of(path), table.text(row, "fine_label")).second;
     check<DataError>(is_new, table.place(row), ": ", table.text(row, "path"), " is there twice");
   }
   std::int64_t found = 0;
   for (Sample& sample : dataset.samples) {
-    const auto label = fine.find(fs::weakly_canonical(sample.path).string());
+    const auto label = fine.find(file_name_of(sample.path));
     if (label == fine.end()) continue;
     sample.fine = label->second;
     ++found;

@@ -80,6 +80,8 @@ TEST_SUITE("subclasses") {
     refuses("path,label\np0,tabby\n", "fine_label");
     refuses("path,fine_label\np0,a\n./p0,b\n", "fine.csv:3: ./p0 is there twice");
     refuses("path,fine_label\nq,a\n", "none of its 1 paths is a picture of 8 pictures");
+    const std::string no_file = "path,fine_label\n" + std::string(300, 'a') + ",a\n";
+    refuses(no_file.c_str(), "none of its 1 paths is a picture of 8 pictures");
   }
 
   TEST_CASE("purity is the share of pictures that are of their proxy's most frequent kind") {
