@@ -20,11 +20,11 @@ echo "| --- | ---: | ---: | ---: | ---: |"
   [ ! -d "tests/fuzz/findings/$reader" ] || inputs+=("tests/fuzz/findings/$reader")
   rm -rf "$findings"
   mkdir -p "$corpus" "$findings"
+  start=$SECONDS
   "$fuzz" --reader="$reader" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 \
     -artifact_prefix="$findings/" -print_final_stats=1 "${inputs[@]}" > "$log" 2>&1 < /dev/null || true
   executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
-  edges=$(grep -o 'cov: [0-9]*' "$log" | tail -1 | cut -d' ' -f2)
-  took=$(sed -n 's/^Done .* in \([0-9]*\) second.*/\1/p' "$log")
-  echo "| $reader | $executions | ${took:-stopped} | $edges | $(find "$findings" -type f | wc -l) |"
+  edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)
+  echo "| $reader | $executions | $((SECONDS - start)) | $edges | $(find "$findings" -type f | wc -l) |"
 done
 [ -z "$(find build-fuzz/findings -type f)" ] || { echo "findings are in build-fuzz/findings" >&2; exit 1; }
