@@ -110,7 +110,7 @@ std::vector<Trial> trials_of(const Config& config, const CrossValidationOptions&
 std::string open_folder(const Config& config, const CrossValidationOptions& options,
                         const Config& shared) {
   const std::string name = experiment_name(config) + "_cv";
-  const std::string out =
+  std::string out =
       config.run.out.empty() ? folder_to_go_on(name, shared).string() : config.run.out;
   if (!out.empty() && fs::exists(fs::path(out) / "cv.json")) {
     const std::string difference = difference_to(out, shared);
@@ -119,7 +119,7 @@ std::string open_folder(const Config& config, const CrossValidationOptions& opti
     return out;
   }
   open_task(trials_of(config, options, out).front().config);  // what fails leaves no folder
-  const std::string folder = make_run_folder({.out = out, .name = name});
+  std::string folder = make_run_folder({.out = out, .name = name});
   write_file_atomically(folder + "/config.toml", to_toml(shared));
   write_file_atomically(folder + "/cv.json", "{}\n");  // marks the folder; results replace it
   return folder;
