@@ -107,7 +107,7 @@ Dataset Dataset::evenly_spaced(std::int64_t count) const {
 }
 
 std::string Dataset::describe() const {
-  const std::string text =
+  std::string text =
       counted(size(), "picture", "pictures") + " of " + counted(classes(), "class", "classes");
   if (!has_query_split()) return text;
   const auto count = [&](auto is) { return std::count_if(samples.begin(), samples.end(), is); };

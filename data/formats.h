@@ -63,7 +63,7 @@ DatasetSplits read_csv_dataset(const fs::path& file);
 bool is_csv_dataset(const fs::path& file);
 
 // `by_parity`: even classes train, odd ones test.
-DatasetSplits read_idx_dataset(const fs::path& folder, std::vector<std::string> class_names,
+DatasetSplits read_idx_dataset(const fs::path& folder, const std::vector<std::string>& class_names,
                                bool by_parity);
 bool has_idx_files(const fs::path& folder);
 

@@ -184,7 +184,7 @@ bool has_idx_files(const fs::path& folder) {
          !find_idx(folder, "t10k-images-idx3-ubyte").empty();
 }
 
-DatasetSplits read_idx_dataset(const fs::path& folder, std::vector<std::string> class_names,
+DatasetSplits read_idx_dataset(const fs::path& folder, const std::vector<std::string>& class_names,
                                bool by_parity) {
   Dataset train = read_part(folder, "train", class_names, "train");
   Dataset test = read_part(folder, "t10k", class_names, "test");
