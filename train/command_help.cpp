@@ -114,7 +114,7 @@ with the op and the module that made the number, and --on-nan decides:
   skip      go on with the next batch, as if that one had not been
   rollback  go back to the last checkpoint, and on with the batches after that one
 
-Ten in a row, or ten times back to the same checkpoint, end the run whatever was asked.
+More than ten in a row, or ten times back to the same checkpoint, end the run whatever was asked.
 
 Each line of train.jsonl tells how unusual loss and gradient norm are among the steps before, as \
 z-scores; on the terminal they stand where they are beyond 3. Each evaluation looks whether the \

@@ -156,9 +156,9 @@ TrainOutcome Trainer::run() {
     if (!outcome.is_finished) break;
   }
   view_.finish();
-  if (is_settled())
-    outcome.stop_reason = fmt::format("no better {} in {} evaluations", metric_that_chooses(),
-                                      progress_.evals_since_best);
+  if (is_settled() && progress_.step < total_steps_)
+    outcome.stop_reason = "no better " + metric_that_chooses() + " in " +
+                          counted(progress_.evals_since_best, "evaluation", "evaluations");
   outcome.last_loss = last_step_.loss;
   return outcome;
 }
