@@ -9,8 +9,7 @@ cmake --preset coverage >/dev/null
 cmake --build --preset coverage --target proxent_tests
 find build-coverage -name '*.gcda' -delete
 build-coverage/tests/proxent_tests "$@"
-gcovr --root . --filter '(tensor|autograd|layers|losses|data|train)/' --exclude-unreachable-branches --csv build-coverage \
-  >build-coverage/lines.csv
+gcovr --root . --filter '(tensor|autograd|layers|losses|data|train)/' --csv build-coverage/lines.csv build-coverage
 python3 - build-coverage/lines.csv <<'END'
 import collections
 import csv
