@@ -9,6 +9,7 @@
 #include <numeric>
 
 #include "tensor/cpu/parallel.h"
+#include "tensor/gather.h"
 #include "tensor/matmul.h"
 #include "tensor/similarity.h"
 
@@ -145,21 +146,18 @@ struct PairSums {
   }
 };
 
-// At most `most` rows, evenly spaced, in double.
+// At most `most` rows, evenly spaced, picked where x is.
 Tensor spread_rows(const Tensor& x, std::int64_t most) {
-  const std::int64_t rows = std::min(x.dim(0), most), dim = x.dim(1);
-  Tensor spread({rows, dim}, DType::f64);
-  visit_float(x.dtype(), [&](auto zero) {
-    for (std::int64_t r = 0; r < rows; ++r)
-      std::copy_n(x.data<decltype(zero)>() + r * x.dim(0) / rows * dim, dim,
-                  spread.data<double>() + r * dim);
-  });
-  return spread;
+  const std::int64_t rows = x.dim(0);
+  if (rows <= most) return x;
+  std::vector<std::int32_t> index(most);
+  for (std::int64_t r = 0; r < most; ++r) index[r] = static_cast<std::int32_t>(r * rows / most);
+  return gather_rows(x, Tensor::from({most}, index).to(x.device()));
 }
 
 // At most `most` rows, minus their own mean.
 Tensor centred_rows(const Tensor& unit, std::int64_t most) {
-  Tensor centred = spread_rows(unit, most);
+  Tensor centred = spread_rows(unit, most).clone();
   const std::int64_t dim = unit.dim(1);
   const std::vector<double> mean = mean_row(centred);
   for (std::int64_t i = 0; i < centred.numel(); ++i) centred.data<double>()[i] -= mean[i % dim];
@@ -267,7 +265,7 @@ EmbeddingSpread spread_of(const Tensor& embeddings) {
   check(embeddings.shape().rank() == 2 && embeddings.dtype() == DType::f32,
         "spread_of: expected (rows, features) f32, got ", embeddings);
   if (embeddings.numel() == 0) return {kNothing, kNothing};
-  return spread_of_unit(unit_rows(spread_rows(embeddings.to(Device::cpu), kFewRows)), kFewRows);
+  return spread_of_unit(unit_rows(spread_rows(embeddings, kFewRows).to(Device::cpu)), kFewRows);
 }
 
 std::string collapse_in_words(const EmbeddingSpread& spread, std::int64_t dim) {

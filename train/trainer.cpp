@@ -223,12 +223,20 @@ void Trainer::after_nonfinite(const Batch& batch, std::int64_t step, const NonFi
   if (is_skip) {
     before_step_->restore();
     ++progress_.skipped;
+    forget_numbers();
   } else {
     roll_back();
   }
   log_.warning(what + (is_skip ? "; skipped"
                                : fmt::format("; back at step {}, on with the batches after it",
                                              progress_.step)));
+}
+
+// So that the line of a skipped step does not tell those of the step before.
+void Trainer::forget_numbers() {
+  last_step_.loss = last_step_.gradient_norm = std::nan("");
+  for (double& term : last_step_.terms) term = std::nan("");
+  loss_z_ = gradient_z_ = std::nullopt;
 }
 
 // Weights, moments and schedule of the last checkpoint, but the data go on where they are: the same
@@ -265,12 +273,12 @@ void Trainer::log_step(bool is_line_due) {
                     .step_seconds = pace_.step_seconds(),
                     .wait_seconds = pace_.wait_seconds(),
                     .memory_bytes = memory_report(device_).in_use,
-                    .process_bytes = process_bytes(),
                     .seconds_left = pace_.seconds_left(total_steps_ - progress_.step)};
   if (learner_.optimizer->scales_loss()) record.loss_scale = last_step_.loss_scale;
   record.skipped = progress_.skipped;
   view_.step(record);
   if (!is_line_due) return;
+  record.process_bytes = process_bytes();
   view_.line(record);
   folder_.add_step(to_json(record));
 }

@@ -91,6 +91,7 @@ class Trainer {
   void note_left_out(const Embeddings& embeddings);
   void note_result();
   void after_nonfinite(const Batch& batch, std::int64_t step, const NonFiniteError& error);
+  void forget_numbers();
   void roll_back();
   void hold_still_parts();
   void log_step(bool is_line_due);
