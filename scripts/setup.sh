@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the Debian or Ubuntu packages that proxent is built with, if any are missing, and says why each.
-# Usage: setup.sh [build] [test] [data] [lint]     (default: the first three)
+# Usage: setup.sh [build] [test] [data] [lint] [fuzz]     (default: the first three)
 set -euo pipefail
 
 parts=("$@")
@@ -30,6 +30,12 @@ clang-tidy-16           finds mistakes
 libomp-16-dev           OpenMP's header for it
 END
     ;;
+    fuzz) cat <<'END'
+clang-16                compiler with libFuzzer
+libclang-rt-16-dev      its sanitizers
+libomp-16-dev           its OpenMP
+END
+    ;;
     data) cat <<'END'
 fonts-dejavu            typefaces of the glyph data set, as all fonts-* below
 fonts-liberation        .
@@ -46,7 +52,7 @@ fonts-hack              .
 dataset-fashion-mnist   70,000 photographs of clothes
 END
     ;;
-    *) echo "setup.sh: unknown part '$1'; expected build, test, data or lint" >&2; exit 2 ;;
+    *) echo "setup.sh: unknown part '$1'; expected build, test, data, lint or fuzz" >&2; exit 2 ;;
   esac
 }
 

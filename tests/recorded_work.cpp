@@ -79,7 +79,7 @@ TEST_SUITE("recorded work") {
 
   TEST_CASE("one reserve is open at a time, and frees fit it best") {
     MemoryReserve reserve(Device::cpu);
-    CHECK_THROWS_WITH_AS(MemoryReserve(Device::cpu), doctest::Contains("open already"), Error);
+    CHECK_THROWS_WITH_AS(MemoryReserve{Device::cpu}, doctest::Contains("open already"), Error);
     const void* first = Tensor({1024}, DType::f32).raw();  // freed at once, into the reserve
     CHECK(Tensor({1024}, DType::f32).raw() == first);
     CHECK(memory_report(Device::cpu).reserved == 4096);
