@@ -1,4 +1,4 @@
-// Every convolution of the ResNets becomes a finalised cuDNN plan for three chips, without a GPU:
+// Every convolution of the backbones becomes a finalised cuDNN plan for three chips, without a GPU:
 // tests/devices describes the chips. What cuDNN would refuse there fails here.
 #include <doctest/doctest.h>
 
@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "layers/bn_inception.h"
 #include "layers/census.h"
 #include "tensor/cuda/cudnn_conv.h"
 #include "tensor/cuda/plan_cache.h"
@@ -41,20 +42,22 @@ TEST_SUITE("cudnn") {
   }
 
   // Each once.
-  const std::vector<ConvCall>& resnet_layers() {
+  const std::vector<ConvCall>& backbone_layers() {
     static const std::vector<ConvCall> layers = [] {
       std::vector<ConvCall> all, once;
-      const auto add = [&](const ResNetOptions& options, std::int64_t pixels, std::size_t count) {
-        const std::vector<ConvCall> found = census_of(options, pixels, 128).convolutions;
+      const auto add = [&](const Census& census, std::size_t count) {
+        const std::vector<ConvCall>& found = census.convolutions;
         CHECK(found.size() == count);
         all.insert(all.end(), found.begin(), found.end());
       };
       for (const Stem stem : {Stem::imagenet, Stem::small}) {
         const std::int64_t pixels = stem == Stem::imagenet ? 224 : 32;
-        add({.depth = 18, .stem = stem}, pixels, 20);
-        add({.depth = 34, .stem = stem}, pixels, 36);
-        add({.depth = 50, .stem = stem}, pixels, 53);
+        add(census_of({.depth = 18, .stem = stem}, pixels, 128), 20);
+        add(census_of({.depth = 34, .stem = stem}, pixels, 128), 36);
+        add(census_of({.depth = 50, .stem = stem}, pixels, 128), 53);
       }
+      BnInception inception(nullptr, "bn-inception");
+      add(census_of(inception, 224, 128), 69);
       for (const auto& [call, count] : distinct(all)) once.push_back(call);
       return once;
     }();
@@ -88,7 +91,7 @@ TEST_SUITE("cudnn") {
   Tally plans_of_all_layers(const Target& target, const Precision& precision) {
     const GpuMath math{.uses_tf32 = precision.uses_tf32};
     Tally tally;
-    for (const ConvCall& layer : resnet_layers())
+    for (const ConvCall& layer : backbone_layers())
       for (const ConvDirection direction : kDirections) {
         const ConvKey key = key_of(layer, direction, precision.dtype, math);
         INFO(detail::concat(key));
@@ -101,8 +104,8 @@ TEST_SUITE("cudnn") {
     return tally;
   }
 
-  TEST_CASE("every convolution of the ResNets has a plan on every chip in every precision") {
-    const int wanted = static_cast<int>(resnet_layers().size() * std::size(kDirections));
+  TEST_CASE("every convolution of the backbones has a plan on every chip in every precision") {
+    const int wanted = static_cast<int>(backbone_layers().size() * std::size(kDirections));
     for (const std::string& name : kChips) {
       const auto start = std::chrono::steady_clock::now();
       std::ostringstream text;
