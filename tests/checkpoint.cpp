@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <iterator>
 
 #include "tests/temp_folder.h"
+#include "tests/text_of.h"
 
 namespace proxent {
 namespace {
@@ -114,8 +114,7 @@ TEST_SUITE("checkpoint") {
     };
     // Of the last byte of the tensor, and of the text.
     const auto damage = [](const std::filesystem::path& path, std::string_view where) {
-      std::ifstream file(path, std::ios::binary);
-      std::string bytes(std::istreambuf_iterator<char>(file), {});
+      std::string bytes = text_of(path);
       bytes[where.empty() ? bytes.size() - 1 : bytes.find(where)] ^= 1;
       std::ofstream(path, std::ios::binary) << bytes;
     };

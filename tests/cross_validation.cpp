@@ -10,6 +10,7 @@
 
 #include "tests/small_run.h"
 #include "tests/temp_folder.h"
+#include "tests/text_of.h"
 #include "train/exit_code.h"
 #include "train/finished_run.h"
 #include "train/provenance.h"
@@ -21,11 +22,6 @@ using namespace proxent;
 namespace fs = std::filesystem;
 
 namespace {
-
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 nlohmann::json json_of(const fs::path& path) { return nlohmann::json::parse(text_of(path)); }
 

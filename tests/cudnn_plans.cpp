@@ -16,6 +16,7 @@
 #include "tensor/cuda/cudnn_conv.h"
 #include "tensor/cuda/plan_cache.h"
 #include "tensor/gpu.h"
+#include "tests/text_of.h"
 
 TEST_SUITE("cudnn") {
   using namespace proxent;
@@ -31,8 +32,7 @@ TEST_SUITE("cudnn") {
   const Target& chip(const std::string& name) {
     static std::map<std::string, Target> targets;
     if (const auto found = targets.find(name); found != targets.end()) return found->second;
-    std::ifstream file(PROXENT_SOURCE_DIR "/tests/devices/" + name + ".json");
-    const std::string json{std::istreambuf_iterator<char>(file), {}};
+    const std::string json = text_of(PROXENT_SOURCE_DIR "/tests/devices/" + name + ".json");
     return targets.emplace(name, Target::described(json, name)).first->second;
   }
 

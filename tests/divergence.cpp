@@ -10,6 +10,7 @@
 
 #include "tests/small_run.h"
 #include "tests/temp_folder.h"
+#include "tests/text_of.h"
 #include "train/checkpoint.h"
 #include "train/diagnostics.h"
 #include "train/exit_code.h"
@@ -41,11 +42,6 @@ Config config_with_an_overflowing_picture(const fs::path& folder, const std::str
   config.optim.sched = "const";  // so that half a run is the first half of a run
   config.log.log_every = {1, Duration::Unit::iterations};
   return config;
-}
-
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 std::vector<nlohmann::json> lines_of(const fs::path& path) {

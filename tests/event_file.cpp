@@ -8,6 +8,7 @@
 
 #include "tensor/check.h"
 #include "tests/temp_folder.h"
+#include "tests/text_of.h"
 
 namespace proxent {
 namespace {
@@ -22,11 +23,6 @@ std::string hex(std::string_view bytes) {
     text += kDigits[c & 15];
   }
   return text;
-}
-
-std::string bytes_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 std::vector<std::int64_t> steps_in(const fs::path& folder) {
@@ -77,16 +73,16 @@ TEST_SUITE("event file") {
       for (int step = 1; step <= 5; ++step) file.add({.step = step, .values = {{"x", step}}});
       path = file.path();
     }
-    const std::string whole = bytes_of(path);
+    const std::string whole = text_of(path);
     std::ofstream(path, std::ios::app | std::ios::binary) << whole.substr(0, 20);  // killed there
     CHECK(steps_in(folder) == std::vector<std::int64_t>{1, 2, 3, 4, 5});
     cut_events_after(folder, 9);
-    CHECK(bytes_of(path) == whole);
+    CHECK(text_of(path) == whole);
     cut_events_after(folder, 3);
     CHECK(steps_in(folder) == std::vector<std::int64_t>{1, 2, 3});
-    CHECK(whole.starts_with(bytes_of(path)));
+    CHECK(whole.starts_with(text_of(path)));
 
-    std::string damaged = bytes_of(path);
+    std::string damaged = text_of(path);
     damaged[damaged.size() - 6] ^= 1;  // in the last message
     std::ofstream(path, std::ios::binary) << damaged;
     cut_events_after(folder, 3);

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <fstream>
-#include <iterator>
 #include <limits>
 #include <regex>
 #include <set>
@@ -13,6 +11,7 @@
 #include "autograd/ops.h"
 #include "tensor/gpu.h"
 #include "tests/op_table.h"
+#include "tests/text_of.h"
 #include "train/safetensors.h"
 
 namespace proxent {
@@ -84,11 +83,6 @@ void check_case(const std::string& name, const OpRow& row, Device device) {
   for (std::size_t i = 0; i < leaves.size(); ++i)
     check_equal(detail::concat(name, " dx", i), leaves[i].gradient(),
                 all.at(name + "/dx" + std::to_string(i)), row.terms);
-}
-
-std::string text_of(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  return {std::istreambuf_iterator<char>(file), {}};
 }
 
 // All first groups of `pattern` in the headers of a folder.

@@ -3,13 +3,13 @@
 #include <doctest/doctest.h>
 
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <map>
 #include <regex>
 #include <set>
 #include <string>
 #include <vector>
+
+#include "tests/text_of.h"
 
 namespace {
 namespace fs = std::filesystem;
@@ -32,9 +32,8 @@ const std::vector<Source>& sources() {
         const std::string extension = entry.path().extension();
         if (!std::set<std::string>{".h", ".cpp", ".cu", ".cuh", ".def"}.contains(extension))
           continue;
-        std::ifstream file(entry.path());
-        found.push_back({fs::relative(entry.path(), kRoot).generic_string(),
-                         {std::istreambuf_iterator<char>(file), {}}});
+        found.push_back(
+            {fs::relative(entry.path(), kRoot).generic_string(), proxent::text_of(entry.path())});
       }
     return found;
   }();

@@ -5,13 +5,13 @@
 
 #include <algorithm>
 #include <fstream>
-#include <iterator>
 #include <thread>
 #include <vector>
 
 #include "tensor/check.h"
 #include "tests/recorder.h"
 #include "tests/temp_folder.h"
+#include "tests/text_of.h"
 #include "train/text.h"
 
 namespace proxent {
@@ -54,8 +54,7 @@ TEST_SUITE("log") {
       log.warning("w");
     }
     CHECK(out == "r\nwarning: w\n");
-    std::ifstream file(path);
-    const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+    const std::string text = text_of(path);
     CHECK(text == "é\nr\nwarning: w\n");
     Log log(recorder(out, false));
     CHECK_THROWS_AS(log.copy_to(temp.path() / "none/log.txt"), Error);

@@ -13,7 +13,6 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -23,6 +22,7 @@
 #include "tensor/random.h"
 #include "tests/small_run.h"
 #include "tests/temp_folder.h"
+#include "tests/text_of.h"
 #include "train/checkpoint.h"
 #include "train/event_file.h"
 #include "train/exit_code.h"
@@ -34,12 +34,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
-
-std::string text_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  REQUIRE_MESSAGE(file.good(), path.string());
-  return {std::istreambuf_iterator<char>(file), {}};
-}
 
 // The binary at work in `folder`, its output added to output.txt there.
 class Process {

@@ -10,17 +10,12 @@
 
 #include "tensor/check.h"
 #include "tests/temp_folder.h"
+#include "tests/text_of.h"
 
 using namespace proxent;
 namespace fs = std::filesystem;
 
 namespace {
-
-std::string text_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  REQUIRE_MESSAGE(file.good(), path);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
 
 std::vector<std::string> lines_of(const std::string& path) {
   std::ifstream file(path);

@@ -9,6 +9,7 @@
 #include "tests/run_binary.h"
 #include "tests/small_run.h"
 #include "tests/temp_folder.h"
+#include "tests/text_of.h"
 #include "train/command.h"
 #include "train/exit_code.h"
 #include "train/finished_run.h"
@@ -23,11 +24,6 @@
 TEST_SUITE("training") {
   using namespace proxent;
   namespace fs = std::filesystem;
-
-  std::string text_of(const fs::path& path) {
-    std::ifstream file(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
 
   TEST_CASE("a run leaves what the next one needs; the same seed gives the same bits") {
     TempFolder temporary;

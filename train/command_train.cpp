@@ -29,7 +29,7 @@ std::optional<Config> read_config(const Arguments& arguments, std::string_view b
                      "birds, from ImageNet weights"},
                     {"proxent train -c my.toml --lr 3e-4 --seed 2",
                      "a file's settings, two of them changed"},
-                    {"proxent train --dry-run", "check data, memory and disk, then stop"},
+                    {"proxent train --dry-run", "try data, memory and disk, then stop"},
                     {"proxent train --resume runs/2026-11-23_cub",
                      "go on where a run was stopped"}},
        .output =

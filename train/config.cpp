@@ -279,7 +279,9 @@ void add_log(Settings& s, LogConfig& c) {
 
 void add_debug(Settings& s, DebugConfig& c) {
   s.section("debug", "before a long run");
-  s.add("dry_run", &c.dry_run, "check all data, do one step, evaluation and save; then stop");
+  s.add("dry_run", &c.dry_run,
+        "look at two pictures of each class (proxent data check: at all), do one step, evaluation "
+        "and save; then stop");
   s.add("overfit_batch", &c.overfit_batch, "train on one batch: its loss must fall to the floor");
   add_profile_steps(s, &c.profile_steps);
 }
