@@ -44,6 +44,7 @@ class TupleLoss : public MetricLoss {
 
   // While training it also remembers the batch, after it was used.
   Variable operator()(const Variable& embeddings, const Tensor& labels) override;
+  bool is_recordable() const override { return true; }
 
  private:
   Function function_;

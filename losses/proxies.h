@@ -49,7 +49,8 @@ class LossWithProxies : public MetricLoss {
   ProxyOptions shape_;
 };
 
-// A loss of embeddings, proxies and labels as it stands in its formula.
+// A loss of embeddings, proxies and labels as it stands in its formula. The function must work as
+// a recording repeats it: see MetricLoss::is_recordable().
 class PlainProxyLoss : public LossWithProxies {
  public:
   using Function = std::function<Variable(const Variable& embeddings, const Variable& proxies,
@@ -59,6 +60,7 @@ class PlainProxyLoss : public LossWithProxies {
 
   Variable operator()(const Variable& embeddings, const Tensor& labels) override;
   double assignment_scale() const override { return assignment_scale_; }
+  bool is_recordable() const override { return true; }
 
  private:
   Function function_;

@@ -13,18 +13,15 @@ namespace {
 // (rows, cols): 1 for the k largest of each row.
 Tensor largest(const Tensor& x, std::int64_t k) {
   const Tensor values = top_k(x, k).values;
-  const std::vector<std::int32_t> last(static_cast<std::size_t>(x.dim(0)),
-                                       static_cast<std::int32_t>(k - 1));
-  const Tensor least = pick(values, Tensor::from({x.dim(0)}, last).to(x.device()));
+  const Tensor last = Tensor::full({x.dim(0)}, DType::i32, static_cast<double>(k - 1), x.device());
+  const Tensor least = pick(values, last);
   return shift(neg(is_positive(sub(least.reshape({x.dim(0), 1}), x))), 1);
 }
 
 // How each proxy is classified by the others: cross-entropy of the sums of its cosines per class.
 Variable proxy_term(const Variable& proxies) {
   const std::int64_t C = proxies.dim(0), K = proxies.dim(1), D = proxies.dim(2);
-  std::vector<std::int32_t> labels;
-  for (std::int64_t i = 0; i < C * K; ++i) labels.push_back(static_cast<std::int32_t>(i / K));
-  const Tensor of_proxies = Tensor::from({C * K}, labels).to(proxies.value().device());
+  const Tensor of_proxies = arange(C * K, proxies.value().device(), K);
   const Variable s = proxy_cosines("proxy_gml", reshape(proxies, {C * K, D}), proxies, of_proxies);
   return cross_entropy(sum_last(s), of_proxies);
 }

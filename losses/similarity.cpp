@@ -1,15 +1,11 @@
 #include "losses/similarity.h"
 
-#include <numeric>
-
 #include "tensor/gather.h"
 
 namespace proxent {
 
 Tensor identity(std::int64_t n, DType dtype, Device device) {
-  std::vector<std::int32_t> rows(static_cast<std::size_t>(n));
-  std::iota(rows.begin(), rows.end(), 0);
-  return one_hot(Tensor::from({n}, rows).to(device), n, dtype);
+  return one_hot(arange(n, device), n, dtype);
 }
 
 Tensor one_hot(const Tensor& labels, std::int64_t classes, DType dtype) {

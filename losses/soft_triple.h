@@ -7,8 +7,17 @@
 
 namespace proxent {
 
+// Which of C x K proxies make a pair: all of one class, s < t, class after class. Indices (C K (K -
+// 1) / 2) into the rows of (C K, D).
+struct ProxyPairs {
+  Tensor first, second;
+  static ProxyPairs of(std::int64_t classes, std::int64_t per_class, Device device);
+};
+
 // sum_c sum_{s<t} sqrt(2 + 1e-5 - 2 w_cs . w_ct) / (C K (K - 1)), of normalised proxies w (C, K,
 // D); 0 for K = 1. The 1e-5 keeps the root's slope finite where two centres have merged.
+// `pairs`: those of the proxies.
+Variable merging_penalty(const Variable& proxies, const ProxyPairs& pairs);
 Variable merging_penalty(const Variable& proxies);
 
 class SoftTripleLoss : public MultiProxyEntropyLoss {
@@ -19,10 +28,10 @@ class SoftTripleLoss : public MultiProxyEntropyLoss {
 
   Variable operator()(const Variable& embeddings, const Tensor& labels) override;
   std::vector<Term> terms() const override;
-  bool is_recordable() const override { return false; }
 
  private:
   double weight_merge_;
+  ProxyPairs pairs_;  // made by the first call, on its device
   Tensor penalty_;
 };
 

@@ -24,6 +24,13 @@ Tensor as_matrix(const Tensor& x) {
 }
 }  // namespace
 
+Tensor arange(std::int64_t n, Device device, std::int64_t repeats) {
+  check(repeats >= 1, "arange: repeats must be at least 1, got ", repeats);
+  Tensor y({n}, DType::i32, device);
+  launch("arange", device, [&](auto device) { kernel::arange(device, repeats, y); });
+  return y;
+}
+
 Tensor gather_rows(const Tensor& x, const Tensor& index) {
   check(x.shape().rank() >= 1, "gather_rows: x must be (R, ...), got a scalar");
   check_index("gather_rows", index, x.device(), {.size = index.numel(), .limit = x.dim(0)});

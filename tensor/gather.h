@@ -10,6 +10,8 @@
 namespace proxent {
 
 namespace kernel {
+// y[n] = n / repeats, rounded down.
+KERNEL(arange, std::int64_t repeats, Tensor& y);
 // y[n] = x[index[n]] for rows of x (rows, cols).
 KERNEL(gather_rows, const Tensor& x, const Tensor& index, Tensor& y);
 // dx[r] = sum of dy[n] over index[n] = r, in order of n.
@@ -30,6 +32,9 @@ struct IndexRules {
 // value that does not, its row and the range. Values are read on the CPU only.
 void check_index(std::string_view op, const Tensor& index, Device device, const IndexRules& rules);
 
+// 0, 1, ... as an index (n), each `repeats` times, made where it is used: torch.arange, and
+// repeat_interleave of it.
+Tensor arange(std::int64_t n, Device device, std::int64_t repeats = 1);
 // x (R, ...) and index (N) -> (N, ...), as torch.index_select along axis 0.
 Tensor gather_rows(const Tensor& x, const Tensor& index);
 // The gradient at x's shape; equal rows are added in order, so the sum is the same in every run.

@@ -232,6 +232,18 @@ TEST_SUITE("gpu") {
           max_last(wide).indices.to_vector<std::int32_t>());
   }
 
+  TEST_CASE("an index counts where it is used") {
+    on_every_device([](Device device) {
+      CHECK(arange(5, device).to_vector<std::int32_t>() ==
+            std::vector<std::int32_t>{0, 1, 2, 3, 4});
+      CHECK(arange(5, device, 2).to_vector<std::int32_t>() ==
+            std::vector<std::int32_t>{0, 0, 1, 1, 2});
+      CHECK(arange(3000, device, 7).to_vector<std::int32_t>().back() == 2999 / 7);
+      CHECK(arange(0, device).numel() == 0);
+    });
+    CHECK_THROWS_AS(arange(3, Device::cpu, 0), Error);
+  }
+
   TEST_CASE("rows are gathered and their gradients added in order") {
     if (!has_gpu()) return;
     for (const DType dtype : {DType::f32, DType::bf16, DType::u8, DType::i64})

@@ -11,8 +11,10 @@
 #include "losses/proxy_anchor.h"
 #include "losses/proxy_gml.h"
 #include "losses/soft_triple.h"
+#include "layers/linear.h"
 #include "tensor/concat.h"
 #include "tests/devices.h"
+#include "train/training_step.h"
 
 namespace proxent {
 namespace {
@@ -43,6 +45,35 @@ double value_of(const std::string& name, const Tensor& z, const Tensor& labels) 
 // The proxies that a loss of this name starts with.
 Variable proxies_of(const std::string& name) {
   return Variable(build_loss(config_of(name), 5)->proxy_parameter()->value());
+}
+
+// Every number that four steps of a linear layer under the loss leave behind.
+std::vector<double> after_four_steps(const Config& config, bool uses_graph) {
+  const auto loss = build_loss(config, 5);
+  Linear layer(nullptr, "layer", 6, 6);
+  layer.initialize(Philox(1, 0));
+  std::vector<Named<Parameter>> parameters = layer.parameters();
+  for (Module* module : {static_cast<Module*>(loss.get()), static_cast<Module*>(&layer)})
+    module->move_to(Device::cuda);
+  for (const auto& named : loss->parameters()) parameters.push_back(named);
+  Optimizer optimizer(group_parameters(parameters, {}), {});
+  TrainingStep step(
+      [&](const std::vector<Tensor>& batch) {
+        loss->begin_step();
+        return (*loss)(layer(batch[0]), batch[1]);
+      },
+      optimizer, nullptr, {.uses_graph = uses_graph});
+  for (int i = 0; i < 4; ++i) {
+    step.run({random({7, 6}, "batch " + std::to_string(i)).to(Device::cuda),
+              labels_of(kLabels).to(Device::cuda)},
+             1e-2);
+    CHECK_FALSE(step.take().is_skipped);
+  }
+  CHECK(step.is_recorded() == uses_graph);
+  std::vector<double> all = optimizer.parameters().values().to_vector<double>();
+  for (const auto& [path, buffer] : loss->buffers())
+    for (const double x : buffer->value().to_vector<double>()) all.push_back(x);
+  return all;
 }
 
 }  // namespace
@@ -101,6 +132,21 @@ TEST_SUITE("losses") {
     CHECK(proxies_per_class({.name = "soft-triple", .proxies = 4}) == 4);
     CHECK_THROWS_WITH_AS(loss_kind("proxy-ancor"), doctest::Contains("Did you mean 'proxy-anchor'"),
                          UsageError);
+  }
+
+  TEST_CASE("a GPU repeats a recorded step of every loss with the bits of a plain one") {
+    if (!has_gpu()) return;
+    for (const LossKind& kind : loss_kinds()) {
+      INFO(kind.name);
+      Config config = config_of(std::string(kind.name));
+      config.loss.memory = 8;
+      config.loss.proxy_share = 0.5;
+      CHECK(build_loss(config, 5)->is_recordable());
+      CHECK(after_four_steps(config, true) == after_four_steps(config, false));
+    }
+    Config semi_hard = config_of("triplet");
+    semi_hard.loss.mining = "semi-hard";
+    CHECK(after_four_steps(semi_hard, true) == after_four_steps(semi_hard, false));
   }
 
   TEST_CASE("every loss takes steps that reach embeddings and proxies, with and without values") {

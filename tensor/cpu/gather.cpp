@@ -7,6 +7,11 @@
 
 namespace proxent::kernel {
 
+void arange(Cpu, std::int64_t repeats, Tensor& y) {
+  for (std::int64_t n = 0; n < y.numel(); ++n)
+    y.data<std::int32_t>()[n] = static_cast<std::int32_t>(n / repeats);
+}
+
 void gather_rows(Cpu, const Tensor& x, const Tensor& index, Tensor& y) {
   const std::int32_t* from = index.data<std::int32_t>();
   const std::int64_t cols = x.dim(1);

@@ -33,6 +33,12 @@ __global__ void gather_rows_backward_kernel(const T* dy, const std::int32_t* ind
   }
 }
 
+// y[n] = n / repeats. One element per thread.
+__global__ void arange_kernel(std::int32_t* y, std::int64_t count, std::int64_t repeats) {
+  const std::int64_t n = std::int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (n < count) y[n] = static_cast<std::int32_t>(n / repeats);
+}
+
 // y[n] = x[n, index[n]]. One element per thread.
 template <class T>
 __global__ void pick_kernel(const T* x, const std::int32_t* index, T* y, std::int64_t rows,
@@ -51,6 +57,11 @@ __global__ void pick_backward_kernel(const T* dy, const std::int32_t* index, T* 
   for (int c = threadIdx.x; c < cols; c += blockDim.x) dx[c] = c == picked ? d : T(0);
 }
 }  // namespace
+
+void arange(Cuda, std::int64_t repeats, Tensor& y) {
+  cuda::launch_kernel(arange_kernel, cuda::blocks_for(y.numel(), kThreads), kThreads, 0,
+                      elements<std::int32_t>(y), y.numel(), repeats);
+}
 
 void gather_rows(Cuda, const Tensor& x, const Tensor& index, Tensor& y) {
   const std::int64_t bytes = x.dim(1) * size_of(x.dtype());
