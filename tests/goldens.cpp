@@ -180,6 +180,7 @@ TEST_SUITE("goldens") {
         {"copy", "tests/tensor.cpp"},
         {"copy_columns", "concatenate"},
         {"augment", "tests/augment.cpp"},
+        {"arange", "tests/gpu.cpp"},
         {"batch_statistics", "batch_norm"},
         {"running_statistics", "batch_norm_eval"},
         {"top_k_update", "tests/topk.cpp"},
