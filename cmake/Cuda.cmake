@@ -59,13 +59,14 @@ function(proxent_add_cuda target)
     target_compile_features(${target} PRIVATE cuda_std_20)
     # Relaxed: constexpr functions of the standard library, such as std::numeric_limits', in kernels.
     target_compile_options(${target} PRIVATE
-      $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr -Werror=all-warnings>)
-    # __launch_bounds__ is a kernel's budget of registers; one that does not fit stops the build. Not in two
-    # files, where float64's and the largest k's variants spill a few bytes around calls.
+      $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>
+      $<$<AND:$<COMPILE_LANGUAGE:CUDA>,$<BOOL:${PROXENT_WERROR}>>:-Werror=all-warnings>)
+    # __launch_bounds__ is a kernel's budget of registers; one that does not fit is a warning. Not in two files,
+    # where float64's and the largest k's variants spill a few bytes around calls.
     set(within_budget ${kernels})
     list(FILTER within_budget EXCLUDE REGEX "/(proxy_loss|topk)\\.cu$")
     set_source_files_properties(${within_budget} PROPERTIES
-      COMPILE_OPTIONS "-Xptxas=--warn-on-spills,--warning-as-error")
+      COMPILE_OPTIONS "-Xptxas=--warn-on-spills$<$<BOOL:${PROXENT_WERROR}>:$<COMMA>--warning-as-error>")
     target_link_libraries(${target} PRIVATE CUDA::cudart CUDA::nvtx3 CUDA::cublasLt CUDNN::cudnn)
   else()
     list(FILTER sources EXCLUDE REGEX ${library_files})
