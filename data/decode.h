@@ -16,6 +16,8 @@ std::string libjpeg_name();
 Image decode_pnm(std::span<const std::uint8_t> bytes, std::string_view name);
 bool inspect_pnm(std::span<const std::uint8_t> bytes, ImageInfo& info);
 
+// Whether a JPEG has its end marker behind its first scan: not if it was cut off.
+bool has_jpeg_end(std::span<const std::uint8_t> bytes);
 // DataError when the file is truncated, or broken in a way that stb_image does not notice. To be
 // called before decode_with_stb, which takes as much memory as `info` justifies.
 void check_complete(std::span<const std::uint8_t> bytes, const ImageInfo& info,

@@ -289,6 +289,15 @@ ImageInfo inspect_image(Bytes bytes, std::string_view name) {
   return info;
 }
 
+bool detail::has_jpeg_end(Bytes bytes) {
+  auto s = next_segment(bytes, 2);
+  while (s && s->marker != 0xDA) s = next_segment(bytes, s->next);  // a thumbnail has ends too
+  if (!s) return false;
+  constexpr std::array<std::uint8_t, 2> kEnd{0xFF, 0xD9};
+  const Bytes scans = bytes.subspan(s->next);  // whose data has a 0 after each FF
+  return std::find_end(scans.begin(), scans.end(), kEnd.begin(), kEnd.end()) != scans.end();
+}
+
 void detail::check_complete(Bytes bytes, const ImageInfo& info, std::string_view name) {
   switch (info.format) {
     case ImageFormat::jpeg:

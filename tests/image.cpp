@@ -87,13 +87,14 @@ TEST_SUITE("image") {
   }
 
   TEST_CASE("a truncated picture is refused at every length, and never crashes") {
-    for (const char* name : {"rgb_420.jpg", "rgb_progressive.jpg", "cmyk.jpg", "palette.png",
-                             "rgb_16bit.png", "rgb.bmp", "rgb.gif", "rgb.ppm"}) {
+    for (const std::string name : {"rgb_420.jpg", "rgb_progressive.jpg", "cmyk.jpg", "palette.png",
+                                   "rgb_16bit.png", "rgb.bmp", "rgb.gif", "rgb.ppm"}) {
       const auto bytes = read_file(kPictures / name);
       for (const bool prefer_stb : {false, true})
         for (std::size_t size = 0; size < bytes.size(); size += 7) {
           CAPTURE(name);
           CAPTURE(size);
+          CAPTURE(prefer_stb);
           const std::span<const std::uint8_t> part(bytes.data(), size);
           const std::string text = reason(part, {.prefer_stb = prefer_stb});
           CHECK(text != "no error");
