@@ -53,7 +53,7 @@ TupleLoss::TupleLoss(Module* parent, std::string name, Function function,
 
 Variable TupleLoss::operator()(const Variable& embeddings, const Tensor& labels) {
   Scope scope(name());
-  const Variable loss =
+  Variable loss =
       function_(memory_ ? memory_->compare(embeddings, labels) : compare(embeddings, labels));
   if (memory_ && is_training()) memory_->push(embeddings.value(), labels);
   return loss;

@@ -41,7 +41,7 @@ Variable proxy_gml(const Variable& embeddings, const Variable& proxies, const Te
   const Tensor mask = largest(ranked, kept).reshape({B, C, K});
   const Tensor hidden = scale(shift(is_positive(sum_last(mask)), -1), kMasked);
   const Variable logits = sum_last(s * Variable(mask)) + Variable(hidden);
-  const Variable loss = cross_entropy(logits, labels);
+  Variable loss = cross_entropy(logits, labels);
   if (options.weight_proxies == 0) return loss;
   return loss + options.weight_proxies * proxy_term(proxies);
 }
