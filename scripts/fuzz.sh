@@ -2,7 +2,7 @@
 # Fuzzes the readers of files with libFuzzer, AddressSanitizer and UndefinedBehaviorSanitizer, one after the other.
 # Usage: fuzz.sh [--seconds N | --runs N] [--preset fuzz|sanitized-reference] [readers...]
 #   --seconds N  each reader for so long (default: 600)
-#   --runs N     each reader with so many files, the same ones each time if its corpus is new
+#   --runs N     each reader with so many files, from a fixed seed
 # Without readers: all of them. Findings are left in BUILD/findings/READER; put into tests/fuzz/findings/READER, every
 # later test run reads them.
 set -euo pipefail
