@@ -4,15 +4,20 @@
 
 namespace proxent {
 
-ProxyPairs ProxyPairs::of(std::int64_t classes, std::int64_t per_class, Device device) {
+ProxyPairs ProxyPairs::of(const Variable& proxies) {
+  check(proxies.shape().rank() == 3,
+        "merging_penalty: proxies must be (classes, proxies per class, dim), got ",
+        proxies.value());
+  const std::int64_t C = proxies.dim(0), K = proxies.dim(1);
   std::vector<std::int32_t> first, second;
-  for (std::int64_t c = 0; c < classes; ++c)
-    for (std::int64_t s = 0; s < per_class; ++s)
-      for (std::int64_t t = s + 1; t < per_class; ++t) {
-        first.push_back(static_cast<std::int32_t>(c * per_class + s));
-        second.push_back(static_cast<std::int32_t>(c * per_class + t));
+  for (std::int64_t c = 0; c < C; ++c)
+    for (std::int64_t s = 0; s < K; ++s)
+      for (std::int64_t t = s + 1; t < K; ++t) {
+        first.push_back(static_cast<std::int32_t>(c * K + s));
+        second.push_back(static_cast<std::int32_t>(c * K + t));
       }
   const Shape shape{std::ssize(first)};
+  const Device device = proxies.value().device();
   return {Tensor::from(shape, first).to(device), Tensor::from(shape, second).to(device)};
 }
 
@@ -24,14 +29,6 @@ Variable merging_penalty(const Variable& proxies, const ProxyPairs& pairs) {
   return sum(sqrt(-2 * cosines + (2 + 1e-5))) / static_cast<double>(C * K * (K - 1));
 }
 
-Variable merging_penalty(const Variable& proxies) {
-  check(proxies.shape().rank() == 3,
-        "merging_penalty: proxies must be (classes, proxies per class, dim), got ",
-        proxies.value());
-  return merging_penalty(
-      proxies, ProxyPairs::of(proxies.dim(0), proxies.dim(1), proxies.value().device()));
-}
-
 SoftTripleLoss::SoftTripleLoss(Module* parent, std::string name, const ProxyOptions& shape,
                                const MultiProxyEntropyOptions& options, double weight_merge)
     : MultiProxyEntropyLoss(parent, std::move(name), shape, options), weight_merge_(weight_merge) {}
@@ -39,9 +36,8 @@ SoftTripleLoss::SoftTripleLoss(Module* parent, std::string name, const ProxyOpti
 Variable SoftTripleLoss::operator()(const Variable& embeddings, const Tensor& labels) {
   const Variable classification = MultiProxyEntropyLoss::operator()(embeddings, labels);
   Scope scope(name());
-  const Device device = proxies.value().device();
-  if (!pairs_.first.is_defined() || pairs_.first.device() != device)
-    pairs_ = ProxyPairs::of(proxies.dim(0), proxies.dim(1), device);
+  if (!pairs_.first.is_defined() || pairs_.first.device() != proxies.value().device())
+    pairs_ = ProxyPairs::of(proxies);
   const Variable penalty = merging_penalty(proxies, pairs_);
   penalty_ = penalty.value();
   return classification + weight_merge_ * penalty;

@@ -11,14 +11,12 @@ namespace proxent {
 // 1) / 2) into the rows of (C K, D).
 struct ProxyPairs {
   Tensor first, second;
-  static ProxyPairs of(std::int64_t classes, std::int64_t per_class, Device device);
+  static ProxyPairs of(const Variable& proxies);  // (C, K, D); on their device
 };
 
 // sum_c sum_{s<t} sqrt(2 + 1e-5 - 2 w_cs . w_ct) / (C K (K - 1)), of normalised proxies w (C, K,
 // D); 0 for K = 1. The 1e-5 keeps the root's slope finite where two centres have merged.
-// `pairs`: those of the proxies.
 Variable merging_penalty(const Variable& proxies, const ProxyPairs& pairs);
-Variable merging_penalty(const Variable& proxies);
 
 class SoftTripleLoss : public MultiProxyEntropyLoss {
  public:

@@ -111,7 +111,8 @@ TEST_SUITE("losses") {
         .sigma = 20, .gamma = 0.1, .margin = 0.01, .select = ProxySelect::soft};
     options.weight_inter = options.weight_intra = 0;
     equals("soft-triple",
-           multi_proxy_entropy(Variable(z), w, y, options).loss + 0.2 * merging_penalty(w));
+           multi_proxy_entropy(Variable(z), w, y, options).loss +
+               0.2 * merging_penalty(w, ProxyPairs::of(w)));
   }
 
   TEST_CASE("keys of other losses are named, a wrong name suggests the right one") {

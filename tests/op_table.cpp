@@ -82,7 +82,7 @@ std::vector<OpRow> losses_of_the_literature() {
        {{5, 3, 6}},
        -1,
        1,
-       [](const OpInputs& x) { return merging_penalty(x[0]); },
+       [](const OpInputs& x) { return merging_penalty(x[0], ProxyPairs::of(x[0])); },
        1e-6,
        30 * 6},
       pairs("contrastive",
