@@ -58,7 +58,7 @@ void check_official_halves(const OfficialCounts& official, const fs::path& path,
 fs::path find_layout(const fs::path& path, std::initializer_list<const char*> subfolders,
                      bool (*is_it)(const fs::path&), std::string_view name,
                      std::string_view expected) {
-  const fs::path root = fs::is_directory(path) ? path : path.parent_path();
+  fs::path root = fs::is_directory(path) ? path : path.parent_path();
   if (is_it(root)) return root;
   std::string tried = root.string();
   for (const char* subfolder : subfolders) {

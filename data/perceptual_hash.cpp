@@ -12,7 +12,7 @@
 namespace proxent {
 namespace {
 
-constexpr int kSide = 32, kFrequencies = 8;
+constexpr std::size_t kSide = 32, kFrequencies = 8;
 constexpr double kLeastDeviation = 2;  // of luminance, in levels of 255
 
 using Luminance = std::array<double, kSide * kSide>;
@@ -21,7 +21,7 @@ using Luminance = std::array<double, kSide * kSide>;
 Luminance luminance_of(const Image& image) {
   const Image small = resize_bilinear(image, kSide, kSide);
   Luminance luminance;
-  for (int i = 0; i < kSide * kSide; ++i) {
+  for (std::size_t i = 0; i < luminance.size(); ++i) {
     const std::uint8_t* rgb = small.pixels.data() + i * Image::kChannels;
     luminance[i] = 0.299 * rgb[0] + 0.587 * rgb[1] + 0.114 * rgb[2];
   }
@@ -39,8 +39,8 @@ bool has_structure(const Luminance& luminance) {
 const auto& cosines() {
   static const auto table = [] {
     std::array<std::array<double, kSide>, kFrequencies> cosines{};
-    for (int u = 0; u < kFrequencies; ++u)
-      for (int x = 0; x < kSide; ++x)
+    for (std::size_t u = 0; u < kFrequencies; ++u)
+      for (std::size_t x = 0; x < kSide; ++x)
         cosines[u][x] = std::cos(std::numbers::pi * u * (2 * x + 1) / (2. * kSide));
     return cosines;
   }();
@@ -53,13 +53,14 @@ std::optional<std::uint64_t> perceptual_hash(const Image& image) {
   const Luminance luminance = luminance_of(image);
   if (!has_structure(luminance)) return std::nullopt;
   std::array<std::array<double, kSide>, kFrequencies> columns{};  // transformed along y
-  for (int v = 0; v < kFrequencies; ++v)
-    for (int y = 0; y < kSide; ++y)
-      for (int x = 0; x < kSide; ++x) columns[v][x] += cosines()[v][y] * luminance[y * kSide + x];
+  for (std::size_t v = 0; v < kFrequencies; ++v)
+    for (std::size_t y = 0; y < kSide; ++y)
+      for (std::size_t x = 0; x < kSide; ++x)
+        columns[v][x] += cosines()[v][y] * luminance[y * kSide + x];
   std::array<double, kFrequencies * kFrequencies> frequencies{};
-  for (int v = 0; v < kFrequencies; ++v)
-    for (int u = 0; u < kFrequencies; ++u)
-      for (int x = 0; x < kSide; ++x)
+  for (std::size_t v = 0; v < kFrequencies; ++v)
+    for (std::size_t u = 0; u < kFrequencies; ++u)
+      for (std::size_t x = 0; x < kSide; ++x)
         frequencies[v * kFrequencies + u] += cosines()[u][x] * columns[v][x];
 
   auto sorted = frequencies;

@@ -21,6 +21,9 @@ struct Weights {
   const std::int32_t* of(std::int64_t i) const { return values.data() + i * stride; }
 };
 
+// Halves up. For what is positive or meant to be cut off at 0, as Pillow's (int)(x + 0.5).
+std::int64_t rounded(double x) { return static_cast<std::int64_t>(std::floor(x + 0.5)); }
+
 // precompute_coeffs and normalize_coeffs_8bpc of Resample.c, statement for statement: the order of
 // the roundings is what makes the result equal.
 Weights triangle_weights(std::int64_t in, std::int64_t out) {
@@ -34,8 +37,8 @@ Weights triangle_weights(std::int64_t in, std::int64_t out) {
   std::vector<double> exact(weights.stride);
   for (std::int64_t i = 0; i < out; ++i) {
     const double center = (static_cast<double>(i) + 0.5) * scale;
-    const auto first = std::max<std::int64_t>(0, static_cast<std::int64_t>(center - support + 0.5));
-    const auto last = std::min(in, static_cast<std::int64_t>(center + support + 0.5));
+    const auto first = std::max<std::int64_t>(0, rounded(center - support));
+    const auto last = std::min(in, rounded(center + support));
     const std::int64_t count = last - first;
     double sum = 0;
     for (std::int64_t k = 0; k < count; ++k) {
@@ -47,7 +50,7 @@ Weights triangle_weights(std::int64_t in, std::int64_t out) {
     for (std::int64_t k = 0; k < count; ++k) {
       if (sum != 0.0) exact[k] /= sum;
       weights.values[i * weights.stride + k] =
-          static_cast<std::int32_t>(0.5 + exact[k] * (1 << kPrecisionBits));
+          static_cast<std::int32_t>(rounded(exact[k] * (1 << kPrecisionBits)));
     }
   }
   return weights;
@@ -117,7 +120,7 @@ Image resize_bilinear(const Image& image, CropBox box, std::int64_t height, std:
   if (box.height == height && box.width == width) return crop(image, box);
   const Rows in{image.pixel(box.top, box.left), image.width * 3, box.height, box.width};
   if (box.width == width) return resize_rows(in, height);
-  const Image narrow = resize_columns(in, width);
+  Image narrow = resize_columns(in, width);
   if (box.height == height) return narrow;
   return resize_rows({narrow.pixels.data(), width * 3, narrow.height, width}, height);
 }

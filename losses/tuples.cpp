@@ -68,8 +68,7 @@ Comparison compare(const Variable& embeddings, const Tensor& labels, const Refer
   };
   const Tensor differs = differs_from(label);
   const Tensor self = identity(B, z.dtype(), labels.device());
-  const Comparison batch{matmul(z, z, {.transpose_b = true}), sub(inverted(differs), self),
-                         differs};
+  Comparison batch{matmul(z, z, {.transpose_b = true}), sub(inverted(differs), self), differs};
   if (!more.embeddings.is_defined()) return batch;
   const Tensor differs_more = differs_from(more.labels);
   const Tensor used = more.are_used.reshape({1, more.are_used.numel()});

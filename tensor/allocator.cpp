@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cmath>
 #include <cstdlib>
 #include <list>
 #include <map>
@@ -77,7 +78,7 @@ class Pool {
     return data;
   }
 
-  void free(void* data) noexcept {
+  void free(void* data) {
     std::lock_guard lock(mutex_);
     auto found = used_.find(data);
     Block block = std::move(found->second);
@@ -246,7 +247,7 @@ Pool& pool(Device device) {
 }
 
 std::string mebibytes(std::int64_t bytes) {
-  return detail::concat(bytes / (kMiB / 10) / 10.0, " MiB");
+  return detail::concat(std::round(10.0 * static_cast<double>(bytes) / kMiB) / 10, " MiB");
 }
 
 }  // namespace
@@ -275,12 +276,12 @@ void MemoryReserve::close() { pool(device_).close_reserve(number_); }
 namespace detail {
 void* system_allocate(Meta, std::int64_t bytes) {
   static std::atomic<std::uintptr_t> next = 1 << 20;
-  return reinterpret_cast<void*>(
+  return reinterpret_cast<void*>(  // NOLINT(performance-no-int-to-ptr): of memory nobody has
       next.fetch_add(static_cast<std::uintptr_t>(bytes + 255) / 256 * 256));
 }
 
 void* pool_allocate(Device device, std::int64_t bytes) { return pool(device).allocate(bytes); }
-void pool_free(Device device, void* data) noexcept { pool(device).free(data); }
+void pool_free(Device device, void* data) { pool(device).free(data); }
 }  // namespace detail
 
 }  // namespace proxent

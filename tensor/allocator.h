@@ -59,7 +59,7 @@ class MemoryReserve {
 namespace detail {
 // A block of at least `bytes` (aligned to 64) and its way back. Throws OutOfMemory.
 void* pool_allocate(Device device, std::int64_t bytes);
-void pool_free(Device device, void* data) noexcept;
+void pool_free(Device device, void* data);
 }  // namespace detail
 
 }  // namespace proxent

