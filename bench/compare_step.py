@@ -30,12 +30,12 @@ parser.add_argument("--modes", default="eager",
 parser.add_argument("--layouts", default="contiguous,channels_last", help="of PyTorch's eager mode")
 parser.add_argument("--rounds", type=int, default=5)
 parser.add_argument("--tolerance", type=float, help="between first losses and first gradient norms, relative; "
-                    "by default what the precision explains: f32 0.001, tf32 0.01, bf16 0.05")
+                    "by default what the precision explains: f32 0.001, tf32 and fp16 0.01, bf16 0.05")
 parser.add_argument("--json", metavar="FILE", help="also write every run's numbers there")
 parser.add_argument("--proxent", default=str(root / "build" / "proxent"))
 parser.add_argument("--python", default=sys.executable, help="an interpreter that has torch and torchvision")
 options = parser.parse_args()
-tolerance = options.tolerance or {"f32": 1e-3, "tf32": 1e-2, "bf16": 5e-2}[options.precision]
+tolerance = options.tolerance or {"f32": 1e-3, "tf32": 1e-2, "fp16": 1e-2, "bf16": 5e-2}[options.precision]
 
 folder = tempfile.TemporaryDirectory()
 start = str(pathlib.Path(folder.name) / "start.safetensors")

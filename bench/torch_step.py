@@ -6,19 +6,22 @@ weights, batch and labels. Prints one JSON object. Needs torch and torchvision (
 python3-torchvision); --mode graph needs a GPU, compile and max-autotune need PyTorch 2.
 
 On a GPU the time of a step is that of --steps steps queued one behind the other, which is what a training loop sees;
-minimum and maximum are single steps between events. Precision bf16 is autocast with float32 weights."""
+minimum and maximum are single steps between events. Precisions bf16 and fp16 are autocast with float32 weights; fp16
+has a GradScaler too, and its first gradient norm is that of the first step that the scale lets pass."""
 import argparse
 import inspect
 import json
+import math
 import resource
 import statistics
-import struct
 import sys
 import time
 
 import torch
 import torch.nn.functional as F
 import torchvision
+
+from torch_side import multi_proxy_entropy, read_safetensors
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--arch", default="resnet18")
@@ -29,7 +32,7 @@ parser.add_argument("--classes", type=int, default=1000)
 parser.add_argument("--proxies", type=int, default=2, help="of mpl, per class")
 parser.add_argument("--dim", type=int, default=512, help="of mpl: size of the embedding")
 parser.add_argument("--optim", choices=["sgd", "adamw"], default="sgd")
-parser.add_argument("--precision", choices=["f32", "tf32", "bf16"], default="f32")
+parser.add_argument("--precision", choices=["f32", "tf32", "bf16", "fp16"], default="f32")
 parser.add_argument("--steps", type=int, default=8)
 parser.add_argument("--warm-up", type=int, default=2)
 parser.add_argument("--threads", type=int, default=2)
@@ -56,23 +59,6 @@ torch.manual_seed(0)
 torch.backends.cudnn.benchmark = True  # its fastest algorithms
 torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = options.precision != "f32"
 
-DTYPES = {"F32": torch.float32, "F64": torch.float64, "I32": torch.int32, "I64": torch.int64, "U8": torch.uint8}
-
-
-def read_safetensors(path):
-    """Tensors by name: eight bytes of length, a JSON header, then the data."""
-    with open(path, "rb") as file:
-        header = json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
-        data = bytearray(file.read())
-    header.pop("__metadata__", None)
-    tensors = {}
-    for name, entry in header.items():
-        begin, end = entry["data_offsets"]
-        flat = torch.frombuffer(data, dtype=torch.uint8)[begin:end].clone()
-        tensors[name] = flat.view(DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return tensors
-
-
 # ---- what is trained
 
 is_mpl = options.loss == "mpl"
@@ -96,24 +82,12 @@ if is_mpl:
     parameters.append(proxies)
 
 
-def multi_proxy_entropy(embeddings, sigma=18.0, weight_inter=0.1, weight_intra=0.1):
-    """The defaults of losses/multi_proxy_entropy.h: scores by log-sum-exp over a class's proxies, every class counts."""
-    similarities = F.normalize(embeddings) @ F.normalize(proxies.flatten(0, 1)).t()
-    logits = sigma * similarities.float().view(-1, options.classes, options.proxies)
-    log_p = F.log_softmax(torch.logsumexp(logits, dim=2), dim=1)
-    own = logits.gather(1, labels.view(-1, 1, 1).expand(-1, 1, options.proxies)).squeeze(1)
-    log_q = F.log_softmax(own, dim=1)
-    inter = -(log_p.exp() * log_p).sum(1).mean()
-    intra = -(log_q.exp() * log_q).sum(1).mean()
-    return F.nll_loss(log_p, labels) - weight_inter * inter + weight_intra * intra
-
-
 def loss_of_batch():
-    dtype = torch.bfloat16 if options.precision == "bf16" else torch.float32
-    with torch.autocast(options.device, dtype=torch.bfloat16, enabled=options.precision == "bf16",
+    half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(options.precision)
+    with torch.autocast(options.device, dtype=half or torch.bfloat16, enabled=half is not None,
                         cache_enabled=options.mode != "graph"):
-        result = model(images.to(dtype) / 64 - 2)
-        return multi_proxy_entropy(result) if is_mpl else F.cross_entropy(result, labels)
+        result = model(images.to(half or torch.float32) / 64 - 2)
+        return multi_proxy_entropy(result, proxies, labels) if is_mpl else F.cross_entropy(result, labels)
 
 
 if is_compiled:
@@ -130,20 +104,24 @@ def make_optimizer():
 
 
 optimizer = make_optimizer()
+scaler = torch.cuda.amp.GradScaler(enabled=options.precision == "fp16")  # without, it hands through
 
 # ---- steps
 
 
-def step():
+def step(norms=None):
     optimizer.zero_grad(set_to_none=True)
     loss = loss_of_batch()
-    loss.backward()
-    optimizer.step()
+    scaler.scale(loss).backward()
+    if norms is not None:
+        norms.append(gradient_norm())
+    scaler.step(optimizer)
+    scaler.update()
     return loss.detach().clone()  # compiled code and graphs write into the same memory again
 
 
 def gradient_norm():
-    return torch.stack([p.grad.float().norm() for p in parameters]).norm().item()
+    return torch.stack([p.grad.float().norm() for p in parameters]).norm().item() / scaler.get_scale()
 
 
 def captured_step():
@@ -159,19 +137,17 @@ def captured_step():
     return replay
 
 
-losses, first_norm = [], None
+losses, norms = [], []
 memory_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 side = torch.cuda.Stream() if options.mode == "graph" else None
-for i in range(options.warm_up):
+for _ in range(options.warm_up):
     if side:
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            losses.append(step())
+            losses.append(step(None if norms and math.isfinite(norms[-1]) else norms))
         torch.cuda.current_stream().wait_stream(side)
     else:
-        losses.append(step())
-    if i == 0:
-        first_norm = gradient_norm()
+        losses.append(step(None if norms and math.isfinite(norms[-1]) else norms))
 run = captured_step() if options.mode == "graph" else step
 
 times = []
@@ -193,7 +169,6 @@ else:
         losses[-1].item()
         times.append(time.perf_counter() - start_time)
     median = statistics.median(times)
-last_norm = gradient_norm()
 losses = [loss.item() for loss in losses]
 
 on_device = {}
@@ -205,7 +180,7 @@ if is_cuda:
 print(json.dumps(on_device | {
     "ms_step": round(median * 1e3, 3), "ms_min": round(min(times) * 1e3, 3), "ms_max": round(max(times) * 1e3, 3),
     "img_s": round(options.batch / median, 2), "losses": losses,
-    "first_gradient_norm": first_norm, "gradient_norm": last_norm,
+    "first_gradient_norm": norms[-1],
     "peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
     "peak_rss_growth_bytes": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_before) * 1024,
     "torch": torch.__version__, "layout": options.layout, "mode": options.mode}))

@@ -125,7 +125,7 @@ ResNet::ResNet(Module* parent, std::string name, ResNetOptions options)
 
 Variable ResNet::forward(const Variable& x) {
   Variable y = bn1.with_relu(conv1(x));
-  if (stem_ == Stem::imagenet) y = max_pool2d(y, {.size = 3, .stride = 2, .padding = 1});
+  if (stem_ == Stem::imagenet) y = max_pool2d(y, kStemPool);
   return layer4(layer3(layer2(layer1(y))));
 }
 

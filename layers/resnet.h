@@ -10,6 +10,7 @@
 #include "layers/batch_norm.h"
 #include "layers/conv2d.h"
 #include "layers/sequence.h"
+#include "tensor/pooling.h"
 
 namespace proxent {
 
@@ -80,6 +81,9 @@ class ResNet : public Backbone {
  public:
   // Throws UsageError for another depth, and for a width below 1.
   ResNet(Module* parent, std::string name, ResNetOptions options);
+
+  static constexpr Pool2dOptions kStemPool{
+      .size = 3, .stride = 2, .padding = 1};  // of Stem::imagenet
 
   Conv2d conv1;
   BatchNorm2d bn1;

@@ -64,6 +64,9 @@ compare() {
     --proxies 2 --optim adamw --warm-up 20 --steps 50 --layouts channels_last --rounds "$2" --modes "$3" \
     --proxent "$build/proxent" --json "$out/step_$1_${3//,/_}.json"
 }
+compare_kernels() {
+  bench/compare_kernels.py --device cuda --precision bf16 --proxent "$build/proxent" --json "$out/kernels.json"
+}
 layers() {
   "$build/proxent" bench layers --device cuda --arch resnet50 --size 224 --batch 128 --precision bf16 --json \
     >"$out/layers.json" &&
@@ -75,7 +78,7 @@ describe_gpu() {  # for tests/devices
 }
 
 export out
-export -f versions configure_and_build sanitize compare layers describe_gpu
+export -f versions configure_and_build sanitize compare compare_kernels layers describe_gpu
 has_torch=0
 python3 -c 'import torch, torchvision' 2>/dev/null && has_torch=1
 part versions 30 versions
@@ -85,7 +88,6 @@ if part build 240 configure_and_build; then
     -ts="gpu*,parity,gradients,device,recorded work,training step,optimizer,augment,multi_proxy_entropy,losses,proxies,goldens,retrieval,similarity,topk,embed"
   part device_description 15 describe_gpu
   part bench_layers 40 layers
-  part bench_loss 15 "$build/proxent" bench loss --device cuda --json
   part bench_knn 15 "$build/proxent" bench knn --device cuda --repeats 3 --json
   if [ $has_torch = 1 ]; then
     if [ "$mode" = quick ]; then
@@ -94,7 +96,9 @@ if part build 240 configure_and_build; then
       part step_128 90 compare 128 2 eager,graph
       for batch in 32 256; do part step_$batch 40 compare $batch 1 eager,graph; done
     fi
+    part kernels 40 compare_kernels
   else
+    part bench_loss 15 "$build/proxent" bench loss --device cuda --json
     part step_128 30 "$build/proxent" bench step --device cuda --precision bf16 --arch resnet50 --size 224 --batch 128 \
       --loss mpl --classes 11318 --optim adamw --warm-up 20 --steps 50 --json
   fi

@@ -1,6 +1,7 @@
 // proxent bench: every benchmark runs, does the work it says, and prints what it measured.
 #include <map>
 
+#include "losses/multi_proxy_entropy.h"
 #include "tensor/gpu.h"
 #include "tests/run_binary.h"
 #include "tests/temp_folder.h"
@@ -43,7 +44,7 @@ TEST_SUITE("bench commands") {
     CHECK(sum / (6 * 32 * 32 * 3) == doctest::Approx(127.5).epsilon(0.02));
   }
 
-  // What must hold of a `bench layers` of resnet18, 32 px, batch 2, whatever the times are.
+  // What must hold of a `bench layers` of resnet18, 32 px, batch 2, dim 24, whatever the times are.
   void check_layers(const nlohmann::json& found, std::int64_t element_bytes, bool has_bits) {
     const auto& layers = found["layers"];
     const double bandwidth = found["ceilings"]["copy_gb_s"].get<double>() * 1e9;
@@ -65,10 +66,18 @@ TEST_SUITE("bench commands") {
       CHECK(layer["share_of_roofline"].get<double>() ==
             doctest::Approx(layer["floor_seconds"].get<double>() / layer["seconds"].get<double>()));
     }
-    // ResNet-18: 20 convolutions, of which the first one's dx nobody wants, and 20 batch norms.
-    CHECK(calls ==
-          std::map<std::string, std::int64_t>{
-              {"conv", 20}, {"conv dx", 19}, {"conv dw", 20}, {"norm", 20}, {"norm back", 20}});
+    // ResNet-18: 20 convolutions, of which the first one's dx nobody wants, 20 batch norms, the
+    // stem's pool and the global one, and the embedding.
+    CHECK(calls == std::map<std::string, std::int64_t>{{"conv", 20},
+                                                       {"conv dx", 19},
+                                                       {"conv dw", 20},
+                                                       {"norm", 20},
+                                                       {"norm back", 20},
+                                                       {"pool", 2},
+                                                       {"pool back", 2},
+                                                       {"linear", 1},
+                                                       {"linear dx", 1},
+                                                       {"linear dw", 1}});
     // Twice the multiply-adds of torchvision's resnet18 without fc at 224 px, of which 32 px have
     // 1 / 49, for two pictures.
     CHECK(flop["conv"] == 4LL * 1'813'561'344 / 49);
@@ -84,6 +93,15 @@ TEST_SUITE("bench commands") {
     CHECK(bytes["norm"] == (3 * all + ends) * element_bytes + (has_bits ? ends / 8 : 0));
     CHECK(bytes["norm back"] ==
           (5 * all + ends) * element_bytes + (has_bits ? ends / 8 : ends * element_bytes));
+    // The stem's pool reads 16 x 16 pixels and writes 8 x 8 and a byte for each; the other one
+    // reads one pixel and writes it.
+    const std::int64_t pooled = 2 * 8 * 8 * 64;
+    CHECK(bytes["pool"] == (5 * element_bytes + 1) * pooled + 2 * 2 * 512 * element_bytes);
+    CHECK(bytes["pool back"] == bytes["pool"]);
+    CHECK(bytes["linear"] == (2 * 512 + 512 * 24 + 2 * 24) * 4);  // f32 whatever images are
+    CHECK(flop["linear"] == 2 * 2 * 512 * 24);
+    CHECK(flop["linear dx"] == flop["linear"]);
+    CHECK(flop["linear dw"] == flop["linear"]);
     const auto& total = found["sums"].back();
     CHECK(total["direction"] == "all");
     CHECK(total["seconds"].get<double>() == doctest::Approx(seconds));
@@ -91,7 +109,8 @@ TEST_SUITE("bench commands") {
   }
 
   TEST_CASE("bench layers times each layer once and counts what a step does") {
-    const std::string small = "bench layers --arch resnet18 --size 32 --batch 2 --rounds 1";
+    const std::string small =
+        "bench layers --arch resnet18 --size 32 --batch 2 --dim 24 --rounds 1";
     check_layers(run_json(small + " --device cpu"), 4, false);
     if (gpu_report().problem.empty()) {
       const auto found = run_json(small + " --device cuda --precision bf16");
@@ -100,8 +119,9 @@ TEST_SUITE("bench commands") {
     }
     const Outcome text = run_binary(small + " --device cpu");
     CHECK(text.code == 0);
-    for (const char* part : {"of roofline", "32x32x3 > 64, 7x7/2", "1x1x512 add relu", "a step",
-                             "ceilings, measured in this run: copy "})
+    for (const char* part :
+         {"of roofline", "32x32x3 > 64, 7x7/2", "1x1x512 add relu", "3x3/2 max", "1x1x512 mean",
+          "512 > 24", "a step", "ceilings, measured in this run: copy "})
       CHECK_MESSAGE(text.out.find(part) != std::string::npos, part);
     const Outcome half = run_binary(small + " --device cpu --precision bf16 2>&1");
     CHECK(half.code == 2);
@@ -124,13 +144,19 @@ TEST_SUITE("bench commands") {
   }
 
   TEST_CASE("bench loss compares equal gradients") {
-    const auto found =
-        run_json("bench loss --batch 8 --classes 50 --proxies 3 --dim 16 --rounds 2");
+    const TempFolder temporary;
+    const std::string file = (temporary.path() / "start.safetensors").string();
+    const auto found = run_json(
+        "bench loss --batch 8 --classes 50 --proxies 3 --dim 16 --rounds 2 --start-file " + file);
     CHECK(found["gradient_difference"].get<double>() < 1e-5);
     CHECK(found["fused"]["loss"].get<double>() ==
           doctest::Approx(found["composed"]["loss"].get<double>()).epsilon(1e-5));
     CHECK(found["ratio_min"] <= found["ratio"]);
     CHECK(found["matrix_bytes"] == 8 * 50 * 3 * 4);
+    const TensorMap start = read_safetensors(file).tensors;
+    const Variable loss =
+        multi_proxy_entropy(start.at("embeddings"), start.at("proxies"), start.at("labels")).loss;
+    CHECK(loss.value().item() == doctest::Approx(found["fused"]["loss"].get<double>()));
   }
 
   TEST_CASE("bench knn reports what it did") {

@@ -10,6 +10,7 @@
 #include "tensor/batch_norm.h"
 #include "tensor/gpu_math.h"
 #include "tensor/matmul.h"
+#include "tensor/pooling.h"
 #include "tensor/timing.h"
 #include "train/device.h"
 #include "train/json.h"
@@ -62,6 +63,10 @@ std::int64_t room(const ConvCall& call) {
   return Noise::room(call.x) + Noise::room(call.w) + Noise::room(result_of(call));
 }
 std::int64_t room(const BatchNormCall& call) { return 3 * Noise::room(call.x); }  // x, residual, dy
+// What lies around the blocks needs less than a batch norm of its size, but for the linear layer.
+std::int64_t room(const Shape& x, const Shape& w) {
+  return Noise::room(x) + Noise::room(w) + Noise::room({x[0], w[0]});
+}
 
 // ---- ceilings
 
@@ -125,7 +130,7 @@ class Bench {
     noise_.reuse();
     const Tensor x = noise_.next(call.x), dy = noise_.next(call.x);
     const Tensor residual = call.has_residual ? noise_.next(call.x) : Tensor();
-    const DType wide = is_half(dtype_) ? DType::f32 : dtype_;
+    const DType wide = sum_dtype(dtype_);
     const auto channels = [&](double value) {
       return Tensor::full({call.x[3]}, wide, value, options_.device);
     };
@@ -150,23 +155,63 @@ class Bench {
         [&] { batch_norm_backward(dy, normed.kept, norm, {.dresidual = call.has_residual}); });
   }
 
+  void time_stem_pool(const Shape& shape) {
+    noise_.reuse();
+    const Tensor x = noise_.next(shape);
+    const Pool2dOptions& pool = ResNet::kStemPool;
+    const auto [y, index] = max_pool2d(x, pool);
+    const Tensor dy = noise_.next(y.shape());
+    LayerTime layer{.layer = fmt::format("{}, {}x{}/{} max", images_of(shape), pool.size, pool.size,
+                                         pool.stride),
+                    .calls = 1,
+                    .bytes = x.bytes() + y.bytes() + index.bytes()};
+    add(layer, "pool", [&] { max_pool2d(x, pool); });
+    add(layer, "pool back", [&, &at = index] { max_pool2d_backward(dy, at, shape, pool); });
+  }
+
+  void time_global_pool(const Shape& shape) {
+    noise_.reuse();
+    const Tensor x = noise_.next(shape), dy = noise_.next({shape[0], shape[3]});
+    LayerTime layer{
+        .layer = images_of(shape) + " mean", .calls = 1, .bytes = x.bytes() + dy.bytes()};
+    add(layer, "pool", [&] { global_avg_pool(x); });
+    add(layer, "pool back", [&] { global_avg_pool_backward(dy, shape); });
+  }
+
+  // y = x w^T, without the bias.
+  void time_linear(const Shape& x_shape, const Shape& w_shape) {
+    noise_.reuse();
+    // The head is f32 where the images are of two bytes.
+    const auto next = [&](const Shape& shape) { return noise_.next(shape).to(sum_dtype(dtype_)); };
+    const Tensor x = next(x_shape), w = next(w_shape), dy = next({x_shape[0], w_shape[0]});
+    LayerTime layer{.layer = fmt::format("{} > {}", w_shape[1], w_shape[0]),
+                    .calls = 1,
+                    .bytes = x.bytes() + w.bytes() + dy.bytes(),
+                    .flop = 2 * x_shape[0] * w_shape.numel()};
+    add(layer, "linear", [&] { matmul(x, false, w, true); });
+    add(layer, "linear dx", [&] { matmul(dy, false, w, false); });
+    add(layer, "linear dw", [&] { matmul(dy, true, x, false); });
+  }
+
   BenchLayersResult result() && {
     BenchLayersResult result{.ceilings = ceilings_, .layers = std::move(layers_)};
-    for (const char* direction : {"conv", "conv dx", "conv dw", "norm", "norm back", "all"})
+    for (const char* direction : {"conv", "conv dx", "conv dw", "norm", "norm back", "pool",
+                                  "pool back", "linear", "linear dx", "linear dw", "all"})
       result.sums.push_back(sum_of(result.layers, direction));
     return result;
   }
 
  private:
+  static std::string images_of(const Shape& x) { return fmt::format("{}x{}x{}", x[1], x[2], x[3]); }
   static std::string name_of(const ConvCall& call) {
     const std::string stride =
         call.options.stride > 1 ? fmt::format("/{}", call.options.stride) : "";
-    return fmt::format("{}x{}x{} > {}, {}x{}{}", call.x[1], call.x[2], call.x[3], call.w[0],
-                       call.w[1], call.w[2], stride);
+    return fmt::format("{} > {}, {}x{}{}", images_of(call.x), call.w[0], call.w[1], call.w[2],
+                       stride);
   }
   static std::string name_of(const BatchNormCall& call) {
-    return fmt::format("{}x{}x{}{}{}", call.x[1], call.x[2], call.x[3],
-                       call.has_residual ? " add" : "", call.has_relu ? " relu" : "");
+    return fmt::format("{}{}{}", images_of(call.x), call.has_residual ? " add" : "",
+                       call.has_relu ? " relu" : "");
   }
 
   void add(LayerTime layer, const char* direction, const std::function<void()>& run) {
@@ -221,8 +266,9 @@ double giga(double value) { return value * 1e-9; }
 }  // namespace
 
 BenchLayersResult bench_layers(const BenchLayersOptions& options) {
-  check<UsageError>(options.size >= 1 && options.batch >= 1 && options.rounds >= 1,
-                    "bench layers: size, batch and rounds must be at least 1");
+  check<UsageError>(
+      options.size >= 1 && options.batch >= 1 && options.dim >= 1 && options.rounds >= 1,
+      "bench layers: size, batch, dim and rounds must be at least 1");
   const std::optional<int> depth = resnet_depth(options.arch);
   check<UsageError>(depth.has_value(),
                     "bench layers: --arch must be resnet18, resnet34, resnet50, ",
@@ -232,12 +278,17 @@ BenchLayersResult bench_layers(const BenchLayersOptions& options) {
   const Census census = census_of({.depth = *depth}, options.size, options.batch);
   const auto convolutions = distinct(census.convolutions);
   const auto batch_norms = distinct(census.batch_norms);
-  std::int64_t most = 0;
+  const Shape stem = batch_norms.front().first.x, last = batch_norms.back().first.x;
+  const Shape pooled{last[0], last[3]}, embedding{options.dim, last[3]};
+  std::int64_t most = room(pooled, embedding);
   for (const auto& [call, calls] : convolutions) most = std::max(most, room(call));
   for (const auto& [call, calls] : batch_norms) most = std::max(most, room(call));
   Bench bench(options, dtype, most);
   for (const auto& [call, calls] : convolutions) bench.time_convolution(call, calls);
   for (const auto& [call, calls] : batch_norms) bench.time_batch_norm(call, calls);
+  bench.time_stem_pool(stem);
+  bench.time_global_pool(last);
+  bench.time_linear(pooled, embedding);
   return std::move(bench).result();
 }
 
@@ -265,6 +316,7 @@ std::string to_json(const BenchLayersOptions& options, const BenchLayersResult& 
               {"arch", options.arch},
               {"size", options.size},
               {"batch", options.batch},
+              {"dim", options.dim},
               {"precision", options.precision},
               {"device", describe(options.device)},
               {"rounds", options.rounds},

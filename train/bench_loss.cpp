@@ -10,6 +10,7 @@
 #include "tensor/gpu.h"
 #include "tensor/random.h"
 #include "train/device.h"
+#include "train/safetensors.h"
 
 namespace proxent {
 namespace {
@@ -29,6 +30,10 @@ BenchInputs random_inputs(const BenchLossOptions& o) {
   Philox random(0, stream_of("bench labels"));
   for (std::int64_t i = 0; i < o.batch; ++i)
     in.labels.data<std::int32_t>()[i] = static_cast<std::int32_t>(random.below(o.classes));
+  if (!o.start_file.empty())
+    write_safetensors(
+        o.start_file,
+        {{"embeddings", in.embeddings}, {"proxies", in.proxies}, {"labels", in.labels}});
   for (Tensor* tensor : {&in.embeddings, &in.proxies, &in.labels}) *tensor = tensor->to(o.device);
   return in;
 }

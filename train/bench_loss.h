@@ -14,6 +14,9 @@ struct BenchLossOptions {
   std::int64_t batch = 128, classes = 11318, proxies = 2, dim = 512;
   std::int64_t rounds = 9;   // timed, each of both forms
   std::int64_t warm_up = 2;  // not timed
+  // Where not empty, the inputs are written there, as safetensors: "embeddings" (B, D), "proxies"
+  // (C, K, D) and "labels" (B) i32.
+  std::string start_file = {};
   Device device = Device::cpu;
   MultiProxyEntropyOptions loss = {};
 };

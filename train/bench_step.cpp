@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -163,7 +164,8 @@ BenchStepResult bench_step(const BenchStepOptions& options) {
         std::chrono::steady_clock::now() - start;
     result.losses.push_back(taken.loss);
     result.gradient_norm = taken.gradient_norm;
-    if (i == ahead) result.first_gradient_norm = taken.gradient_norm;
+    if (i == ahead || !std::isfinite(result.first_gradient_norm))
+      result.first_gradient_norm = taken.gradient_norm;
     if (i - ahead >= options.warm_up) times.push_back(elapsed.count());
   }
   std::sort(times.begin(), times.end());

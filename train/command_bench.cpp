@@ -78,13 +78,13 @@ int bench_layers_command(const Arguments& arguments) {
        .usage = "[flags]",
        .summary = "time each layer of a ResNet beside what the device could do",
        .about =
-           "Every distinct convolution (forward, gradient of the image, gradient of the weights) "
-           "and batch norm (forward, backward) is timed alone on random numbers. A layer must move "
-           "its bytes and do its arithmetic, so it cannot take less than the larger of bytes / "
-           "bandwidth and FLOP / peak: the roofline. The last column is that time over the "
-           "measured one, and which of the two it is. Both ceilings are measured first, in the "
-           "same "
-           "precision, by a large copy and a large matrix product.\n\n"
+           "Every distinct convolution (forward, gradient of the image, gradient of the weights), "
+           "batch norm and pool (forward, backward) and the embedding's linear layer (as a "
+           "convolution, in f32 where the rest is of two bytes) are timed alone on random numbers. "
+           "A layer must move its bytes and do its arithmetic, so it cannot take less than the "
+           "larger of bytes / bandwidth and FLOP / peak: the roofline. The last column is that "
+           "time over the measured one, and which of the two it is. Both ceilings are measured "
+           "first, in the same precision, by a large copy and a large matrix product.\n\n"
            "Where to look: the last rows say what a step of all layers costs in each direction; "
            "calls x ms is a layer's part of it; a small share in a large part is worth an hour. "
            "Above 100% the inputs came from a cache, which the GPU's are cleared of and the "
@@ -101,6 +101,7 @@ int bench_layers_command(const Arguments& arguments) {
                {.choices = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}});
   settings.add("size", &options.size, "image height and width", {.range = at_least(1)});
   settings.add("batch", &options.batch, "pictures per step", {.range = at_least(1)});
+  settings.add("dim", &options.dim, "size of the embedding", {.range = at_least(1)});
   settings.add("precision", &options.precision, "of images and weights; all but f32 on a GPU",
                {.choices = {"f32", "tf32", "bf16", "fp16"}});
   settings.add("rounds", &options.rounds, "timed calls of each, of which the median counts",
@@ -139,6 +140,9 @@ int bench_loss_command(const Arguments& arguments) {
   line.settings().add("dim", &options.dim, "size of the embedding", {.range = at_least(1)});
   line.settings().add("rounds", &options.rounds, "timed turns of each form",
                       {.range = at_least(1)});
+  line.settings().add("start_file", &options.start_file,
+                      "write embeddings, proxies and labels there, for bench/compare_kernels.py",
+                      {.value = "FILE"});
   add_compute(line.settings(), &device, &threads);
   line.settings().add("json", &is_json, "print one JSON object on stdout");
   if (!line.parse(arguments)) return kDone;
