@@ -82,5 +82,9 @@ if [ "$(id -u)" -ne 0 ]; then
 fi
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+  apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null || {
+  echo "setup.sh: apt-get says why it could not install them. Debian 12 and Ubuntu 24.04 and later have all of them;" \
+    "Ubuntu 22.04 lacks some." >&2
+  exit 1
+}
 echo "Installed ${#missing[@]} packages."
