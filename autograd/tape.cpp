@@ -39,7 +39,7 @@ bool Tape::wants(Inputs inputs) {
 
 Tape::Input Tape::input_of(const Variable& variable) {
   const auto& storage = variable.value().storage();
-  return {variable.cell_, storage, storage ? storage->version() : 0, {}};
+  return {variable.cell_, storage, storage ? storage->version() : 0, {}, {}};
 }
 
 Variable Tape::append(std::string_view op, Tensor y, std::vector<Input> inputs,
@@ -63,6 +63,7 @@ Variable record(std::string_view op, Tensor y, std::span<const Edge> edges) {
     if (!edge.input.wants_gradient()) continue;
     inputs.push_back(Tape::input_of(edge.input));
     inputs.back().gradient = edge.gradient;
+    inputs.back().add_gradient = edge.add_gradient;
   }
   if (inputs.empty()) return y;
   return Tape::append(op, std::move(y), std::move(inputs), {});
@@ -105,11 +106,7 @@ void Tape::run(Record record) const {
           ": an input was edited in place between forward and backward");
   }
   if (!record.joint) {
-    for (Input& input : record.inputs) {
-      Tensor gradient = input.gradient(dy);
-      input.gradient = {};  // frees what it kept before the next gradient is allocated
-      deliver(record, input, std::move(gradient));
-    }
+    for (Input& input : record.inputs) differentiate(record, input, dy);
     return;
   }
   std::vector<bool> wanted;
@@ -122,10 +119,25 @@ void Tape::run(Record record) const {
     if (wanted[i]) deliver(record, record.inputs[i], std::move(gradients[i]));
 }
 
+void Tape::differentiate(const Record& record, Input& input, const Tensor& dy) const {
+  if (Tensor* sum = input.add_gradient ? input.cell->own_sum(dy.dtype()) : nullptr) {
+    input.add_gradient(dy, *sum);
+    guard(record, *sum);
+    return;
+  }
+  Tensor gradient = input.gradient(dy);
+  input = {.cell = std::move(input.cell)};  // frees what was kept before the next one is allocated
+  deliver(record, input, std::move(gradient));
+}
+
 void Tape::deliver(const Record& record, const Input& input, Tensor gradient) const {
+  guard(record, gradient);
+  input.cell->accumulate(record.op, std::move(gradient));
+}
+
+void Tape::guard(const Record& record, const Tensor& gradient) const {
   check<NonFiniteError>(!options_.has_nan_guard || is_finite(gradient), record.op,
                         ": a gradient is not finite");
-  input.cell->accumulate(record.op, std::move(gradient));
 }
 
 }  // namespace proxent

@@ -19,6 +19,9 @@ namespace proxent {
 struct Edge {
   const Variable& input;
   std::function<Tensor(const Tensor& dy)> gradient;
+  // Optional, sum += gradient(dy): called instead where the input has a gradient already, which
+  // saves a pass over it and the memory of dx.
+  std::function<void(const Tensor& dy, Tensor& sum)> add_gradient = {};
 };
 
 // For ops whose library call makes all gradients together: one tensor per input, undefined where
@@ -61,7 +64,8 @@ class Tape {
     std::shared_ptr<GradientCell> cell;  // null: wants no gradient
     std::weak_ptr<Storage> storage;      // expired: nobody kept the value
     std::uint32_t version;
-    std::function<Tensor(const Tensor&)> gradient;  // empty in joint records
+    std::function<Tensor(const Tensor&)> gradient;             // empty in joint records
+    std::function<void(const Tensor&, Tensor&)> add_gradient;  // may be empty
   };
   struct Record {
     std::string op, trail;
@@ -77,7 +81,9 @@ class Tape {
   static Variable append(std::string_view op, Tensor y, std::vector<Input> inputs,
                          JointGradient joint);
   void run(Record record) const;
+  void differentiate(const Record& record, Input& input, const Tensor& dy) const;
   void deliver(const Record& record, const Input& input, Tensor gradient) const;
+  void guard(const Record& record, const Tensor& gradient) const;
 
   TapeOptions options_;
   Tape* outer_;

@@ -18,11 +18,16 @@ void GradientCell::accumulate(std::string_view op, Tensor g) {
       g = home_;
     }
     gradient_ = std::move(g);
-  } else if (home_.is_defined() || gradient_.storage().use_count() == 1) {
+  } else if (own_sum(g.dtype())) {
     add_into(gradient_, g);
   } else {
     gradient_ = add(gradient_, g);
   }
+}
+
+Tensor* GradientCell::own_sum(DType dtype) {
+  if (!gradient_.is_defined() || gradient_.dtype() != dtype) return nullptr;
+  return home_.is_defined() || gradient_.storage().use_count() == 1 ? &gradient_ : nullptr;
 }
 
 Variable Variable::leaf(Tensor value) {

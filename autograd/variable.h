@@ -20,6 +20,9 @@ class GradientCell {
   // Throws if g's shape, dtype or device cannot be right; `op` names who sent it.
   void accumulate(std::string_view op, Tensor g);
 
+  // What arrived so far, to be added to in place; null if nothing did, if it is of another dtype,
+  // or if others hold its memory too.
+  Tensor* own_sum(DType dtype);
   const Tensor& gradient() const { return gradient_; }
   Tensor take() { return std::exchange(gradient_, Tensor()); }
   void clear() { gradient_ = Tensor(); }

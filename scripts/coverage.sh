@@ -8,7 +8,8 @@ export OMP_NUM_THREADS=${OMP_NUM_THREADS:-2} GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-0}
 cmake --preset coverage >/dev/null
 cmake --build --preset coverage --target proxent_tests
 find build-coverage -name '*.gcda' -delete
-build-coverage/tests/proxent_tests "$@"
+outcome=0
+build-coverage/tests/proxent_tests "$@" || outcome=$?
 gcovr --root . --filter '(tensor|autograd|layers|losses|data|train)/' --csv build-coverage/lines.csv build-coverage
 python3 - build-coverage/lines.csv <<'END'
 import collections
@@ -23,3 +24,4 @@ for row in csv.DictReader(open(sys.argv[1])):
 for folder, (covered, total) in lines.items():
     print(f"{folder:10} {covered:6} of {total:6} lines  {100 * covered / total:5.1f} %")
 END
+exit $outcome

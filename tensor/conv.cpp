@@ -50,6 +50,16 @@ Tensor conv2d_dx(const Tensor& dy, const Tensor& w, const Shape& x_shape,
   return dx;
 }
 
+void conv2d_dx_into(const Tensor& dy, const Tensor& w, const Conv2dOptions& options, Tensor& sum) {
+  constexpr std::string_view op = "conv2d_dx_into";
+  check_dy(op, dy, output_shape(op, sum.shape(), w.shape(), options));
+  check_alike(op, "dy and w", dy, w);
+  check_alike(op, "dy and sum", dy, sum);
+  launch(op, dy.device(),
+         [&](auto device) { kernel::conv2d_dx_into(device, dy, w, options, sum); });
+  sum.mark_edited();
+}
+
 Tensor conv2d_dw(const Tensor& dy, const Tensor& x, const Shape& w_shape,
                  const Conv2dOptions& options) {
   check_dy("conv2d_dw", dy, output_shape("conv2d_dw", x.shape(), w_shape, options));

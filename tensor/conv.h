@@ -19,16 +19,21 @@ namespace kernel {
 KERNEL(conv2d, const Tensor& x, const Tensor& w, const Conv2dOptions& options, Tensor& y);
 // dx: every element of dx receives the dy of the outputs it went into, times the weight between.
 KERNEL(conv2d_dx, const Tensor& dy, const Tensor& w, const Conv2dOptions& options, Tensor& dx);
+// sum += that dx.
+KERNEL(conv2d_dx_into, const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
+       Tensor& sum);
 // dw[k,r,s,c] = sum over n,p,q of dy[n,p,q,k] x[n, p stride - padding + r, q stride - padding + s,
 // c].
 KERNEL(conv2d_dw, const Tensor& dy, const Tensor& x, const Conv2dOptions& options, Tensor& dw);
 }  // namespace kernel
 
-// All three throw Error where ranks, channels, dtypes or options do not fit, or the weights are
+// All throw Error where ranks, channels, dtypes or options do not fit, or the weights are
 // larger than the padded image.
 Tensor conv2d(const Tensor& x, const Tensor& w, const Conv2dOptions& options = {});
 Tensor conv2d_dx(const Tensor& dy, const Tensor& w, const Shape& x_shape,
                  const Conv2dOptions& options = {});
+// sum += conv2d_dx, in sum's memory, in one pass where the library can.
+void conv2d_dx_into(const Tensor& dy, const Tensor& w, const Conv2dOptions& options, Tensor& sum);
 Tensor conv2d_dw(const Tensor& dy, const Tensor& x, const Shape& w_shape,
                  const Conv2dOptions& options = {});
 

@@ -19,7 +19,7 @@ TEST_SUITE("conv") {
     Conv2dOptions options;
   };
   struct Results {
-    Tensor y, dx, dw;
+    Tensor y, dx, sum, dw;  // sum: dx added to what was there
   };
 
   Tensor uniform(const Shape& shape, std::uint64_t stream) {
@@ -34,6 +34,8 @@ TEST_SUITE("conv") {
     out.y = conv2d(x, w, c.options);
     const Tensor dy = uniform(out.y.shape(), 3).to(dtype);
     out.dx = conv2d_dx(dy, w, c.x, c.options);
+    out.sum = uniform(c.x, 4).to(dtype);
+    conv2d_dx_into(dy, w, c.options, out.sum);
     out.dw = conv2d_dw(dy, x, c.w, c.options);
     return out;
   }
@@ -53,6 +55,7 @@ TEST_SUITE("conv") {
   bool same_bits(const Results& a, const Results& b) {
     return a.y.to_vector<float>() == b.y.to_vector<float>() &&
            a.dx.to_vector<float>() == b.dx.to_vector<float>() &&
+           a.sum.to_vector<float>() == b.sum.to_vector<float>() &&
            a.dw.to_vector<float>() == b.dw.to_vector<float>();
   }
 
@@ -96,10 +99,32 @@ TEST_SUITE("conv") {
         const Results got = run(c, DType::f32);
         check_close(got.y, expected.y, c.w.numel() / c.w[0]);
         check_close(got.dx, expected.dx, c.w.numel() / c.w[3]);
+        check_close(got.sum, expected.sum, c.w.numel() / c.w[3] + 1);
         check_close(got.dw, expected.dw, pixels);
         CHECK(same_bits(got, run(c, DType::f32)));
       });
     }
+  }
+
+  TEST_CASE("dx is added to what stood there") {
+    const Case c{{2, 5, 4, 3}, {7, 3, 3, 3}, {.padding = 1}};
+    for_each_backend([&] {
+      const Results got = run(c, DType::f32);
+      const auto before = uniform(c.x, 4).to_vector<double>(), sum = got.sum.to_vector<double>();
+      const auto dx = got.dx.to_vector<double>();
+      for (std::size_t i = 0; i < sum.size(); ++i)
+        CHECK(sum[i] == doctest::Approx(before[i] + dx[i]).epsilon(1e-5));
+    });
+    Tensor sum = uniform({1, 4, 4, 3}, 4);
+    const Tensor dy = uniform({1, 4, 4, 8}, 3), w = uniform({8, 3, 3, 3}, 2);
+    const std::uint32_t version = sum.storage()->version();
+    conv2d_dx_into(dy, w, {.padding = 1}, sum);
+    CHECK(sum.storage()->version() == version + 1);
+    CHECK_THROWS_WITH_AS(conv2d_dx_into(dy, w, {}, sum),
+                         doctest::Contains("conv2d_dx_into: dy should be (1, 2, 2, 8)"), Error);
+    Tensor wider = sum.to(DType::f64);
+    CHECK_THROWS_WITH_AS(conv2d_dx_into(dy, w, {.padding = 1}, wider),
+                         doctest::Contains("conv2d_dx_into: dy and sum differ in dtype"), Error);
   }
 
   TEST_CASE("the reference does not depend on the number of threads") {
@@ -125,6 +150,7 @@ TEST_SUITE("conv") {
         const Results got = run(c, DType::f32);
         check_close(got.y, expected.y, 27);
         check_close(got.dx, expected.dx, 63);
+        check_close(got.sum, expected.sum, 64);
         check_close(got.dw, expected.dw, 192);
       });
       set_memory_guard(Device::cpu, false);

@@ -27,7 +27,7 @@ TEST_SUITE("cudnn") {
 
   const std::vector<std::string> kChips = {"sm_80", "sm_89", "sm_90"};
   constexpr ConvDirection kDirections[] = {ConvDirection::forward, ConvDirection::dx,
-                                           ConvDirection::dw};
+                                           ConvDirection::dx_into, ConvDirection::dw};
 
   const Target& chip(const std::string& name) {
     static std::map<std::string, Target> targets;

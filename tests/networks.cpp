@@ -3,6 +3,7 @@
 // tests/golden/make_network_golden.py computes the other side.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -122,10 +123,14 @@ void check_close(const std::string& key, const std::vector<double>& got, double 
 struct Tolerances {
   double value, gradient;
 };
-// Five times what float32 costs PyTorch: another order of summation loses other activations' signs.
+// Five times what float32 costs PyTorch. An activation whose sign is lost to rounding moves every
+// gradient before it by parts in a thousand: PyTorch may have lost none, another order of summation
+// does.
 Tolerances float32_tolerances(const std::string& prefix) {
-  return {5 * goldens().at(prefix + "float32_error_of_value").item(),
-          5 * goldens().at(prefix + "float32_error_of_gradient").item()};
+  constexpr double kOfOneSign = 1e-3;
+  const auto error = [&](const char* name) { return goldens().at(prefix + name).item(); };
+  return {5 * error("float32_error_of_value"),
+          5 * std::max(kOfOneSign, error("float32_error_of_gradient"))};
 }
 
 // Biases of convolutions before a norm: one that subtracts the batch's mean leaves them a gradient

@@ -218,6 +218,7 @@ const std::vector<OpRow>& op_table() {
     {"conv2d_7x7_s2",    {{1, 9, 8, 3}, {4, 7, 7, 3}}, -1, 1, [](const OpInputs& x) { return conv2d(x[0], x[1], {.stride = 2, .padding = 3}); }, 1e-6, 147},
     {"conv2d_2x5_s3",    {{1, 7, 8, 2}, {3, 2, 5, 2}}, -1, 1, [](const OpInputs& x) { return conv2d(x[0], x[1], {.stride = 3, .padding = 2}); }, 1e-6, 20},
     {"conv2d_prime",     {{1, 3, 3, 13}, {17, 3, 3, 13}}, -1, 1, [](const OpInputs& x) { return conv2d(x[0], x[1], {.padding = 1}); }, 1e-6, 153},
+    {"conv2d_shared",    {{2, 5, 4, 3}, {4, 3, 3, 3}, {4, 1, 1, 3}}, -1, 1, [](const OpInputs& x) { return conv2d(x[0], x[1], {.padding = 1}) + conv2d(x[0], x[2]); }, 1e-6, 43},
     {"conv2d_one",       {{1, 1, 1, 1}, {1, 1, 1, 1}}, -1, 1, [](const OpInputs& x) { return conv2d(x[0], x[1]); }},
     {"max_pool2d",       {{2, 4, 6, 3}}, -1, 1, [](const OpInputs& x) { return max_pool2d(x[0]); }},
     {"max_pool2d_3_s2",  {{2, 7, 6, 3}}, -1, 1, [](const OpInputs& x) { return max_pool2d(x[0], {.size = 3, .stride = 2, .padding = 1}); }, 1e-6, 4},

@@ -38,6 +38,28 @@ TEST_SUITE("tape") {
     CHECK_FALSE(x.gradient().is_defined());
   }
 
+  TEST_CASE("a convolution adds its gradient to one that is there, unless others hold that too") {
+    const Variable w = Tensor::full({3, 1, 1, 2}, DType::f64, 1);
+    for (const bool is_held : {false, true}) {
+      const Variable x = Variable::leaf(Tensor::full({1, 4, 4, 2}, DType::f64, 5));
+      Tensor held;
+      const std::byte* place = nullptr;
+      Tape tape;
+      const Variable y = conv2d(x, w);
+      const Variable other = record("other", Tensor::zeros({}, DType::f64),
+                                    {{x, [&](const Tensor&) {
+                                        Tensor gradient = Tensor::full(x.shape(), DType::f64, 10);
+                                        place = gradient.raw();
+                                        if (is_held) held = gradient;
+                                        return gradient;
+                                      }}});
+      tape.backward(sum(y) + other);
+      CHECK(x.gradient().to_vector<double>() == std::vector<double>(32, 13));
+      CHECK((x.gradient().raw() == place) == !is_held);
+      if (is_held) CHECK(held.to_vector<double>() == std::vector<double>(32, 10));
+    }
+  }
+
   TEST_CASE("an unwanted input's side keeps nothing alive") {
     Variable a = Variable::leaf(Tensor::full({1000}, DType::f64, 3));
     const auto before = memory_report(Device::cpu).in_use;

@@ -3,8 +3,10 @@
 // scaled addition of such runs. Four output channels at a time share what they read.
 #include "tensor/conv.h"
 
+#include "tensor/copy.h"
 #include "tensor/cpu/backend.h"
 #include "tensor/cpu/parallel.h"
+#include "tensor/pointwise.h"
 #include "tensor/window.h"
 #ifdef PROXENT_ONEDNN
 #include "tensor/onednn/conv.h"
@@ -97,10 +99,9 @@ void forward_image(const Sizes& z, const T* x, const T* w, std::int64_t k, T* y)
   }
 }
 
-// One row of dx from the outputs whose windows touch it.
+// Adds to one row of dx what it gets from the outputs whose windows touch it.
 template <class T>
 void backward_row(const Sizes& z, const T* dy, const T* w, std::int64_t row, T* dx) {
-  std::fill_n(dx, z.w * z.c, T(0));
   for (std::int64_t r = 0; r < z.r; ++r) {
     const std::int64_t scaled = row + z.padding - r;
     if (scaled < 0 || scaled % z.stride != 0 || scaled / z.stride >= z.p) continue;
@@ -120,6 +121,17 @@ void backward_row(const Sizes& z, const T* dy, const T* w, std::int64_t row, T* 
       }
     }
   }
+}
+
+void add_dx(const Tensor& dy, const Tensor& w, const Conv2dOptions& options, Tensor& dx) {
+  visit_float(dy.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const Sizes z(dx.shape(), w.shape(), dy.shape(), options);
+    parallel_for(z.n * z.h, 1, [&](std::int64_t item) {
+      backward_row(z, dy.data<T>() + item / z.h * z.p * z.q * z.k, w.data<T>(), item % z.h,
+                   dx.data<T>() + item * z.w * z.c);
+    });
+  });
 }
 
 // dw of one output channel.
@@ -162,14 +174,19 @@ void conv2d_dx(Cpu, const Tensor& dy, const Tensor& w, const Conv2dOptions& opti
 #ifdef PROXENT_ONEDNN
   if (takes_onednn(dy) && onednn::conv2d_dx(dy, w, options, dx)) return;
 #endif
-  visit_float(dy.dtype(), [&](auto zero) {
-    using T = decltype(zero);
-    const Sizes z(dx.shape(), w.shape(), dy.shape(), options);
-    parallel_for(z.n * z.h, 1, [&](std::int64_t item) {
-      backward_row(z, dy.data<T>() + item / z.h * z.p * z.q * z.k, w.data<T>(), item % z.h,
-                   dx.data<T>() + item * z.w * z.c);
-    });
-  });
+  fill(Cpu{}, 0, dx);
+  add_dx(dy, w, options, dx);
+}
+
+void conv2d_dx_into(Cpu, const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
+                    Tensor& sum) {
+#ifdef PROXENT_ONEDNN
+  if (takes_onednn(dy)) {  // which has no sums here
+    Tensor dx(sum.shape(), sum.dtype());
+    if (onednn::conv2d_dx(dy, w, options, dx)) return add(Cpu{}, sum, dx, sum);
+  }
+#endif
+  add_dx(dy, w, options, sum);
 }
 
 void conv2d_dw(Cpu, const Tensor& dy, const Tensor& x, const Conv2dOptions& options, Tensor& dw) {

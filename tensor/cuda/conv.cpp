@@ -69,13 +69,20 @@ ExecutionPlan choose_plan(const ConvKey& key, const Operands& operands) {
   std::vector<ExecutionPlan> plans = cudnn::conv_plans(
       key, this_gpu(), is_timed ? static_cast<std::size_t>(key.timed_engines) : 1);
   if (plans.size() == 1) return std::move(plans.front());
+  // What is timed must not be added to the sum.
+  const bool adds = key.direction == ConvDirection::dx_into;
+  const Tensor sum = adds ? operands.x.clone() : operands.x;
+  const Operands timed{sum, operands.weights, operands.y};
   return std::move(
-      plans[cuda::fastest_of(plans.size(), [&](std::size_t i) { execute(plans[i], operands); })]);
+      plans[cuda::fastest_of(plans.size(), [&](std::size_t i) { execute(plans[i], timed); })]);
 }
 
 void run(ConvDirection direction, const Conv2dOptions& options, const Operands& operands,
          Tensor& result) {
-  if (operands.x.numel() == 0 || operands.weights.numel() == 0) return fill(Cuda{}, 0, result);
+  if (operands.x.numel() == 0 || operands.weights.numel() == 0) {
+    if (direction != ConvDirection::dx_into) fill(Cuda{}, 0, result);
+    return;
+  }
   static auto& plans = *new cuda::PlanCache<ConvKey, ExecutionPlan>;
   const ConvKey key(direction, operands.x.shape(), operands.weights.shape(), options,
                     result.dtype(), operands.alignment(), gpu_math());
@@ -89,6 +96,10 @@ void conv2d(Cuda, const Tensor& x, const Tensor& w, const Conv2dOptions& options
 }
 void conv2d_dx(Cuda, const Tensor& dy, const Tensor& w, const Conv2dOptions& options, Tensor& dx) {
   run(ConvDirection::dx, options, {dx, w, dy}, dx);
+}
+void conv2d_dx_into(Cuda, const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
+                    Tensor& sum) {
+  run(ConvDirection::dx_into, options, {sum, w, dy}, sum);
 }
 void conv2d_dw(Cuda, const Tensor& dy, const Tensor& x, const Conv2dOptions& options, Tensor& dw) {
   run(ConvDirection::dw, options, {x, dw, dy}, dw);

@@ -38,7 +38,7 @@ constexpr Operation kBackwardFilter{CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD
 
 const Operation& operation_of(ConvDirection direction) {
   if (direction == ConvDirection::forward) return kForward;
-  return direction == ConvDirection::dx ? kBackwardData : kBackwardFilter;
+  return direction == ConvDirection::dw ? kBackwardFilter : kBackwardData;
 }
 
 DType dtype_of(const ConvKey& key) { return static_cast<DType>(key.dtype); }
@@ -81,7 +81,7 @@ struct Refusals {
 }  // namespace
 
 std::ostream& operator<<(std::ostream& out, ConvDirection direction) {
-  constexpr std::array<const char*, 3> kNames{"conv2d", "conv2d_dx", "conv2d_dw"};
+  constexpr std::array<const char*, 4> kNames{"conv2d", "conv2d_dx", "conv2d_dx_into", "conv2d_dw"};
   return out << kNames[static_cast<std::size_t>(direction)];
 }
 
@@ -129,11 +129,12 @@ Descriptor conv_graph(const ConvKey& key, const Target& target) {
   operation.set(names.weights, weights);
   operation.set(names.y, y);
   operation.set(names.convolution, parameters);
-  const auto scale = [&](auto alpha, auto beta) {
+  const auto scale = [&](auto alpha) {  // result = alpha convolution + beta result
+    using T = decltype(alpha);
     operation.set(names.alpha, alpha);
-    operation.set(names.beta, beta);
+    operation.set(names.beta, T(key.direction == ConvDirection::dx_into ? 1 : 0));
   };
-  dtype_of(key) == DType::f64 ? scale(1.0, 0.0) : scale(1.0f, 0.0f);
+  dtype_of(key) == DType::f64 ? scale(1.0) : scale(1.0f);
   operation.finalize();
   return graph_of(operation, target);
 }

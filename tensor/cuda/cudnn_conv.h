@@ -13,7 +13,7 @@
 
 namespace proxent::cudnn {
 
-enum class ConvDirection : std::int64_t { forward, dx, dw };
+enum class ConvDirection : std::int64_t { forward, dx, dx_into, dw };
 std::ostream& operator<<(std::ostream& out, ConvDirection direction);
 
 // Everything that a plan depends on, beside the GPU. Members of 8 bytes only: keys are compared by

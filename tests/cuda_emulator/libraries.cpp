@@ -26,11 +26,12 @@ Tensor read(const Place& place) {
   return is_half(place.dtype) ? x.to(DType::f32) : x;
 }
 
-// y = compute(a, b) in the stream's order; compute(a, b, y) is an overload for the CPU.
+// y = compute(a, b) in the stream's order; compute(a, b, y) is an overload for the CPU, which finds
+// in y what stood there.
 template <class Compute>
 void queue(const Tensor& a, const Tensor& b, Tensor& y, Compute compute) {
   const auto task = [a = Place(a), b = Place(b), y = Place(y), to = y.raw(), compute] {
-    Tensor result(y.shape, is_half(y.dtype) ? DType::f32 : y.dtype);
+    Tensor result = read(y);
     compute(read(a), read(b), result);
     result = result.to(y.dtype);
     if (result.bytes() > 0) std::memcpy(to, result.raw(), static_cast<std::size_t>(result.bytes()));
@@ -49,6 +50,12 @@ void conv2d(Cuda, const Tensor& x, const Tensor& w, const Conv2dOptions& options
 void conv2d_dx(Cuda, const Tensor& dy, const Tensor& w, const Conv2dOptions& options, Tensor& dx) {
   queue(dy, w, dx, [options](const Tensor& dy, const Tensor& w, Tensor& dx) {
     conv2d_dx(Cpu{}, dy, w, options, dx);
+  });
+}
+void conv2d_dx_into(Cuda, const Tensor& dy, const Tensor& w, const Conv2dOptions& options,
+                    Tensor& sum) {
+  queue(dy, w, sum, [options](const Tensor& dy, const Tensor& w, Tensor& sum) {
+    conv2d_dx_into(Cpu{}, dy, w, options, sum);
   });
 }
 void conv2d_dw(Cuda, const Tensor& dy, const Tensor& x, const Conv2dOptions& options, Tensor& dw) {

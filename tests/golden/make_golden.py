@@ -112,6 +112,8 @@ conv("conv2d_3x3_s2", (2, 6, 5, 3), (5, 3, 3, 3), stride=2, padding=1)
 conv("conv2d_7x7_s2", (1, 9, 8, 3), (4, 7, 7, 3), stride=2, padding=3)
 conv("conv2d_2x5_s3", (1, 7, 8, 2), (3, 2, 5, 2), stride=3, padding=2)
 conv("conv2d_prime", (1, 3, 3, 13), (17, 3, 3, 13), padding=1)
+row("conv2d_shared", [(2, 5, 4, 3), (4, 3, 3, 3), (4, 1, 1, 3)], -1, 1, images(
+    lambda x, v, w: F.conv2d(x, v.permute(0, 3, 1, 2), padding=1) + F.conv2d(x, w.permute(0, 3, 1, 2))))
 conv("conv2d_one", (1, 1, 1, 1), (1, 1, 1, 1))
 
 TIES = [[[[[1.0], [2.0], [2.0], [0.0]], [[2.0], [1.0], [0.0], [0.0]],
