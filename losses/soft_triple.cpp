@@ -23,6 +23,8 @@ ProxyPairs ProxyPairs::of(const Variable& proxies) {
 
 Variable merging_penalty(const Variable& proxies, const ProxyPairs& pairs) {
   const std::int64_t C = proxies.dim(0), K = proxies.dim(1), D = proxies.dim(2);
+  check(pairs.first.numel() == C * K * (K - 1) / 2, "merging_penalty: ", C, " classes of ", K,
+        " proxies make ", C * K * (K - 1) / 2, " pairs, got ", pairs.first.numel());
   if (K == 1) return 0 * sum(proxies);
   const Variable w = normalize_rows(reshape(proxies, {C * K, D}));
   const Variable cosines = sum_last(gather_rows(w, pairs.first) * gather_rows(w, pairs.second));

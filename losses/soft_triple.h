@@ -15,7 +15,8 @@ struct ProxyPairs {
 };
 
 // sum_c sum_{s<t} sqrt(2 + 1e-5 - 2 w_cs . w_ct) / (C K (K - 1)), of normalised proxies w (C, K,
-// D); 0 for K = 1. The 1e-5 keeps the root's slope finite where two centres have merged.
+// D); 0 for K = 1. The 1e-5 keeps the root's slope finite where two centres have merged. Throws
+// Error where the pairs are too many or too few for these proxies.
 Variable merging_penalty(const Variable& proxies, const ProxyPairs& pairs);
 
 class SoftTripleLoss : public MultiProxyEntropyLoss {

@@ -9,7 +9,8 @@ cmake --preset coverage >/dev/null
 cmake --build --preset coverage --target proxent_tests
 find build-coverage -name '*.gcda' -delete
 outcome=0
-build-coverage/tests/proxent_tests "$@" || outcome=$?
+# Not under a limit on the size of files, which the counts themselves would break.
+build-coverage/tests/proxent_tests -tce="a disk that is full costs*" "$@" || outcome=$?
 gcovr --root . --filter '(tensor|autograd|layers|losses|data|train)/' --csv build-coverage/lines.csv build-coverage
 python3 - build-coverage/lines.csv <<'END'
 import collections

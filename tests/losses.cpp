@@ -6,12 +6,12 @@
 
 #include <cmath>
 
+#include "layers/linear.h"
 #include "losses/arcface.h"
 #include "losses/embedding_memory.h"
 #include "losses/proxy_anchor.h"
 #include "losses/proxy_gml.h"
 #include "losses/soft_triple.h"
-#include "layers/linear.h"
 #include "tensor/concat.h"
 #include "tests/devices.h"
 #include "train/training_step.h"
@@ -110,9 +110,16 @@ TEST_SUITE("losses") {
     MultiProxyEntropyOptions options{
         .sigma = 20, .gamma = 0.1, .margin = 0.01, .select = ProxySelect::soft};
     options.weight_inter = options.weight_intra = 0;
-    equals("soft-triple",
-           multi_proxy_entropy(Variable(z), w, y, options).loss +
-               0.2 * merging_penalty(w, ProxyPairs::of(w)));
+    equals("soft-triple", multi_proxy_entropy(Variable(z), w, y, options).loss +
+                              0.2 * merging_penalty(w, ProxyPairs::of(w)));
+    const std::int64_t C = w.dim(0);
+    const Variable fewer = Tensor::full({C, 9, w.dim(2)}, w.dtype(), 1);
+    CHECK_THROWS_WITH_AS(
+        merging_penalty(w, ProxyPairs::of(fewer)),
+        doctest::Contains(detail::concat("merging_penalty: ", C, " classes of 10 proxies make ",
+                                         45 * C, " pairs, got ", 36 * C)
+                              .c_str()),
+        Error);
   }
 
   TEST_CASE("keys of other losses are named, a wrong name suggests the right one") {
