@@ -230,4 +230,29 @@ TEST_SUITE("json") {
     CHECK_THROWS_AS(json["a"]["x"], Error);
     CHECK_THROWS_AS(json["b"].push_back(1), Error);
   }
+
+  TEST_CASE("text is read back as it was written, or not at all") {
+    const auto text = [](const char* big) {
+      return R"({"a": 1, "b": {"c": [null, true, -0.5, "x\"y", [], {}]}, "big": )" +
+             std::string(big) + R"(, "d": [[1], [2]]})";
+    };
+    const std::optional<Json> json = parse_json(text("18446744073709551615"));
+    REQUIRE(json.has_value());
+    CHECK(json->text() == text("18446744073709551616"));  // a double
+    CHECK(json->find("a")->integer() == 1);
+    CHECK(json->find("a")->number() == 1.0);
+    CHECK_FALSE(json->find("big")->integer().has_value());
+    CHECK(json->find("b")->find("c")->string() == nullptr);
+    CHECK(json->find("z") == nullptr);
+    CHECK(json->find("a")->find("b") == nullptr);
+    CHECK(*parse_json("\"alone\"")->string() == "alone");
+    for (const char* broken : {"", "{", "[1,]", "{\"a\":1} x", "nul", "1e999", "\"\xff\"", "[1}"})
+      CHECK_MESSAGE(!parse_json(broken).has_value(), broken);
+    const auto nested = [](std::size_t depth) {
+      return std::string(depth, '[') + std::string(depth, ']');
+    };
+    CHECK(parse_json(nested(64)).has_value());
+    CHECK_FALSE(parse_json(nested(65)).has_value());
+    CHECK_FALSE(parse_json(std::string(1 << 20, '[')).has_value());
+  }
 }

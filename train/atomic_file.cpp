@@ -125,4 +125,12 @@ void InputFile::read(void* data, std::int64_t from, std::int64_t bytes) const {
   }
 }
 
+std::string read_text(const std::filesystem::path& path) {
+  const InputFile file(path);
+  check<DataError>(file.size() > 0, "'", path.string(), "' is empty");
+  std::string text(static_cast<std::size_t>(file.size()), '\0');
+  file.read(text.data(), 0, file.size());
+  return text;
+}
+
 }  // namespace proxent

@@ -59,4 +59,7 @@ class InputFile {
   int descriptor_ = -1;
 };
 
+// All of a file. DataError as InputFile's, and when it is empty.
+std::string read_text(const std::filesystem::path& path);
+
 }  // namespace proxent

@@ -1,7 +1,7 @@
 #include <filesystem>
 #include <optional>
 
-#include "data/image.h"
+#include "train/atomic_file.h"
 #include "train/command.h"
 #include "train/command_line.h"
 #include "train/exit_code.h"
@@ -43,11 +43,6 @@ std::optional<Config> read_config(const Arguments& arguments, std::string_view b
   return config;
 }
 
-std::string text_of(const std::filesystem::path& path) {
-  const std::vector<std::uint8_t> bytes = read_file(path);
-  return {bytes.begin(), bytes.end()};
-}
-
 }  // namespace
 
 int train_command(const Arguments& arguments) {
@@ -58,7 +53,7 @@ int train_command(const Arguments& arguments) {
     const auto own = state.parent_path().parent_path() / "config.toml";
     Arguments over_own = arguments;
     over_own.insert(over_own.end(), {"--preset", "none"});
-    config = read_config(over_own, text_of(own), own.string());
+    config = read_config(over_own, read_text(own), own.string());
   }
   return run_training(*config, arguments);
 }

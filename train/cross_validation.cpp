@@ -62,15 +62,10 @@ Config checked(Config config, const CrossValidationOptions& options) {
   return config;
 }
 
-std::string text_of(const fs::path& path) {
-  const std::vector<std::uint8_t> bytes = read_file(path);
-  return {bytes.begin(), bytes.end()};
-}
-
 // Empty where the folder holds this experiment, else what differs.
 std::string difference_to(const fs::path& folder, const Config& shared) {
   const fs::path toml = folder / "config.toml";
-  return differences(config_from_toml(text_of(toml), toml.string()), shared);
+  return differences(config_from_toml(read_text(toml), toml.string()), shared);
 }
 
 // The newest runs/DATE_NAME_cv of the same experiment; empty if there is none. Dates sort as text.

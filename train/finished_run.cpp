@@ -1,15 +1,15 @@
 #include "train/finished_run.h"
 
 #include <algorithm>
-#include <fstream>
 #include <limits>
-#include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 
-#include "data/image.h"
 #include "tensor/check.h"
+#include "train/atomic_file.h"
 #include "train/config_table.h"
 #include "train/evaluation.h"
+#include "train/json.h"
 #include "train/loss.h"
 #include "train/provenance.h"
 #include "train/run.h"
@@ -20,16 +20,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-nlohmann::json read_json(const fs::path& path) {
-  std::ifstream file(path);
-  auto json = nlohmann::json::parse(file, nullptr, false);
-  check<DataError>(json.is_object(), path.string(), ": damaged, it is no JSON object");
-  return json;
-}
-
-std::string text_of(const fs::path& path) {
-  const std::vector<std::uint8_t> bytes = read_file(path);
-  return {bytes.begin(), bytes.end()};
+// The text at a key of run.json.
+std::string text_at(std::string_view key, const fs::path& record) {
+  const Json json = read_json(record);
+  const Json* value = json.find(key);
+  check<DataError>(value && value->string(), record.string(), ": damaged, there is no text at '",
+                   key, "'");
+  return *value->string();
 }
 
 // Every key with its value as TOML.
@@ -135,22 +132,20 @@ Selection common_selection(const std::vector<Selection>& selections) {
 
 std::string status_of_run(const fs::path& folder) {
   if (!fs::exists(folder / "run.json")) return "";
-  return read_json(folder / "run.json").value("status", "");
+  return text_at("status", folder / "run.json");
 }
 
 std::vector<double> read_metrics(const fs::path& file, const std::string& member,
                                  const std::vector<std::string>& names) {
-  const nlohmann::json json = read_json(file);
-  check<DataError>(member.empty() || (json.contains(member) && json[member].is_object()),
-                   file.string(), ": there is no result under '", member,
-                   "'; was there a test split, and a --protocol other than none?");
-  const nlohmann::json& record = member.empty() ? json : json[member];
+  const Json json = read_json(file);
+  const Json* record = member.empty() ? &json : json.find(member);
+  check<DataError>(record && record->is_object(), file.string(), ": there is no result under '",
+                   member, "'; was there a test split, and a --protocol other than none?");
   std::vector<double> values;
   for (const std::string& name : names) {
-    const auto found = record.find(name);
-    values.push_back(found != record.end() && found->is_number()
-                         ? found->get<double>()
-                         : std::numeric_limits<double>::quiet_NaN());
+    const Json* found = record->find(name);
+    const std::optional<double> value = found ? found->number() : std::nullopt;
+    values.push_back(value.value_or(std::numeric_limits<double>::quiet_NaN()));
   }
   return values;
 }
@@ -162,10 +157,10 @@ FinishedRun read_finished_run(const fs::path& folder) {
   check<DataError>(status == "done", folder.string(), ": the run is not done but ", status,
                    "; go on with: proxent train --resume ", folder.string());
   const fs::path toml = folder / "config.toml";
-  FinishedRun run{.folder = folder, .config = config_from_toml(text_of(toml), toml.string())};
+  FinishedRun run{.folder = folder, .config = config_from_toml(read_text(toml), toml.string())};
   run.values = read_metrics(folder / "run.json", "test", metrics_of(run));
   const fs::path record = folder / "run.json";
-  run.selection = selection_from_name(read_json(record).value("selection", ""), record.string());
+  run.selection = selection_from_name(text_at("selection", record), record.string());
   return run;
 }
 

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "tensor/check.h"
+#include "train/atomic_file.h"
 #include "train/text.h"
 
 namespace proxent {
@@ -101,6 +103,19 @@ std::optional<double> Json::number() const {
   return std::nullopt;
 }
 
+const Json* Json::find(std::string_view key) const {
+  const auto* members = std::get_if<Members>(&value_);
+  if (!members) return nullptr;
+  const auto found = std::find_if(members->begin(), members->end(),
+                                  [&](const auto& member) { return member.first == key; });
+  return found == members->end() ? nullptr : &found->second;
+}
+
+std::optional<std::int64_t> Json::integer() const {
+  const auto* integer = std::get_if<std::int64_t>(&value_);
+  return integer ? std::optional(*integer) : std::nullopt;
+}
+
 void Json::push_back(Json item) {
   if (is_null()) value_ = std::vector<Json>{};
   auto* items = std::get_if<std::vector<Json>>(&value_);
@@ -151,6 +166,75 @@ bool Json::has_nonfinite() const {
     return std::any_of(members->begin(), members->end(),
                        [](const auto& member) { return member.second.has_nonfinite(); });
   return false;
+}
+
+// Takes what nlohmann's parser finds, piece by piece.
+class JsonBuilder : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  Json take() { return std::move(result_); }
+
+  bool null() override { return add({}); }
+  bool boolean(bool value) override { return add(value); }
+  bool number_integer(number_integer_t value) override { return add(value); }
+  bool number_unsigned(number_unsigned_t value) override {
+    if (value > INT64_MAX) return add(static_cast<double>(value));
+    return add(static_cast<std::int64_t>(value));
+  }
+  bool number_float(number_float_t value, const string_t&) override { return add(value); }
+  bool string(string_t& value) override { return add(std::move(value)); }
+  bool binary(binary_t&) override { return false; }  // text has none
+  bool start_object(std::size_t) override { return add(Json::object()); }
+  bool key(string_t& name) override {
+    key_ = std::move(name);
+    return true;
+  }
+  bool end_object() override { return close(); }
+  bool start_array(std::size_t) override { return add(Json::array()); }
+  bool end_array() override { return close(); }
+  bool parse_error(std::size_t, const std::string&, const nlohmann::json::exception&) override {
+    return false;
+  }
+
+ private:
+  static constexpr std::size_t kMostDepth = 64;
+
+  // To the innermost open container, and opens it if it is one. What is open does not move: only
+  // the innermost one grows.
+  bool add(Json value) {
+    const bool is_container = value.is_object() || items_of(value);
+    Json* place = &result_;
+    if (open_.empty())
+      result_ = std::move(value);
+    else if (auto* items = items_of(*open_.back()))
+      place = &items->emplace_back(std::move(value));
+    else
+      place = &open_.back()->members().emplace_back(std::move(key_), std::move(value)).second;
+    if (is_container) open_.push_back(place);
+    return open_.size() <= kMostDepth;
+  }
+  bool close() {
+    open_.pop_back();
+    return true;
+  }
+  static std::vector<Json>* items_of(Json& value) {
+    return std::get_if<std::vector<Json>>(&value.value_);
+  }
+
+  Json result_;
+  std::vector<Json*> open_;  // from the outermost to the innermost
+  std::string key_;          // of the value that comes next
+};
+
+std::optional<Json> parse_json(std::string_view text) {
+  JsonBuilder builder;
+  if (!nlohmann::json::sax_parse(text, &builder)) return std::nullopt;
+  return builder.take();
+}
+
+Json read_json(const std::filesystem::path& path) {
+  std::optional<Json> json = parse_json(read_text(path));
+  check<DataError>(json && json->is_object(), path.string(), ": damaged, it is no JSON object");
+  return *std::move(json);
 }
 
 }  // namespace proxent

@@ -1,8 +1,9 @@
-// A JSON value to be written: run.json, train.jsonl and every --json. Objects keep the order in
-// which their keys were added; numbers are the shortest that read back to the same double.
+// A JSON value: run.json, train.jsonl and every --json. Objects keep the order in which their keys
+// were added; numbers are written as the shortest that read back to the same double.
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,8 +35,12 @@ class Json {
   Members& members();  // of an object; throws Error for anything else
   const Members& members() const;
   bool is_object() const { return std::holds_alternative<Members>(value_); }
-  // The number it is, or nothing.
+  // The member of that name, or null: there is none, or this is no object.
+  const Json* find(std::string_view key) const;
+  // What it is, or nothing. A whole number is both.
   std::optional<double> number() const;
+  std::optional<std::int64_t> integer() const;
+  const std::string* string() const { return std::get_if<std::string>(&value_); }
   void push_back(Json item);  // null itself becomes an array
 
   // One line; with indent >= 0 one member per line, as people read it.
@@ -46,11 +51,17 @@ class Json {
   bool has_nonfinite() const;
 
  private:
+  friend class JsonBuilder;
   Json(Members members, int) : value_(std::move(members)) {}
   void write(std::string& out, int indent, int depth) const;
 
   std::variant<std::monostate, bool, std::int64_t, double, std::string, std::vector<Json>, Members>
       value_;
 };
+
+// The value that a text holds; nothing if it is no JSON or is nested deeper than anything we write.
+std::optional<Json> parse_json(std::string_view text);
+// The object that a file holds. Throws DataError naming the file where there is none.
+Json read_json(const std::filesystem::path& path);
 
 }  // namespace proxent

@@ -12,7 +12,6 @@
 #include <ctime>
 #include <filesystem>
 #include <fstream>
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "tensor/check.h"
@@ -60,10 +59,9 @@ std::string new_folder_below(const std::string& root, const std::string& name) {
 
 // The step that a line of a log belongs to; none if the line is broken.
 std::optional<std::int64_t> step_of_json(const std::string& line) {
-  const auto json = nlohmann::json::parse(line, nullptr, false);
-  if (!json.is_object() || !json.contains("step") || !json["step"].is_number_integer())
-    return std::nullopt;
-  return json["step"].get<std::int64_t>();
+  const std::optional<Json> json = parse_json(line);
+  const Json* step = json ? json->find("step") : nullptr;
+  return step ? step->integer() : std::nullopt;
 }
 
 std::optional<std::int64_t> step_of_csv(const std::string& line) {
@@ -129,23 +127,6 @@ void collect_scalars(const std::string& tag, const Json& json,
     if (name != "metrics") below.append("/").append(name);
     collect_scalars(below, value, scalars);
   }
-}
-
-// Our own Json from a parsed one.
-Json converted(const nlohmann::ordered_json& from) {
-  if (from.is_boolean()) return from.get<bool>();
-  if (from.is_number_integer()) return from.get<std::int64_t>();
-  if (from.is_number()) return from.get<double>();
-  if (from.is_string()) return from.get<std::string>();
-  if (from.is_array()) {
-    std::vector<Json> items;
-    for (const auto& item : from) items.push_back(converted(item));
-    return items;
-  }
-  if (from.is_null()) return {};
-  Json object = Json::object();
-  for (const auto& [key, value] : from.items()) object[key] = converted(value);
-  return object;
 }
 
 }  // namespace
@@ -219,12 +200,7 @@ void RunFolder::go_on_after(std::int64_t step) {
   open_logs();
 }
 
-void RunFolder::load_record() {
-  std::ifstream file(this->file("run.json"));
-  const auto json = nlohmann::ordered_json::parse(file, nullptr, false);
-  check<DataError>(json.is_object(), "'", this->file("run.json"), "' is damaged: not JSON");
-  record_ = converted(json);
-}
+void RunFolder::load_record() { record_ = read_json(file("run.json")); }
 
 void RunFolder::open_logs() {
   steps_.reset(open_to_append(file("train.jsonl")));

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,11 @@
 #include "data/subclasses.h"
 #include "data/text_lines.h"
 #include "tensor/check.h"
+#include "tests/temp_folder.h"
 #include "train/checkpoint.h"
 #include "train/config.h"
+#include "train/finished_run.h"
+#include "train/json.h"
 #include "train/npy.h"
 #include "train/pth.h"
 #include "train/safetensors.h"
@@ -133,6 +137,16 @@ void read_config(Bytes bytes) {
   config_from_toml({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, "my.toml", {});
 }
 
+// A finished run's record; a line of its logs is read by the same parser.
+void read_record(Bytes bytes) {
+  static const TempFolder folder;
+  const std::string path = folder.write("run.json", bytes).string();
+  accepts([] { status_of_run(folder.path()); });
+  accepts([&] { read_metrics(path, "test", {"R@1", "nmi"}); });
+  // What is written is read again.
+  if (!parse_json(read_json(path).text())) std::abort();
+}
+
 constexpr std::array kReaders{
     Reader{"safetensors", "fuzz/seeds/safetensors",
            from_file<[](const std::string& path) { read_safetensors(path); }>},
@@ -145,6 +159,7 @@ constexpr std::array kReaders{
     Reader{"list", "fuzz/seeds/list", from_file<read_list>},
     Reader{"csv", "fuzz/seeds/csv", from_file<read_table>},
     Reader{"toml", "fuzz/seeds/toml", read_config},
+    Reader{"record", "fuzz/seeds/record", read_record},
 };
 
 }  // namespace
