@@ -67,7 +67,8 @@ CsvTable CsvTable::read_without_header(const std::filesystem::path& file,
 void CsvTable::set_columns(const std::vector<std::string>& names) {
   for (const std::string& column : names)
     check<DataError>(columns_.emplace(column, columns_.size()).second, file_.string(),
-                     ":1: the column name \"", column, "\" occurs twice");
+                     ":1: the column name \"", column, "\" occurs twice",
+                     column.empty() ? "; is the header, such as path,label, missing?" : "");
   for (const Row& row : rows_)
     check<DataError>(row.fields.size() == columns_.size(), file_.string(), ":", row.line, ": ",
                      row.fields.size(), " fields under a header of ", columns_.size());

@@ -317,7 +317,8 @@ bool dataset_needs_path(std::string_view name) {
 
 DatasetSplits open_dataset(const DatasetOptions& options) {
   check<DataError>(options.path.empty() || fs::exists(options.path), "data set ",
-                   options.path.string(), ": no such file or folder");
+                   options.path.string(), ": no such file or folder",
+                   options.path.is_relative() ? " in " + fs::current_path().string() : "");
   const std::string format = options.name == "auto" ? detect_format(options.path) : options.name;
   check<UsageError>(!options.path.empty() || !dataset_needs_path(format), "data set ", format,
                     ": needs the path of its files (--data)");

@@ -131,7 +131,9 @@ TEST_SUITE("config") {
     CHECK(refusal("lr = 1") ==
           "unknown key 'lr' in my.toml:1. Did you mean 'optim.lr'? (proxent help config)");
     CHECK(refusal("[optim]\nlr = '1e-4'") ==
-          "optim.lr in my.toml:2: expected a number of at least 0, got '1e-4'.");
+          "optim.lr in my.toml:2: expected a number of at least 0, got the text '1e-4'.");
+    CHECK(refusal("data.image_size = 32.0") ==
+          "data.image_size in my.toml:1: expected a whole number from 1 to 4096, got '32.0'.");
     CHECK(refusal("[optim]\nlr = nan") ==
           "optim.lr in my.toml:2: expected a number of at least 0, got 'nan'.");
     CHECK(refusal("batch.size = 0") ==

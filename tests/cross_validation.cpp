@@ -183,6 +183,7 @@ TEST_SUITE("cross validation") {
     const ResultTable again = table_of_runs(runs, "again");
     REQUIRE(again.rows.size() == 1);
     CHECK(again.rows[0].seeds == std::vector<std::int64_t>{1, 2});
+    CHECK(again.rows[0].name == experiment_name(config));  // not the first seed's name
     CHECK(again.rows[0].provenance == json["rows"][0]["provenance"].get<std::string>());
     CHECK(again.rows[0].values[0][1] == json["rows"][0]["metrics"]["R@1"]["values"][1]);
 

@@ -110,6 +110,13 @@ TEST_SUITE("evaluation_commands") {
     write_npy(npy, Tensor::from<std::int32_t>({2}, {1, 2}));
     CHECK_THROWS_WITH_AS(read_labelled_embeddings(npy), doctest::Contains("must be a float matrix"),
                          DataError);
+    const fs::path csv = folder.write("other.csv", "label\na\nb\n");
+    write_npy(npy, Tensor::from<float>({2, 2}, {1, 2, NAN, 3}));
+    CHECK_THROWS_WITH_AS(read_labelled_embeddings(npy, csv), doctest::Contains("row 1 holds nan"),
+                         DataError);
+    write_npy(npy, Tensor({2, 0}, DType::f32));
+    CHECK_THROWS_WITH_AS(read_labelled_embeddings(npy, csv), doctest::Contains("without features"),
+                         DataError);
   }
 
   TEST_CASE("embed and eval agree on a run's unseen classes") {
@@ -147,6 +154,13 @@ TEST_SUITE("evaluation_commands") {
       CHECK(text.out.find(part) != std::string::npos);
     CHECK(text.out.ends_with("seed 1, n=1\n"));
     CHECK(load_image(folder.path() / "g.png").width > 500);
+
+    // A file that cannot be written is told before the pictures are embedded.
+    for (const auto& [name, code] : {std::pair("table.txt", 2), {"/none/x.npy", 3}}) {
+      const Outcome refused = run_binary("embed " + run_path + " -o " + name + " 2>&1");
+      CHECK(refused.code == code);
+      CHECK_MESSAGE(refused.out.find("embedding ") == std::string::npos, refused.out);
+    }
   }
 
   TEST_CASE("a run without chosen weights is judged by its last ones") {
@@ -345,6 +359,7 @@ TEST_SUITE("evaluation_commands") {
     fails("eval x.npy --few-shot 5-way --metrics nmi", 2,
           "--few-shot classifies and ranks nothing");
     fails("eval " + write_embeddings(folder) + " --few-shot 5-way", 3, "only 0 of 3 classes");
+    fails("eval x.npy --shots 3", 2, "belong to --few-shot");
     fails("embed " + here, 3, "no weights here");
     write_png(folder.path() / "x.png", Image(2, 2));
     fails("eval " + here + "/x.png", 3, "x.png: PNG picture");
@@ -352,6 +367,11 @@ TEST_SUITE("evaluation_commands") {
     write_safetensors(folder.path() / "foreign.safetensors",
                       {{"fc.weight", Tensor::zeros({2, 2}, DType::f32)}});
     fails("eval " + here + "/foreign.safetensors", 3, "foreign.safetensors");
+    write_state(folder.path() / "last.state", {});
+    fails("eval " + here + "/last.state", 3, "the state of a run");
+    const Outcome full = run_binary("version 2>&1 > /dev/full");
+    CHECK(full.code == 3);
+    CHECK(full.out.find("cannot write to standard output: No space left") != std::string::npos);
     const Outcome explained = run_binary("eval --explain");
     CHECK(explained.code == 0);
     CHECK(explained.out.find("MAP@R") != std::string::npos);

@@ -291,6 +291,8 @@ TEST_SUITE("metrics") {
           std::vector<std::string>{"R@1", "R@4", "MAP@R", "RP", "P@4", "mAP", "MRR", "nDCG@4",
                                    "NMI", "NMI-geometric", "AMI", "TAR@1e-1", "TAR@1e-2",
                                    "TAR@1e-3", "TAR@1e-4", "AUC"});
+    CHECK(metric_choice({"all"}).recall_at == std::vector<std::int64_t>{1, 2, 4, 8});
+    CHECK(metric_choice({"all"}).ndcg_at == std::vector<std::int64_t>{2, 4, 8});
     const auto refusal = [](const std::string& name) -> std::string {
       try {
         metric_choice({name}, "--metrics");
@@ -344,7 +346,8 @@ TEST_SUITE("metrics") {
                                     : "there are no queries"));
     const Json record = to_json(measure(x, alone, {}, choice));
     CHECK(record.text().find("nan") == std::string::npos);
-    CHECK(record.text().starts_with(R"({"R@1": null, "MAP@R": null, "RP": null, )"));
+    CHECK(record.text().starts_with(
+        R"({"R@1": null, "R@2": null, "R@4": null, "R@8": null, "MAP@R": null, )"));
     CHECK(record.text().find(R"("reasons": {"R@1": "no query has a match")") != std::string::npos);
   }
 

@@ -13,6 +13,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string>
@@ -20,6 +21,7 @@
 #include <vector>
 
 #include "tensor/random.h"
+#include "tests/run_binary.h"
 #include "tests/small_run.h"
 #include "tests/temp_folder.h"
 #include "tests/text_of.h"
@@ -292,6 +294,51 @@ TEST_SUITE("resume") {
       CHECK(process.wait() == kDone);
     }
     trial.compare();
+  }
+
+  TEST_CASE("a sitting that is refused leaves the run as it was") {
+    const TempFolder temporary;
+    const fs::path run = temporary.path() / "run", other = temporary.path() / "other";
+    Config config = restless_config(draw_pictures(temporary.path() / "pictures"), 1);
+    config.run.out = run.string();
+    const std::string toml = temporary.write("run.toml", to_toml(config)).string();
+    REQUIRE(run_binary("train --quiet -c " + toml + " 2>&1").code == kDone);
+    const auto files = [&] {
+      std::map<std::string, std::string> texts;
+      for (const char* name : {"config.toml", "run.json", "cmdline.txt", "train.jsonl",
+                               "eval.jsonl", "metrics.csv", "ckpt/last.state"})
+        texts[name] = text_of(run / name);
+      return texts;
+    };
+    const auto before = files();
+    struct Refusal {
+      std::string flags, message;
+      int code;
+    };
+    const std::string resume = " --resume " + run.string();
+    for (const auto& [flags, message, code] :
+         {Refusal{resume + " --embed-dim 9", "this state is of another configuration", kDataError},
+          Refusal{resume + " --steps 1", " steps, and 1 are asked for", kUsageError},
+          Refusal{resume + " --seed 7", "nothing would be trained with run.seed = 7, not 1",
+                  kUsageError},
+          Refusal{resume + " --out " + other.string(), "a run goes on in its own folder",
+                  kUsageError},
+          Refusal{resume + "/ckpt/last.safetensors", "holds weights, not the state of a run",
+                  kUsageError},
+          Refusal{" -c " + toml, "holds a run already", kUsageError}}) {
+      const Outcome outcome = run_binary("train --quiet" + flags + " 2>&1");
+      CHECK_MESSAGE(outcome.code == code, flags, ": ", outcome.out);
+      CHECK_MESSAGE(outcome.out.find(message) != std::string::npos, flags, ": ", outcome.out);
+      CHECK_MESSAGE(files() == before, flags);
+    }
+    CHECK_FALSE(fs::exists(other));
+    CHECK(run_binary("train --quiet" + resume + " 2>&1").code == kDone);
+    CHECK(text_of(run / "train.jsonl") == before.at("train.jsonl"));
+
+    const Outcome astray = run_binary("train --quiet -c " + toml + " --out " +
+                                      (temporary.path() / "pictures").string() + " 2>&1");
+    CHECK(astray.code == kUsageError);
+    CHECK_MESSAGE(astray.out.find("files of something else") != std::string::npos, astray.out);
   }
 
   TEST_CASE("a second process is told who trains in the folder") {

@@ -71,7 +71,13 @@ TEST_SUITE("task") {
   TEST_CASE("one class alone cannot be trained on") {
     TempFolder folder;
     CHECK(refusal(listed(folder, "a.png owl\nb.png owl\n", "d.png elk\n")) ==
-          "data: a loss over proxies needs at least two classes, got 2 pictures of 1 class");
+          "data: training needs at least two classes, got 2 pictures of 1 class");
+    Config config = listed(folder, "a.png owl\nb.png elk\n", "d.png yak\n");
+    config.run.protocol = "val";
+    CHECK(
+        refusal(config) ==
+        "data: training needs at least two classes, got 1 picture of 1 class; --protocol val holds "
+        "out 1 picture of 1 class, --protocol last none");
   }
 
   TEST_CASE("the protocol says how the numbers were chosen") {

@@ -54,6 +54,7 @@ int embed_command(const Arguments& arguments) {
   if (!line.read(arguments)) return kDone;
   const SavedModel saved = find_saved_model(flags.checkpoint);
   if (!line.apply(saved.info.config, saved.weights.string())) return kDone;
+  check_embeddings_path(flags.out);  // before hours of work
   const Device device = set_up_compute(flags.device, flags.threads);
 
   Log log(terminal_on(Stream::error, config.log.color), config.log.quiet);

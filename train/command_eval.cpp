@@ -257,7 +257,13 @@ void check_flags(const EvalFlags& flags) {
   check<UsageError>(
       flags.distance == "cosine" || (flags.query_expansion.empty() && flags.rerank.empty()),
       "eval: --query-expansion and --rerank need --distance cosine");
-  if (flags.few_shot.empty()) return;
+  if (flags.few_shot.empty()) {
+    const EvalFlags usual;
+    check<UsageError>(
+        flags.shots == usual.shots && flags.queries == usual.queries && flags.tasks == usual.tasks,
+        "eval: --shots, --queries and --tasks belong to --few-shot");
+    return;
+  }
   check<UsageError>(!flags.is_flipped && flags.query_expansion.empty() && flags.rerank.empty(),
                     "eval: --few-shot ranks nothing; leave out --flip, --query-expansion and "
                     "--rerank");

@@ -39,11 +39,18 @@ std::vector<FinishedRun> finished_runs(const std::vector<fs::path>& folders) {
   std::vector<FinishedRun> runs;
   for (const fs::path& folder : folders) {
     const std::string status = status_of_run(folder);
-    if (status == "done")
+    const auto leave_out = [&](const std::string& why) {
+      terminal.print(yellow("warning:") + " " + folder.string() + " is left out: " + why + "\n");
+    };
+    if (status != "done") {
+      leave_out("it is " + status);
+      continue;
+    }
+    try {
       runs.push_back(read_finished_run(folder));
-    else
-      terminal.print(yellow("warning:") + " " + folder.string() + " is left out: it is " + status +
-                     "\n");
+    } catch (const DataError& error) {
+      leave_out(error.message());
+    }
   }
   return runs;
 }

@@ -49,8 +49,14 @@ int train_command(const Arguments& arguments) {
   std::optional<Config> config = read_config(arguments);
   if (!config) return kDone;
   if (const auto state = state_to_resume(config->run); !state.empty()) {
+    const auto folder = state.parent_path().parent_path();
+    check<UsageError>(config->run.resume == "auto" || config->run.out.empty() ||
+                          std::filesystem::weakly_canonical(config->run.out) ==
+                              std::filesystem::weakly_canonical(folder),
+                      "run.out: a run goes on in its own folder, ", folder.string(), ", not in ",
+                      config->run.out, ". Leave out --out, or copy the folder");
     // A run goes on with its own configuration; only what is given anew differs.
-    const auto own = state.parent_path().parent_path() / "config.toml";
+    const auto own = folder / "config.toml";
     Arguments over_own = arguments;
     over_own.insert(over_own.end(), {"--preset", "none"});
     config = read_config(over_own, read_text(own), own.string());

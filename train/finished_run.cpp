@@ -76,8 +76,15 @@ std::vector<std::string> names_of(const std::vector<Experiment>& experiments) {
   }
   std::vector<std::string> names;
   for (std::size_t i = 0; i < parts.size(); ++i) names.push_back(join(parts[i], ", "));
-  if (names.size() == 1) names[0] = experiment_name(experiments[0].runs[0]->config);
-  return names;
+  if (names.size() > 1) return names;
+  // A name that only one of them has says nothing of the others.
+  const auto& runs = experiments[0].runs;
+  Config config = runs[0]->config;
+  const bool is_shared = std::all_of(runs.begin(), runs.end(), [&](const FinishedRun* run) {
+    return run->config.run.name == config.run.name;
+  });
+  if (!is_shared) config.run.name.clear();
+  return {experiment_name(config)};
 }
 
 std::vector<std::string> metrics_of(const FinishedRun& run) {

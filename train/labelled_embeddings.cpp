@@ -1,6 +1,7 @@
 #include "train/labelled_embeddings.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <numeric>
 #include <string>
@@ -32,15 +33,27 @@ Tensor read_matrix(const fs::path& npy) {
   const Tensor matrix = read_npy(npy);
   check<DataError>(matrix.shape().rank() == 2 && is_float(matrix.dtype()), npy.string(),
                    ": embeddings must be a float matrix (rows, features), got ", matrix);
-  return matrix.to(DType::f32);
+  check<DataError>(matrix.dim(1) >= 1, npy.string(), ": embeddings without features, got ", matrix);
+  Tensor rows = matrix.to(DType::f32);
+  for (std::int64_t i = 0; i < rows.numel(); ++i)
+    check<DataError>(std::isfinite(rows.data<float>()[i]), npy.string(), ": row ", i / rows.dim(1),
+                     " holds ", rows.data<float>()[i]);
+  return rows;
 }
 
 }  // namespace
 
-void write_labelled_embeddings(const fs::path& npy, const Dataset& dataset,
-                               const Embeddings& embeddings) {
+void check_embeddings_path(const fs::path& npy) {
   check<UsageError>(npy.extension() == ".npy", "embed: the file must end in .npy, got ",
                     npy.string());
+  const fs::path folder = npy.has_parent_path() ? npy.parent_path() : ".";
+  check<DataError>(fs::is_directory(folder), "embed: there is no folder ", folder.string(),
+                   " to write ", npy.filename().string(), " in");
+}
+
+void write_labelled_embeddings(const fs::path& npy, const Dataset& dataset,
+                               const Embeddings& embeddings) {
+  check_embeddings_path(npy);
   std::string table = "path,label,group,category,is_query,is_gallery\n";
   for (const std::int64_t index : embeddings.samples) {
     const Sample& sample = dataset.samples[index];

@@ -9,6 +9,8 @@
 
 namespace proxent {
 
+// Throws UsageError unless the file ends in .npy, DataError unless its folder is there.
+void check_embeddings_path(const std::filesystem::path& npy);
 // Writes the rows to `npy` and, beside it with the ending .csv, a table with a line per row:
 //   path,label,group,category,is_query,is_gallery
 // The label is the class' name. Throws DataError when the disk refuses.

@@ -52,7 +52,9 @@ void sort_and_unite(std::vector<T>& values, Order order = {}) {
   values.erase(std::unique(values.begin(), values.end()), values.end());
 }
 
-void choose_all(MetricChoice& choice) {
+// With the values of K that were named, or the usual ones.
+void choose_all(MetricChoice& choice, bool names_k) {
+  if (!names_k) choice.recall_at = {1, 2, 4, 8};
   choice.wants_map = choice.wants_mrr = choice.wants_nmi = choice.wants_ami = choice.wants_auc =
       true;
   for (const std::int64_t k : choice.recall_at) {
@@ -110,7 +112,10 @@ MetricChoice metric_choice(const std::vector<std::string>& metrics, std::string_
         "(as tar@1e-3) or all, got '", metric, "'.",
         suggestion(metric, {"r@1", "map@r", "rp", "p@1", "ndcg@10", "map", "mrr", "nmi", "ami",
                             "auc", "tar@1e-3", "all"}));
-  if (std::ranges::find(metrics, "all") != metrics.end()) choose_all(choice);
+  if (std::ranges::find(metrics, "all") != metrics.end())
+    choose_all(choice, std::ranges::any_of(metrics, [](const std::string& metric) {
+                 return metric.starts_with("r@");
+               }));
   for (auto* ks : {&choice.recall_at, &choice.precision_at, &choice.ndcg_at}) sort_and_unite(*ks);
   sort_and_unite(choice.tar_at, std::greater<>());
   return choice;

@@ -38,8 +38,8 @@ void check_profiled(const StepRange& range, Device device) {
 ProfiledSteps::ProfiledSteps(const StepRange& range, Device device, std::int64_t steps)
     : range_(range), device_(device) {
   check_profiled(range, device);
-  check<UsageError>(range.last <= steps, "profile-steps ", range.first, ":", range.last, ": only ",
-                    counted(steps, "step", "steps"), " will be made");
+  check<UsageError>(range.is_empty() || range.last <= steps, "profile-steps ", range.first, ":",
+                    range.last, ": only ", counted(steps, "step", "steps"), " will be made");
 }
 
 void ProfiledSteps::before_step() {

@@ -5,12 +5,15 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <functional>
 #include <optional>
 
+#include "train/atomic_file.h"
 #include "train/device.h"
 #include "train/diagnostics.h"
 #include "train/evaluation_report.h"
 #include "train/exit_code.h"
+#include "train/finished_run.h"
 #include "train/memory_plan.h"
 #include "train/profiled_steps.h"
 #include "train/provenance.h"
@@ -203,7 +206,7 @@ void report_test(const Config& config, const Task& task, Trainer& trainer, RunFo
   log.result("test │ " + metrics_text(metric_values(test.result), selection));
   log.result("     │ " + origin);
   log.info(counts_text(test.result.retrieval));
-  if (test.result.retrieval.queries > 0) {
+  if (test.result.retrieval.queries > 0 && !config.debug.dry_run) {
     const std::string picture = folder.file("retrieval.png");
     write_png(picture,
               retrieval_grid(task.test, test.embeddings, test.options, test.result.retrieval,
@@ -224,7 +227,34 @@ void report_bad_images(const Trainer& trainer, RunFolder& folder, Log& log) {
   for (const std::string& reason : bad) log.info("  " + reason);
 }
 
-int train(const Config& config, Device device, const Task& task, RunFolder& folder, Log& log) {
+// Into the folder: what runs here from now on.
+void begin_sitting(const Config& config, const std::vector<std::string>& arguments,
+                   const Task& task, Device device, RunFolder& folder) {
+  folder.write_command_line(arguments);
+  folder.write_config(to_toml(config));
+  folder.record()["build"] = version_json();
+  folder.record()["data"] = data_record(task);
+  folder.record()["device"] = describe(device);
+  folder.record()["seed"] = config.run.seed;
+  folder.set_status("running");
+}
+
+// A run that has made all its steps keeps the settings it made them with.
+void check_nothing_new(const Config& config, const Trainer& trainer, const RunFolder& folder) {
+  if (trainer.progress().step < trainer.total_steps()) return;
+  const std::string toml = folder.file("config.toml");
+  const Config own = config_from_toml(read_text(toml), toml);
+  Config then = experiment_of(own), now = experiment_of(config);
+  then.run.seed = own.run.seed;
+  now.run.seed = config.run.seed;
+  const std::string changes = differences(now, then);
+  check<UsageError>(changes.empty(), "run.resume: all ", trainer.total_steps(), " steps of ",
+                    folder.path(), " are made, so that nothing would be trained with ", changes,
+                    ". Give more --steps or --epochs, or start a new run");
+}
+
+int train(const Config& config, Device device, const Task& task, RunFolder& folder, Log& log,
+          const std::function<void()>& begin) {
   Trainer trainer(config, device, task, folder, log);
   if (const LoadReport* report = trainer.load_report(); report && report->trailing_bytes > 0)
     log.warning(detail::concat(report->origin, ": ", report->trailing_bytes,
@@ -233,7 +263,11 @@ int train(const Config& config, Device device, const Task& task, RunFolder& fold
   std::optional<Baselines> baselines;
   if (config.run.baselines && !task.test.is_empty())
     baselines = measure_baselines(task, trainer, log);  // of the network before any training
-  if (const auto state = state_to_resume(config.run); !state.empty()) trainer.resume(state);
+  if (const auto state = state_to_resume(config.run); !state.empty()) {
+    trainer.resume(state);
+    check_nothing_new(config, trainer, folder);
+    begin();  // not before the state was taken: a run that is refused stays as it was
+  }
   const TrainOutcome outcome = trainer.run();
   if (!outcome.is_finished) {
     report_bad_images(trainer, folder, log);
@@ -258,9 +292,9 @@ int train(const Config& config, Device device, const Task& task, RunFolder& fold
 
 // train(), which tells of a batch that would fit when this one does not.
 int train_within_memory(const Config& config, Device device, const Task& task, RunFolder& folder,
-                        Log& log) {
+                        Log& log, const std::function<void()>& begin) {
   try {
-    return train(config, device, task, folder, log);
+    return train(config, device, task, folder, log, begin);
   } catch (const OutOfMemory& error) {
     std::string plan;
     try {
@@ -269,7 +303,8 @@ int train_within_memory(const Config& config, Device device, const Task& task, R
     } catch (const OutOfMemory&) {  // not even for a plan
     }
     fail<OutOfMemory>(error.what(), plan.empty() ? "" : "\n  planned: ", plan,
-                      "\n  Choose a smaller --batch, --batch auto or --recompute relu");
+                      "\n  Choose a smaller --batch, --batch auto or --recompute relu",
+                      config.loss.memory > 0 ? ", or a smaller --memory" : "");
   }
 }
 
@@ -292,6 +327,9 @@ std::filesystem::path state_to_resume(const RunConfig& config) {
   if (config.resume.empty()) return {};
   const bool is_auto = config.resume == "auto";
   std::filesystem::path path = is_auto ? config.out : config.resume;
+  check<UsageError>(path.extension() != ".safetensors", "run.resume: ", path.string(),
+                    " holds weights, not the state of a run. Name the run's folder or its "
+                    "ckpt/last.state; --weights starts a new run from weights");
   if (std::filesystem::is_directory(path)) path = path / "ckpt" / "last.state";
   const bool exists = std::filesystem::is_regular_file(path) ||
                       std::filesystem::is_regular_file(state_before(path));
@@ -311,6 +349,12 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
   check_profiled(step_range(config.debug.profile_steps), device);
   Log log(terminal_on(Stream::error, config.log.color), config.log.quiet);
   SignalGuard signals;
+  const bool goes_on = !state_to_resume(config.run).empty();
+  check<DataError>(
+      !goes_on || config.model.weights.empty() || std::filesystem::exists(config.model.weights),
+      "model.weights: ", config.model.weights,
+      " is gone. The state holds every weight: --weights '' goes on without the file, "
+      "and what is called untrained at the end is then a network without it");
   const Task task = open_task(config);
   if (!config.batch.size) config.batch.size = batch_that_fits(config, task.train, device);
   std::optional<TemporaryFolder> dry;
@@ -322,19 +366,18 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
   }
   RunFolder folder = open_folder(config, dry);
   log.copy_to(folder.file("log.txt"));
-  folder.write_command_line(arguments);
-  folder.write_config(to_toml(config));
-  folder.record()["build"] = version_json();
-  folder.record()["data"] = data_record(task);
-  folder.record()["device"] = describe(device);
-  folder.record()["seed"] = config.run.seed;
-  folder.set_status("running");
+  bool has_begun = false;
+  const auto begin = [&] {
+    begin_sitting(config, arguments, task, device, folder);
+    has_begun = true;
+  };
+  if (!goes_on) begin();
   try {
-    const int code = train_within_memory(config, device, task, folder, log);
+    const int code = train_within_memory(config, device, task, folder, log, begin);
     if (dry) log.result("dry run: data, model, one step, evaluation and checkpoint all work");
     return code;
   } catch (const std::exception& error) {
-    tell_failure(folder, error);
+    if (has_begun) tell_failure(folder, error);
     throw;
   }
 }

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -46,8 +48,21 @@ bool make_new_folder(const fs::path& path) {
   if (!path.parent_path().empty()) fs::create_directories(path.parent_path(), error);
   if (!error && fs::create_directory(path, error)) return true;
   if (fs::exists(path)) return false;  // a folder or, with an error, a file
-  check(!error, "cannot make the run's folder '", path.string(), "': ", error.message());
+  check<DataError>(!error, "cannot make the run's folder '", path.string(), "': ", error.message());
   return false;
+}
+
+// True of an empty folder and of one that a run made and was killed before its record.
+bool holds_no_other_files(const fs::path& path) {
+  constexpr std::array kOfARun{"lock",        "ckpt",        "tb",
+                               "metrics.csv", "train.jsonl", "eval.jsonl",
+                               "cmdline.txt", "config.toml", "log.txt"};
+  return std::all_of(fs::directory_iterator(path), fs::directory_iterator(),
+                     [&](const auto& entry) {
+                       const std::string name = entry.path().filename().string();
+                       return name.starts_with(".") || name.ends_with(".tmp") ||
+                              std::find(kOfARun.begin(), kOfARun.end(), name) != kOfARun.end();
+                     });
 }
 
 std::string new_folder_below(const std::string& root, const std::string& name) {
@@ -145,6 +160,8 @@ std::string make_run_folder(const RunFolderOptions& options) {
                                   "--resume auto --out " +
                                       path,
                       " or choose another --out.");
+    check<UsageError>(holds_no_other_files(path), "--out '", path,
+                      "' is a folder with files of something else in it; name a new one");
   }
   return path;
 }

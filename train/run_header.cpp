@@ -126,6 +126,10 @@ std::vector<std::string> advice(const Config& config, const Task& task, std::int
       fmt::format("{} learns from pairs of a class, which random batches hold few of: --sampler "
                   "m-per-class",
                   loss.name));
+  say(proxies == 0 && batch.sampler == "m-per-class" && batch.pictures() < 2 * batch.m,
+      fmt::format("a batch of {} with {} of a class holds one class, from which {} learns nothing: "
+                  "choose --m {} or less",
+                  batch.pictures(), batch.m, loss.name, batch.pictures() / 2));
   say(proxies * 2 > task.train.size() / classes,
       fmt::format("{} proxies for about {} pictures per class: most will find none", proxies,
                   task.train.size() / classes));

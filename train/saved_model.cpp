@@ -47,7 +47,11 @@ SavedModel find_saved_model(const fs::path& given) {
   SavedModel saved{.weights = weights_file(given)};
   check_kind(saved.weights);
   const std::string name = saved.weights.string();
-  saved.info = checkpoint_info(read_safetensors_header(saved.weights).metadata, name);
+  const TextMap texts = read_safetensors_header(saved.weights).metadata;
+  check<DataError>(saved.weights.extension() != ".state", name,
+                   ": the state of a run, which --resume goes on from; its weights are in ",
+                   saved.weights.parent_path().string(), "/last.safetensors");
+  saved.info = checkpoint_info(texts, name);
   const Config config = config_from_toml(saved.info.config, name);
   saved.selection = selection_in(saved, config);
   return saved;

@@ -176,6 +176,17 @@ std::string written(const GivenValue& given) {
   return given.is_list ? "[" + join(given.items, ", ") + "]" : join(given.items, ",");
 }
 
+// The value as a refusal shows it. In a file 3, 3.0 and "3" are of three kinds.
+std::string shown(const Setting& setting, const GivenValue& given) {
+  std::string text = written(given);
+  const bool is_whole = text.find_first_not_of("-0123456789") == std::string::npos;
+  if (given.kind == Kind::real && is_whole) text += ".0";
+  const bool takes_text = !setting.options.choices.empty() ||
+                          std::holds_alternative<std::string*>(setting.target) ||
+                          std::holds_alternative<Duration*>(setting.target);
+  return (given.kind == Kind::string && !takes_text ? "the text '" : "'") + text + "'";
+}
+
 }  // namespace
 
 std::string quoted(std::string_view text) {
@@ -316,9 +327,8 @@ void Settings::assign(Setting& setting, const GivenValue& given, const std::stri
   try {
     std::visit(Parser{given, setting.options}, setting.target);
   } catch (const Refused&) {
-    const std::string text = written(given);
-    fail<UsageError>(label, ": expected ", expectation(setting), ", got '", text, "'.",
-                     suggestion(text, setting.options.choices));
+    fail<UsageError>(label, ": expected ", expectation(setting), ", got ", shown(setting, given),
+                     ".", suggestion(written(given), setting.options.choices));
   }
   setting.source = source;
 }

@@ -118,9 +118,12 @@ Task open_task(const Config& config) {
   task.train = std::move(splits.train);
   task.validation = task.validation.evenly_spaced(config.run.limit_test);
   task.train = task.train.evenly_spaced(config.run.limit_train);
-  check<DataError>(task.train.classes() >= 2,
-                   "data: a loss over proxies needs at least two classes, got ",
-                   task.train.describe());
+  check<DataError>(task.train.classes() >= 2, "data: training needs at least two classes, got ",
+                   task.train.describe(),
+                   task.validation.is_empty()
+                       ? ""
+                       : detail::concat("; --protocol ", config.run.protocol, " holds out ",
+                                        task.validation.describe(), ", --protocol last none"));
   check<UsageError>(!config.batch.size || *config.batch.size <= task.train.size(),
                     "batch.size: ", config.batch.pictures(), " is larger than the training set, ",
                     task.train.describe(), ". Choose --batch ", task.train.size(), " or less");

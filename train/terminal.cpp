@@ -4,9 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
+#include "tensor/check.h"
 #include "train/text.h"
 
 namespace proxent {
@@ -64,7 +67,12 @@ Terminal terminal_on(Stream stream, std::string_view color) {
   return terminal;
 }
 
-void print_out(std::string_view text) { terminal_on(Stream::out).print(text); }
+void print_out(std::string_view text) {
+  terminal_on(Stream::out).print(text);
+  // EPIPE: a pager was closed, which is no failure.
+  check<DataError>(!std::ferror(stdout) || errno == EPIPE,
+                   "cannot write to standard output: ", std::strerror(errno));
+}
 
 std::string bold(std::string_view text) { return coded("1", text); }
 std::string dim(std::string_view text) { return coded("2", text); }

@@ -438,9 +438,13 @@ void Trainer::resume(const std::filesystem::path& path) {
 void Trainer::restore_from(const std::filesystem::path& path) {
   const TrainingState saved =
       read_newest_state(path, [this](const std::string& reason) { log_.warning(reason); });
+  const Progress progress = progress_of(saved.texts, path.string());
+  check<UsageError>(progress.step <= total_steps_, "run.resume: ", path.string(), " has made ",
+                    progress.step, " steps, and ", total_steps_,
+                    " are asked for. Give more --steps or --epochs, or start a new run");
   TrainingState present = state();
   restore(present.tensors, saved.tensors, path.string());
-  progress_ = progress_of(saved.texts, path.string());
+  progress_ = progress;
   folder_.go_on_after(progress_.step);
 }
 
