@@ -319,8 +319,7 @@ TEST_SUITE("resume") {
     for (const auto& [flags, message, code] :
          {Refusal{resume + " --embed-dim 9", "this state is of another configuration", kDataError},
           Refusal{resume + " --steps 1", " steps, and 1 are asked for", kUsageError},
-          Refusal{resume + " --seed 7", "nothing would be trained with run.seed = 7, not 1",
-                  kUsageError},
+          Refusal{resume + " --seed 7", "is done, at step", kUsageError},
           Refusal{resume + " --out " + other.string(), "a run goes on in its own folder",
                   kUsageError},
           Refusal{resume + "/ckpt/last.safetensors", "holds weights, not the state of a run",

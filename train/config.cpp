@@ -221,7 +221,8 @@ void add_run(Settings& s, RunConfig& c) {
   s.add("out", &c.out, "folder of this run, which must be new; none: runs/DATE_NAME",
         {.letter = 'o', .value = "DIR"});
   s.add("name", &c.name, "name in the folder; none: from data set, backbone, loss and seed");
-  s.add("resume", &c.resume, "go on with this run folder or checkpoint; auto: the one at --out",
+  s.add("resume", &c.resume,
+        "go on with the run in this folder, or with its ckpt/last.state; auto: the one at --out",
         {.value = "PATH"});
   s.add("eval_every", &c.eval_every, "evaluate this often");
   s.add("save_every", &c.save_every, "write a checkpoint this often");

@@ -122,7 +122,7 @@ struct RunConfig {
   std::int64_t steps = 0;  // 0: epochs decide
   std::string out;         // the run's folder; empty: runs/DATE_NAME
   std::string name;        // empty: dataset_arch_loss_sSEED
-  std::string resume;      // a run folder or checkpoint to go on from; "auto": the one at `out`
+  std::string resume;      // a run's folder or last.state to go on from; "auto": the one at `out`
   Duration eval_every = {1, Duration::Unit::epochs};
   Duration save_every = {1, Duration::Unit::epochs};
   std::int64_t keep_last = 1;

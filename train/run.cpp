@@ -239,17 +239,18 @@ void begin_sitting(const Config& config, const std::vector<std::string>& argumen
   folder.set_status("running");
 }
 
-// A run that has made all its steps keeps the settings it made them with.
+// A run that is done keeps the settings it was trained with.
 void check_nothing_new(const Config& config, const Trainer& trainer, const RunFolder& folder) {
-  if (trainer.progress().step < trainer.total_steps()) return;
+  if (!trainer.is_done()) return;
   const std::string toml = folder.file("config.toml");
   const Config own = config_from_toml(read_text(toml), toml);
   Config then = experiment_of(own), now = experiment_of(config);
   then.run.seed = own.run.seed;
   now.run.seed = config.run.seed;
   const std::string changes = differences(now, then);
-  check<UsageError>(changes.empty(), "run.resume: all ", trainer.total_steps(), " steps of ",
-                    folder.path(), " are made, so that nothing would be trained with ", changes,
+  check<UsageError>(changes.empty(), "run.resume: ", folder.path(), " is done, at step ",
+                    trainer.progress().step, " of ", trainer.total_steps(),
+                    ", and nothing would be trained with ", changes,
                     ". Give more --steps or --epochs, or start a new run");
 }
 
@@ -327,10 +328,11 @@ std::filesystem::path state_to_resume(const RunConfig& config) {
   if (config.resume.empty()) return {};
   const bool is_auto = config.resume == "auto";
   std::filesystem::path path = is_auto ? config.out : config.resume;
-  check<UsageError>(path.extension() != ".safetensors", "run.resume: ", path.string(),
+  const bool is_folder = std::filesystem::is_directory(path);
+  check<UsageError>(is_folder || path.extension() != ".safetensors", "run.resume: ", path.string(),
                     " holds weights, not the state of a run. Name the run's folder or its "
                     "ckpt/last.state; --weights starts a new run from weights");
-  if (std::filesystem::is_directory(path)) path = path / "ckpt" / "last.state";
+  if (is_folder) path = path / "ckpt" / "last.state";
   const bool exists = std::filesystem::is_regular_file(path) ||
                       std::filesystem::is_regular_file(state_before(path));
   const bool is_run = std::filesystem::exists(std::filesystem::path(config.resume) / "run.json");

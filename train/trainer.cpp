@@ -130,7 +130,7 @@ TrainOutcome Trainer::run() {
   // A GPU is left to work on this step while the next one is prepared, unless somebody looks, or
   // must act before anything else happens.
   const int runs_ahead = device_ == Device::cpu || config_.run.on_nan != "stop" ? 0 : 1;
-  while (progress_.step < total_steps_ && !is_settled()) {
+  while (!is_done()) {
     const auto start = Clock::now();
     const std::int64_t done = progress_.step;
     profiled.before_step();
@@ -147,7 +147,7 @@ TrainOutcome Trainer::run() {
     waited_ = waited;
     log_step(is_line_due);
     if (eval_due.is_due(progress_.step, seconds()) || is_last) evaluate_and_choose();
-    const bool is_end = is_last || is_settled();
+    const bool is_end = is_done();
     outcome.stop_reason = is_end ? "" : reason_to_stop();
     outcome.is_finished = outcome.stop_reason.empty();
     if (save_due.is_due(progress_.step, seconds()) || take_save_request() || is_end ||

@@ -68,6 +68,8 @@ class Trainer {
 
   const Progress& progress() const { return progress_; }
   std::int64_t total_steps() const { return total_steps_; }
+  // No step is left to make: all are made, or no evaluation was better for so long as asked.
+  bool is_done() const { return progress_.step == total_steps_ || is_settled(); }
   std::int64_t steps_per_epoch() const { return sampler_.batches_per_epoch(); }
   EmbedOptions embed_options();  // of evaluations; tells the progress line
   // What evaluations report.
