@@ -244,8 +244,8 @@ std::string Setting::value_text() const {
 
 std::string expectation(const Setting& setting) {
   const SettingOptions& options = setting.options;
-  const std::string number = "a number" + bounds(options.range);
-  const std::string whole = "a whole number" + bounds(options.range);
+  std::string number = "a number" + bounds(options.range);
+  std::string whole = "a whole number" + bounds(options.range);
   if (!options.choices.empty()) {
     const bool is_list = std::holds_alternative<std::vector<std::string>*>(setting.target);
     return (is_list ? "a list of " : "") + one_of(options.choices);
