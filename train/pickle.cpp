@@ -99,7 +99,7 @@ class Pickle::Machine {
       case '\x85':
       case '\x86':
       case '\x87':
-        push_tuple(static_cast<std::size_t>(instruction - '\x85' + 1));
+        push_tuple(static_cast<std::size_t>(instruction - '\x84'));
         break;
       case 't':
       case 'l':

@@ -262,7 +262,8 @@ class PthReader {
       if (name.kind != Kind::text || value.kind != Kind::tensor) continue;
       Tensor tensor = read_tensor(pickle, value, name.text, find_storage);
       // Tied weights share a storage, a few times; a hundred times is an attack on the memory.
-      if ((bytes += tensor.bytes()) / 8 > file_.size())
+      bytes += tensor.bytes();
+      if (bytes / 8 > file_.size())
         fail("its tensors would take more than 8 times the file's size");
       if (!tensors.emplace(name.text, std::move(tensor)).second)
         fail("the name '", name.text, "' occurs twice");

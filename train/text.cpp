@@ -167,7 +167,7 @@ std::string human_seconds(double seconds) {
   if (whole < 60) return fmt::format("{}s", whole);
   if (whole < 3600) return fmt::format("{}m{:02}s", whole / 60, whole % 60);
   const auto minutes = whole / 60;
-  if (minutes < 24 * 60) return fmt::format("{}h{:02}m", minutes / 60, minutes % 60);
+  if (minutes < 1440) return fmt::format("{}h{:02}m", minutes / 60, minutes % 60);
   const auto hours = minutes / 60;
   return fmt::format("{}d{:02}h", hours / 24, hours % 24);
 }

