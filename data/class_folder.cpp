@@ -6,7 +6,6 @@
 #include "data/formats.h"
 
 namespace proxent::detail {
-namespace {
 
 bool is_picture_name(const fs::path& path) {
   // torchvision's list: kinds that we cannot decode are named when they are read, not dropped.
@@ -17,6 +16,8 @@ bool is_picture_name(const fs::path& path) {
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
 }
+
+namespace {
 
 bool is_hidden(const fs::path& path) { return path.filename().string().starts_with("."); }
 

@@ -331,13 +331,31 @@ TEST_SUITE("resume") {
       CHECK_MESSAGE(files() == before, flags);
     }
     CHECK_FALSE(fs::exists(other));
+    const auto goes_on = [](const std::string& flags, const std::string& before_it = "") {
+      const Outcome outcome = run_binary("train --quiet " + flags + " 2>&1", before_it);
+      CHECK_MESSAGE(outcome.code == kDone, flags, ": ", outcome.out);
+    };
+    goes_on(resume + " --dry-run");
+    CHECK(files() == before);
+
+    // One that failed in its last evaluation gets what helps it through.
+    std::string failed = before.at("run.json");
+    failed.replace(failed.find("\"done\""), 6, "\"failed\"");
+    temporary.write("run/run.json", failed);
+    goes_on(resume + " --on-bad-image skip");
+    goes_on("--resume ckpt/last.state", "cd " + run.string() + " &&");
+    fs::rename(run, other);
+    goes_on("-c " + (other / "config.toml").string() + " --resume " + other.string());
+    CHECK_FALSE(fs::exists(run));
+    fs::rename(other, run);
     CHECK(run_binary("train --quiet" + resume + " 2>&1").code == kDone);
     CHECK(text_of(run / "train.jsonl") == before.at("train.jsonl"));
 
     const Outcome astray = run_binary("train --quiet -c " + toml + " --out " +
                                       (temporary.path() / "pictures").string() + " 2>&1");
     CHECK(astray.code == kUsageError);
-    CHECK_MESSAGE(astray.out.find("files of something else") != std::string::npos, astray.out);
+    CHECK_MESSAGE(astray.out.find("a folder of pictures or other folders") != std::string::npos,
+                  astray.out);
   }
 
   TEST_CASE("a second process is told who trains in the folder") {

@@ -223,10 +223,9 @@ std::vector<std::string> all_names() {
 }  // namespace
 
 int help_command(const Arguments& arguments) {
-  const Terminal out = terminal_on(Stream::out);
-  const int width = std::min(out.columns(), 100);
+  const int width = std::min(terminal_on(Stream::out).columns(), 100);
   if (arguments.empty() || arguments[0] == "-h" || arguments[0] == "--help") {
-    out.print(arguments.empty() ? overview() + "\n" + topics_list() : topics_list());
+    print_out(arguments.empty() ? overview() + "\n" + topics_list() : topics_list());
     return kDone;
   }
   std::string name = arguments[0];
@@ -244,13 +243,13 @@ int help_command(const Arguments& arguments) {
     if (section.name == name && name != "data")
       page += (page.empty() ? "" : "\n") + section_help(name, width);
   if (!page.empty()) {
-    out.print(page);
+    print_out(page);
     return kDone;
   }
   const auto names = all_names();
   check<UsageError>(std::find(names.begin(), names.end(), name) != names.end(), "no help on '",
                     name, "'.", suggestion(name, names), " (proxent help)");
-  if (name == "data") out.print(section_help(name, width) + "\n");
+  if (name == "data") print_out(section_help(name, width) + "\n");
   return command_named(name).run({"--help"});
 }
 

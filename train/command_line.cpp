@@ -113,8 +113,7 @@ void CommandLine::add_config(Config& config, ConfigUse use) {
 bool CommandLine::read(const std::vector<std::string>& arguments) {
   read_arguments(arguments);
   if (wants_help_) {
-    const Terminal out = terminal_on(Stream::out);
-    out.print(help(std::min(out.columns(), 110)));
+    print_out(help(std::min(terminal_on(Stream::out).columns(), 110)));
     return false;
   }
   set_positionals();
@@ -313,6 +312,7 @@ bool CommandLine::apply(std::string_view base, std::string_view base_name) {
   assign(files);
   assign(environment_);
   assign(arguments_);
+  if (use_.is_first_look) return true;
   finish_config(*config_);
   if (print_config_ == "none") return true;
   print_out(config_text(print_config_ == "changed"));

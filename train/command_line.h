@@ -26,6 +26,8 @@ struct CommandText {
 struct ConfigUse {
   std::vector<std::string> sections;  // whose keys are flags; the others come from files only
   bool has_auto_preset = false;       // --preset auto looks at the data set
+  // apply() sets values, without asking whether they go together and without --print-config.
+  bool is_first_look = false;
 };
 
 class CommandLine {

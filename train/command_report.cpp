@@ -38,16 +38,15 @@ std::vector<FinishedRun> finished_runs(const std::vector<fs::path>& folders) {
   const Terminal terminal = terminal_on(Stream::error);
   std::vector<FinishedRun> runs;
   for (const fs::path& folder : folders) {
-    const std::string status = status_of_run(folder);
     const auto leave_out = [&](const std::string& why) {
       terminal.print(yellow("warning:") + " " + folder.string() + " is left out: " + why + "\n");
     };
-    if (status != "done") {
-      leave_out("it is " + status);
-      continue;
-    }
     try {
-      runs.push_back(read_finished_run(folder));
+      const std::string status = status_of_run(folder);
+      if (status == "done")
+        runs.push_back(read_finished_run(folder));
+      else
+        leave_out("it is " + status);
     } catch (const DataError& error) {
       leave_out(error.message());
     }
@@ -79,11 +78,8 @@ int report_command(const Arguments& arguments) {
   if (!line.parse(arguments)) return kDone;
   check<UsageError>(action == "table", "report: expected table, got '", action, "'");
   const ResultTable table = table_of_runs(finished_runs(run_folders(folders)), title);
-  const Terminal out = terminal_on(Stream::out);
-  if (format == "terminal")
-    out.print(terminal_text(table, out.columns()));
-  else
-    print_out(formatted(table, format));
+  print_out(format == "terminal" ? terminal_text(table, terminal_on(Stream::out).columns())
+                                 : formatted(table, format));
   return kDone;
 }
 

@@ -11,10 +11,16 @@ namespace proxent {
 
 namespace {
 
-// The configuration that the arguments ask for over `base`; nothing if a help page was.
-std::optional<Config> read_config(const Arguments& arguments, std::string_view base = {},
-                                  std::string_view base_name = {}) {
+struct Reading {
   Config config;
+  std::string out_from;  // who gave run.out: "--out", a file's name; empty: nobody
+};
+
+// What the arguments ask for over `base`; nothing if that is a help page.
+std::optional<Reading> read_config(const Arguments& arguments, bool is_first_look,
+                                   std::string_view base = {}, std::string_view base_name = {}) {
+  Reading reading;
+  Config& config = reading.config;
   CommandLine line(
       {.name = "train",
        .usage = "[flags]",
@@ -38,30 +44,41 @@ std::optional<Config> read_config(const Arguments& arguments, std::string_view b
            "stderr."});
   line.add_config(config,
                   {.sections = {"data", "batch", "model", "loss", "optim", "run", "log", "debug"},
-                   .has_auto_preset = true});
+                   .has_auto_preset = true,
+                   .is_first_look = is_first_look});
   if (!line.read(arguments) || !line.apply(base, base_name)) return std::nullopt;
-  return config;
+  reading.out_from = line.settings().find_key("run.out")->source;
+  return reading;
+}
+
+// What the arguments ask for over the configuration of the run that they go on with.
+std::optional<Reading> read_config_of_run(const Arguments& arguments, const Reading& asked,
+                                          const std::filesystem::path& state) {
+  namespace fs = std::filesystem;
+  const fs::path folder = folder_of_state(state);
+  const RunConfig& run = asked.config.run;
+  const bool is_flag = asked.out_from == "--out" || asked.out_from == "-o";
+  check<UsageError>(run.resume == "auto" || !is_flag ||
+                        fs::weakly_canonical(run.out) == fs::weakly_canonical(folder),
+                    "--out: a run goes on in its own folder, ", folder.string(), ", not in ",
+                    run.out, ". Leave out --out, or copy the folder");
+  const fs::path own = folder / "config.toml";
+  Arguments over_own = arguments;
+  over_own.insert(over_own.end(), {"--preset", "none"});
+  return read_config(over_own, false, read_text(own), own.string());
 }
 
 }  // namespace
 
 int train_command(const Arguments& arguments) {
-  std::optional<Config> config = read_config(arguments);
-  if (!config) return kDone;
-  if (const auto state = state_to_resume(config->run); !state.empty()) {
-    const auto folder = state.parent_path().parent_path();
-    check<UsageError>(config->run.resume == "auto" || config->run.out.empty() ||
-                          std::filesystem::weakly_canonical(config->run.out) ==
-                              std::filesystem::weakly_canonical(folder),
-                      "run.out: a run goes on in its own folder, ", folder.string(), ", not in ",
-                      config->run.out, ". Leave out --out, or copy the folder");
-    // A run goes on with its own configuration; only what is given anew differs.
-    const auto own = folder / "config.toml";
-    Arguments over_own = arguments;
-    over_own.insert(over_own.end(), {"--preset", "none"});
-    config = read_config(over_own, read_text(own), own.string());
-  }
-  return run_training(*config, arguments);
+  // What goes together may be known only together with the run's own settings.
+  std::optional<Reading> reading = read_config(arguments, true);
+  if (!reading) return kDone;
+  const auto state = state_to_resume(reading->config.run);
+  reading = state.empty() ? read_config(arguments, false)
+                          : read_config_of_run(arguments, *reading, state);
+  if (!reading) return kDone;
+  return run_training(reading->config, arguments);
 }
 
 }  // namespace proxent

@@ -276,8 +276,7 @@ int run_cross_validation(const Config& given, const CrossValidationOptions& opti
   }
   const ResultTable table = table_of(trials, options, folder, log);
   write_results(folder, table, trials);
-  const Terminal out = terminal_on(Stream::out);
-  out.print(terminal_text(table, out.columns()));
+  print_out(terminal_text(table, terminal_on(Stream::out).columns()));
   log.info("tables: " + folder + "/table.md, table.tex, table.csv; all numbers: cv.json");
   return kDone;
 }

@@ -63,7 +63,7 @@ class TemporaryFolder {
 RunFolder open_folder(const Config& config, const std::optional<TemporaryFolder>& dry) {
   const std::vector<std::string> metrics = metric_names(metric_choice(config.run.metrics));
   if (const auto state = state_to_resume(config.run); !state.empty())
-    return RunFolder::resume(state.parent_path().parent_path().string(), metrics);
+    return RunFolder::resume(folder_of_state(state).string(), metrics);
   // With "auto", a run that was killed before its first checkpoint starts over in its folder.
   if (config.run.resume == "auto" && std::filesystem::exists(config.run.out + "/run.json"))
     return RunFolder::start_over(config.run.out, metrics);
@@ -123,6 +123,7 @@ void check_pictures(const Dataset& dataset, OnBadImage on_bad_image, Log& log) {
 
 Config dry_run_of(Config config) {
   config.run.steps = 1;
+  config.run.resume.clear();  // it goes on with nothing, and leaves runs alone
   config.debug.profile_steps.clear();
   config.run.limit_test = std::min<std::int64_t>(config.batch.pictures(), 64);
   return config;
@@ -239,19 +240,30 @@ void begin_sitting(const Config& config, const std::vector<std::string>& argumen
   folder.set_status("running");
 }
 
-// A run that is done keeps the settings it was trained with.
+Config config_of_run(const std::filesystem::path& folder) {
+  const std::filesystem::path toml = folder / "config.toml";
+  return config_from_toml(read_text(toml), toml.string());
+}
+
+// A run that is done keeps the settings it was trained with, or its numbers would be taken for
+// those of others. One that failed in its last evaluation may need some to get through it.
 void check_nothing_new(const Config& config, const Trainer& trainer, const RunFolder& folder) {
-  if (!trainer.is_done()) return;
-  const std::string toml = folder.file("config.toml");
-  const Config own = config_from_toml(read_text(toml), toml);
+  const Json* status = folder.record().find("status");
+  if (!trainer.is_done() || !status || !status->string() || *status->string() != "done") return;
+  const Config own = config_of_run(folder.path());
   Config then = experiment_of(own), now = experiment_of(config);
   then.run.seed = own.run.seed;
   now.run.seed = config.run.seed;
+  then.debug.overfit_batch = own.debug.overfit_batch;
+  now.debug.overfit_batch = config.debug.overfit_batch;
+  then.model.weights = now.model.weights;  // the file they came from may be gone
   const std::string changes = differences(now, then);
-  check<UsageError>(changes.empty(), "run.resume: ", folder.path(), " is done, at step ",
-                    trainer.progress().step, " of ", trainer.total_steps(),
-                    ", and nothing would be trained with ", changes,
-                    ". Give more --steps or --epochs, or start a new run");
+  check<UsageError>(
+      changes.empty(), "run.resume: ", folder.path(), " is done, at step ", trainer.progress().step,
+      " of ", trainer.total_steps(), ", and nothing would be trained with ", changes,
+      trainer.progress().step < trainer.total_steps() ? ". Give a larger --early-stop"
+                                                      : ". Give more --steps or --epochs",
+      ", or start a new run");
 }
 
 int train(const Config& config, Device device, const Task& task, RunFolder& folder, Log& log,
@@ -344,6 +356,12 @@ std::filesystem::path state_to_resume(const RunConfig& config) {
   return exists ? path : std::filesystem::path();
 }
 
+std::filesystem::path folder_of_state(const std::filesystem::path& state) {
+  const std::filesystem::path folder = state.parent_path().parent_path();
+  if (!folder.empty()) return folder;
+  return state.has_parent_path() ? "." : "..";
+}
+
 int run_training(const Config& given, const std::vector<std::string>& arguments) {
   Config config = given.debug.dry_run ? dry_run_of(given) : given;
   check_config(config);
@@ -351,7 +369,10 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
   check_profiled(step_range(config.debug.profile_steps), device);
   Log log(terminal_on(Stream::error, config.log.color), config.log.quiet);
   SignalGuard signals;
-  const bool goes_on = !state_to_resume(config.run).empty();
+  const std::filesystem::path state = state_to_resume(config.run);
+  const bool goes_on = !state.empty();
+  if (goes_on && !config.batch.size)  // "auto" was answered when the run began
+    config.batch.size = config_of_run(folder_of_state(state)).batch.size;
   check<DataError>(
       !goes_on || config.model.weights.empty() || std::filesystem::exists(config.model.weights),
       "model.weights: ", config.model.weights,

@@ -17,5 +17,7 @@ std::string experiment_name(const Config& config);
 // The last.state that run.resume names: a run folder's, the file itself, or with "auto" that of
 // run.out if there is one. Empty: start anew. Throws DataError if what is named does not exist.
 std::filesystem::path state_to_resume(const RunConfig& config);
+// The folder of the run whose ckpt/last.state this is.
+std::filesystem::path folder_of_state(const std::filesystem::path& state);
 
 }  // namespace proxent

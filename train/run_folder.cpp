@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <chrono>
@@ -16,6 +15,7 @@
 #include <fstream>
 #include <optional>
 
+#include "data/formats.h"
 #include "tensor/check.h"
 #include "train/atomic_file.h"
 #include "train/text.h"
@@ -52,16 +52,15 @@ bool make_new_folder(const fs::path& path) {
   return false;
 }
 
-// True of an empty folder and of one that a run made and was killed before its record.
-bool holds_no_other_files(const fs::path& path) {
-  constexpr std::array kOfARun{"lock",        "ckpt",        "tb",
-                               "metrics.csv", "train.jsonl", "eval.jsonl",
-                               "cmdline.txt", "config.toml", "log.txt"};
-  return std::all_of(fs::directory_iterator(path), fs::directory_iterator(),
+// A data set, or whatever else a run's files should not lie among. A job's output may be there, and
+// what a run left that was killed before its record.
+bool holds_pictures(const fs::path& folder) {
+  return std::any_of(fs::directory_iterator(folder), fs::directory_iterator(),
                      [&](const auto& entry) {
                        const std::string name = entry.path().filename().string();
-                       return name.starts_with(".") || name.ends_with(".tmp") ||
-                              std::find(kOfARun.begin(), kOfARun.end(), name) != kOfARun.end();
+                       if (entry.is_directory())
+                         return name != "ckpt" && name != "tb" && !name.starts_with(".");
+                       return proxent::detail::is_picture_name(entry.path());
                      });
 }
 
@@ -160,8 +159,8 @@ std::string make_run_folder(const RunFolderOptions& options) {
                                   "--resume auto --out " +
                                       path,
                       " or choose another --out.");
-    check<UsageError>(holds_no_other_files(path), "--out '", path,
-                      "' is a folder with files of something else in it; name a new one");
+    check<UsageError>(!holds_pictures(path), "--out '", path,
+                      "' is a folder of pictures or other folders; name a new one");
   }
   return path;
 }

@@ -17,7 +17,7 @@
 namespace proxent {
 
 struct RunFolderOptions {
-  std::string out;  // the folder, which must not hold a run; empty: root/DATE_name
+  std::string out;  // the folder, without a run, pictures or folders; empty: root/DATE_name
   std::string root = "runs";
   std::string name;                  // for the folder's name and run.json
   std::vector<std::string> metrics;  // columns of metrics.csv, "R@1"; fixed from the start
@@ -25,7 +25,8 @@ struct RunFolderOptions {
 };
 
 // Makes the folder that the options name and returns its path; root/DATE_name that exists already
-// gets a number: DATE_name-2. Throws Error if `out` holds a run or the folder cannot be made.
+// gets a number: DATE_name-2. Throws UsageError if `out` holds something already, DataError if the
+// folder cannot be made.
 std::string make_run_folder(const RunFolderOptions& options);
 
 class RunFolder {
@@ -53,6 +54,7 @@ class RunFolder {
 
   // run.json: change it, then save. It is replaced whole, so a reader never sees half of it.
   Json& record() { return record_; }
+  const Json& record() const { return record_; }
   void save_record();
   // Sets "status" (running, done, failed, killed) with the time, and saves.
   void set_status(std::string_view status, std::string_view reason = {});

@@ -25,7 +25,8 @@ enum class Stream { out, error };
 // Output is flushed at each write; a closed pipe is no error.
 Terminal terminal_on(Stream stream, std::string_view color = "auto");
 
-// Prints on stdout, where results that were asked for belong.
+// Prints on stdout, where results that were asked for belong. Throws DataError when they cannot be
+// written, unless a pager was closed.
 void print_out(std::string_view text);
 
 std::string bold(std::string_view text);
