@@ -45,7 +45,7 @@ TEST_SUITE("command line") {
     const std::string train = run_binary("train --help").out;
     CHECK(contains(train, "examples\n"));
     CHECK(contains(train, "exit codes\n"));
-    CHECK(contains(train, "--lr X                learning rate of backbone and head [1e-4]\n"));
+    CHECK(contains(train, "--lr X                learning rate of backbone and head [3e-4]\n"));
     CHECK(contains(train, "-b, --batch N"));
     CHECK(contains(train, "--[no-]drop-last"));
     std::size_t begin = 0;
@@ -106,8 +106,8 @@ TEST_SUITE("command line") {
     const auto has = [&](const std::string& line) {
       CHECK_MESSAGE(contains(printed.out, line), line);
     };
-    has("lr = 1.0                            # * " + a + ":2; default 1e-4\n");
-    has("wd = 2.0                            # * " + b + ":2; default 1e-4\n");
+    has("lr = 1.0                            # * " + a + ":2; default 3e-4\n");
+    has("wd = 2.0                            # * " + b + ":2; default 3e-4\n");
     has("momentum = 0.125                    # * --momentum; default 0.9\n");
     has("seed = 9                            # * PROXENT_SEED; default 1\n");
     has("proxies = 3                         # * " + a + ":6; default \"auto\"\n");

@@ -99,7 +99,7 @@ struct LossConfig {
 
 struct OptimConfig {
   std::string name = "adamw";  // sgd, adam (decay in the gradient), adamw
-  double lr = 1e-4;
+  double lr = 3e-4;
   double wd = 1e-4;        // of weights of convolutions and linear layers
   bool decay_all = false;  // of norms and biases too
   double momentum = 0.9;   // of sgd
