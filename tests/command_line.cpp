@@ -107,7 +107,7 @@ TEST_SUITE("command line") {
       CHECK_MESSAGE(contains(printed.out, line), line);
     };
     has("lr = 1.0                            # * " + a + ":2; default 3e-4\n");
-    has("wd = 2.0                            # * " + b + ":2; default 3e-4\n");
+    has("wd = 2.0                            # * " + b + ":2; default 1e-4\n");
     has("momentum = 0.125                    # * --momentum; default 0.9\n");
     has("seed = 9                            # * PROXENT_SEED; default 1\n");
     has("proxies = 3                         # * " + a + ":6; default \"auto\"\n");
