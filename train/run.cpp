@@ -357,7 +357,7 @@ std::filesystem::path state_to_resume(const RunConfig& config) {
 }
 
 std::filesystem::path folder_of_state(const std::filesystem::path& state) {
-  const std::filesystem::path folder = state.parent_path().parent_path();
+  std::filesystem::path folder = state.parent_path().parent_path();
   if (!folder.empty()) return folder;
   return state.has_parent_path() ? "." : "..";
 }
