@@ -19,8 +19,8 @@ namespace proxent {
 struct Edge {
   const Variable& input;
   std::function<Tensor(const Tensor& dy)> gradient;
-  // Optional, sum += gradient(dy): called instead where the input has a gradient already, which
-  // saves a pass over it and the memory of dx.
+  // Optional, sum += gradient(dy): called instead where the input has a gradient already that
+  // nobody else holds. What can do both at once saves two passes over dx, and its memory.
   std::function<void(const Tensor& dy, Tensor& sum)> add_gradient = {};
 };
 

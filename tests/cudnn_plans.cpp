@@ -77,9 +77,10 @@ TEST_SUITE("cudnn") {
                                               {"bf16", DType::bf16, false, 0.98},
                                               {"f16", DType::f16, false, 0.98}};
 
-  // Plans that were built: how many, how many of them on tensor cores, the most workspace.
+  // Plans that were built: how many, how many of them on tensor cores, the most workspace, and how
+  // many sums are made by the engine that would make dx alone.
   struct Tally {
-    int plans = 0, on_tensor_cores = 0;
+    int plans = 0, on_tensor_cores = 0, sums_as_dx = 0;
     std::int64_t workspace = 0;
     void add(const ExecutionPlan& plan) {
       ++plans;
@@ -88,9 +89,17 @@ TEST_SUITE("cudnn") {
     }
   };
 
+  // All that a plan is but what it computes.
+  nlohmann::json engine_of(const ExecutionPlan& plan) {
+    auto json = nlohmann::json::parse(plan.json());
+    json.erase("operationGraph");
+    return json;
+  }
+
   Tally plans_of_all_layers(const Target& target, const Precision& precision) {
     const GpuMath math{.uses_tf32 = precision.uses_tf32};
     Tally tally;
+    nlohmann::json engine_of_dx;
     for (const ConvCall& layer : backbone_layers())
       for (const ConvDirection direction : kDirections) {
         const ConvKey key = key_of(layer, direction, precision.dtype, math);
@@ -100,6 +109,9 @@ TEST_SUITE("cudnn") {
         if (plans.size() != 1) continue;
         CHECK(plans.front().workspace() <= math.workspace_limit);
         tally.add(plans.front());
+        if (direction == ConvDirection::dx) engine_of_dx = engine_of(plans.front());
+        if (direction == ConvDirection::dx_into)
+          tally.sums_as_dx += engine_of(plans.front()) == engine_of_dx;
       }
     return tally;
   }
@@ -116,10 +128,11 @@ TEST_SUITE("cudnn") {
         if (precision.on_tensor_cores == 0) CHECK(tally.on_tensor_cores == 0);
         CHECK(tally.on_tensor_cores >= precision.on_tensor_cores * tally.plans);
         text << precision.name << " " << tally.plans << ", " << tally.workspace / (1 << 20)
-             << " MiB; ";
+             << " MiB, " << tally.sums_as_dx << "; ";
       }
       const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-      MESSAGE(name, ": plans and largest workspace ", text.str(), seconds.count(), " s");
+      MESSAGE(name, ": plans, largest workspace, sums by the engine of dx: ", text.str(),
+              seconds.count(), " s");
     }
   }
 

@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
-#include <nlohmann/json.hpp>
 
 #include "tensor/allocator.h"
 #include "tensor/random.h"
 #include "train/device.h"
+#include "train/json.h"
 #include "train/metrics_text.h"
 #include "train/process_memory.h"
 
@@ -55,19 +55,19 @@ BenchKnnResult bench_knn(const BenchKnnOptions& options) {
 }
 
 std::string to_json(const BenchKnnOptions& options, const BenchKnnResult& result) {
-  nlohmann::ordered_json record{{"rows", options.rows},
-                                {"dim", options.dim},
-                                {"classes", options.classes},
-                                {"device", describe(options.device)},
-                                {"seconds", result.seconds},
-                                {"gflops", result.gflops},
-                                {"peak_bytes", result.peak_bytes},
-                                {"peak_rss_bytes", result.peak_rss_bytes}};
+  Json record = Json::object({{"rows", options.rows},
+                              {"dim", options.dim},
+                              {"classes", options.classes},
+                              {"device", describe(options.device)},
+                              {"seconds", result.seconds},
+                              {"gflops", result.gflops},
+                              {"peak_bytes", result.peak_bytes},
+                              {"peak_rss_bytes", result.peak_rss_bytes}});
   for (const RecallAtK& at : result.retrieval.recall_at)
     record[fmt::format("r@{}", at.k)] = at.recall;
   record["map@r"] = result.retrieval.map_at_r;
   record["rp"] = result.retrieval.r_precision;
-  return record.dump();
+  return record.text();
 }
 
 std::string to_text(const BenchKnnOptions& options, const BenchKnnResult& result) {

@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <nlohmann/json.hpp>
 
 #include "tensor/gpu.h"
 #include "tensor/random.h"
 #include "train/device.h"
+#include "train/json.h"
 #include "train/safetensors.h"
 
 namespace proxent {
@@ -121,28 +121,28 @@ BenchLossResult bench_loss(const BenchLossOptions& o) {
 
 std::string to_json(const BenchLossOptions& o, const BenchLossResult& result) {
   const auto times = [](const BenchLossTimes& t) {
-    return nlohmann::ordered_json{{"ms_median", t.ms_median},
-                                  {"ms_min", t.ms_min},
-                                  {"ms_max", t.ms_max},
-                                  {"peak_bytes", t.peak_bytes},
-                                  {"loss", t.loss}};
+    return Json::object({{"ms_median", t.ms_median},
+                         {"ms_min", t.ms_min},
+                         {"ms_max", t.ms_max},
+                         {"peak_bytes", t.peak_bytes},
+                         {"loss", t.loss}});
   };
-  const nlohmann::ordered_json json{{"bench", "loss"},
-                                    {"device", describe(o.device)},
-                                    {"batch", o.batch},
-                                    {"classes", o.classes},
-                                    {"proxies", o.proxies},
-                                    {"dim", o.dim},
-                                    {"rounds", o.rounds},
-                                    {"fused", times(result.fused)},
-                                    {"composed", times(result.composed)},
-                                    {"ratio", result.ratio},
-                                    {"ratio_min", result.ratio_min},
-                                    {"ratio_max", result.ratio_max},
-                                    {"matrix_bytes", result.matrix_bytes},
-                                    {"gradient_bytes", result.gradient_bytes},
-                                    {"gradient_difference", result.gradient_difference}};
-  return json.dump();
+  const Json json = Json::object({{"bench", "loss"},
+                                  {"device", describe(o.device)},
+                                  {"batch", o.batch},
+                                  {"classes", o.classes},
+                                  {"proxies", o.proxies},
+                                  {"dim", o.dim},
+                                  {"rounds", o.rounds},
+                                  {"fused", times(result.fused)},
+                                  {"composed", times(result.composed)},
+                                  {"ratio", result.ratio},
+                                  {"ratio_min", result.ratio_min},
+                                  {"ratio_max", result.ratio_max},
+                                  {"matrix_bytes", result.matrix_bytes},
+                                  {"gradient_bytes", result.gradient_bytes},
+                                  {"gradient_difference", result.gradient_difference}});
+  return json.text();
 }
 
 std::string to_text(const BenchLossOptions& o, const BenchLossResult& result) {

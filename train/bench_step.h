@@ -34,11 +34,11 @@ struct BenchStepOptions {
 struct BenchStepResult {
   double ms_step = 0, ms_min = 0, ms_max = 0;  // wall clock; ms_step is the median
   double img_s = 0;
-  std::vector<double> losses;                         // of every step, the warm-up's too
+  std::vector<double> losses;  // of every step, the warm-up's too
   // Of the first step and the last; with fp16 the first that the loss's scale lets pass.
   double first_gradient_norm = 0, gradient_norm = 0;
-  std::int64_t peak_bytes = 0;                        // of tensors
-  std::int64_t peak_rss_bytes = 0;                    // of the whole process
+  std::int64_t peak_bytes = 0;            // of tensors
+  std::int64_t peak_rss_bytes = 0;        // of the whole process
   std::int64_t gpu_used_bytes = 0;        // of all the GPU's memory, at the end; 0 on the CPU
   std::int64_t blocks_after_warm_up = 0;  // asked from the system while timing: 0
 };

@@ -258,7 +258,8 @@ CommandLine::Layer CommandLine::toml_layer(std::string_view text, std::string_vi
 CommandLine::Layer CommandLine::file_layer() {
   Layer layer;
   for (const std::string& path : files_)
-    for (Assignment& one : toml_layer(read_text_file(path), path)) layer.push_back(std::move(one));
+    for (Assignment& one : toml_layer(read_config_file(path), path))
+      layer.push_back(std::move(one));
   return layer;
 }
 

@@ -57,7 +57,7 @@ std::optional<Reading> read_config_of_run(const Arguments& arguments, const Read
   namespace fs = std::filesystem;
   const fs::path folder = folder_of_state(state);
   const RunConfig& run = asked.config.run;
-  const bool is_flag = asked.out_from == "--out" || asked.out_from == "-o";
+  const bool is_flag = asked.out_from.starts_with("-");
   check<UsageError>(run.resume == "auto" || !is_flag ||
                         fs::weakly_canonical(run.out) == fs::weakly_canonical(folder),
                     "--out: a run goes on in its own folder, ", folder.string(), ", not in ",

@@ -64,8 +64,7 @@ Config checked(Config config, const CrossValidationOptions& options) {
 
 // Empty where the folder holds this experiment, else what differs.
 std::string difference_to(const fs::path& folder, const Config& shared) {
-  const fs::path toml = folder / "config.toml";
-  return differences(config_from_toml(read_text(toml), toml.string()), shared);
+  return differences(config_of_run(folder), shared);
 }
 
 // The newest runs/DATE_NAME_cv of the same experiment; empty if there is none. Dates sort as text.

@@ -142,6 +142,11 @@ std::string status_of_run(const fs::path& folder) {
   return text_at("status", folder / "run.json");
 }
 
+Config config_of_run(const fs::path& folder) {
+  const fs::path toml = folder / "config.toml";
+  return config_from_toml(read_text(toml), toml.string());
+}
+
 std::vector<double> read_metrics(const fs::path& file, const std::string& member,
                                  const std::vector<std::string>& names) {
   const Json json = read_json(file);
@@ -163,10 +168,9 @@ FinishedRun read_finished_run(const fs::path& folder) {
                    ": no run of proxent lies here (run.json is missing)");
   check<DataError>(status == "done", folder.string(), ": the run is not done but ", status,
                    "; go on with: proxent train --resume ", folder.string());
-  const fs::path toml = folder / "config.toml";
-  FinishedRun run{.folder = folder, .config = config_from_toml(read_text(toml), toml.string())};
-  run.values = read_metrics(folder / "run.json", "test", metrics_of(run));
+  FinishedRun run{.folder = folder, .config = config_of_run(folder)};
   const fs::path record = folder / "run.json";
+  run.values = read_metrics(record, "test", metrics_of(run));
   run.selection = selection_from_name(text_at("selection", record), record.string());
   return run;
 }

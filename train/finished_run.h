@@ -25,6 +25,8 @@ Selection common_selection(const std::vector<Selection>& selections);
 // "running", "done", "failed" or "killed", as the run's run.json says; empty without one. Throws
 // DataError when the file is damaged.
 std::string status_of_run(const std::filesystem::path& folder);
+// Its config.toml. Throws DataError when there is none.
+Config config_of_run(const std::filesystem::path& folder);
 // Throws DataError when the run is not done or holds no result on a test split.
 FinishedRun read_finished_run(const std::filesystem::path& folder);
 // These metrics as to_json(EvaluationResult) wrote them: the object at `member` of a JSON file, or

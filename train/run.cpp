@@ -8,7 +8,6 @@
 #include <functional>
 #include <optional>
 
-#include "train/atomic_file.h"
 #include "train/device.h"
 #include "train/diagnostics.h"
 #include "train/evaluation_report.h"
@@ -129,6 +128,16 @@ Config dry_run_of(Config config) {
   return config;
 }
 
+// What a run that goes on from `state` takes from when it began.
+void settle_resumed(Config& config, const std::filesystem::path& state) {
+  if (!config.batch.size)  // "auto" has been answered
+    config.batch.size = config_of_run(folder_of_state(state)).batch.size;
+  const std::string& weights = config.model.weights;
+  check<DataError>(weights.empty() || std::filesystem::exists(weights), "model.weights: ", weights,
+                   " is gone. The state holds every weight: --weights '' goes on without the file, "
+                   "and what is called untrained at the end is then a network without it");
+}
+
 // What the trained network must beat: plain pixels, and itself before training.
 struct Baselines {
   EvaluationResult pixels, untrained;
@@ -240,16 +249,10 @@ void begin_sitting(const Config& config, const std::vector<std::string>& argumen
   folder.set_status("running");
 }
 
-Config config_of_run(const std::filesystem::path& folder) {
-  const std::filesystem::path toml = folder / "config.toml";
-  return config_from_toml(read_text(toml), toml.string());
-}
-
 // A run that is done keeps the settings it was trained with, or its numbers would be taken for
 // those of others. One that failed in its last evaluation may need some to get through it.
 void check_nothing_new(const Config& config, const Trainer& trainer, const RunFolder& folder) {
-  const Json* status = folder.record().find("status");
-  if (!trainer.is_done() || !status || !status->string() || *status->string() != "done") return;
+  if (!trainer.is_done() || status_of_run(folder.path()) != "done") return;
   const Config own = config_of_run(folder.path());
   Config then = experiment_of(own), now = experiment_of(config);
   then.run.seed = own.run.seed;
@@ -370,14 +373,7 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
   Log log(terminal_on(Stream::error, config.log.color), config.log.quiet);
   SignalGuard signals;
   const std::filesystem::path state = state_to_resume(config.run);
-  const bool goes_on = !state.empty();
-  if (goes_on && !config.batch.size)  // "auto" was answered when the run began
-    config.batch.size = config_of_run(folder_of_state(state)).batch.size;
-  check<DataError>(
-      !goes_on || config.model.weights.empty() || std::filesystem::exists(config.model.weights),
-      "model.weights: ", config.model.weights,
-      " is gone. The state holds every weight: --weights '' goes on without the file, "
-      "and what is called untrained at the end is then a network without it");
+  if (!state.empty()) settle_resumed(config, state);
   const Task task = open_task(config);
   if (!config.batch.size) config.batch.size = batch_that_fits(config, task.train, device);
   std::optional<TemporaryFolder> dry;
@@ -394,7 +390,7 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
     begin_sitting(config, arguments, task, device, folder);
     has_begun = true;
   };
-  if (!goes_on) begin();
+  if (state.empty()) begin();
   try {
     const int code = train_within_memory(config, device, task, folder, log, begin);
     if (dry) log.result("dry run: data, model, one step, evaluation and checkpoint all work");

@@ -60,7 +60,7 @@ bool holds_pictures(const fs::path& folder) {
                        const std::string name = entry.path().filename().string();
                        if (entry.is_directory())
                          return name != "ckpt" && name != "tb" && !name.starts_with(".");
-                       return proxent::detail::is_picture_name(entry.path());
+                       return detail::is_picture_name(entry.path());
                      });
 }
 

@@ -54,7 +54,6 @@ class RunFolder {
 
   // run.json: change it, then save. It is replaced whole, so a reader never sees half of it.
   Json& record() { return record_; }
-  const Json& record() const { return record_; }
   void save_record();
   // Sets "status" (running, done, failed, killed) with the time, and saves.
   void set_status(std::string_view status, std::string_view reason = {});

@@ -78,7 +78,7 @@ std::vector<TomlEntry> read_toml(std::string_view text, std::string_view source)
   return in_order;
 }
 
-std::string read_text_file(const std::string& path) {
+std::string read_config_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   const bool is_file = file.good() && !std::filesystem::is_directory(path);
   check<UsageError>(is_file, "cannot read the configuration file '", path,

@@ -18,6 +18,6 @@ struct TomlEntry {
 // In the order of the text. Throws UsageError "my.toml:12: ..." where the text is no TOML.
 std::vector<TomlEntry> read_toml(std::string_view text, std::string_view source);
 // The bytes of a configuration file. Throws UsageError if it cannot be read.
-std::string read_text_file(const std::string& path);
+std::string read_config_file(const std::string& path);
 
 }  // namespace proxent
