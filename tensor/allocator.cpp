@@ -10,6 +10,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "tensor/gpu.h"
 #include "tensor/launch.h"
 #include "tensor/memory.h"
 
@@ -27,6 +28,12 @@ std::int64_t size_class(std::int64_t bytes) {
 constexpr std::int64_t kCanaryBytes = 64;
 constexpr unsigned char kCanary = 0xc5;
 
+// What a block has behind its bytes that belongs to nobody. On a GPU only where a guard looks at
+// it: its memory comes in pages of 2 MiB, of which large blocks are made.
+std::int64_t canary_bytes(Device device, bool is_guard_on) {
+  return device == Device::cuda && !is_guard_on ? 0 : kCanaryBytes;
+}
+
 // call(Cpu{}), call(Cuda{}) or call(Meta{}), for the overloads of tensor/memory.h.
 template <class Call>
 decltype(auto) on_memory(Device device, Call&& call) {
@@ -41,6 +48,7 @@ void allow_access(Device device, const void* data, std::int64_t bytes, std::int6
 struct Block {
   void* data;
   std::int64_t bytes;
+  std::int64_t owned = 0;  // with the canary behind them
   std::int64_t asked = 0;  // the first of them are a tensor's
   std::string scope = {};
   bool is_guarded = false;
@@ -59,10 +67,11 @@ class Pool {
       if (limit_ > 0)
         while (in_use_ + cached_ + bytes > limit_ && !free_.empty()) release_oldest();
       const bool allowed = limit_ == 0 || in_use_ + bytes <= limit_;
-      block = {allowed ? take_fresh(bytes) : nullptr, bytes};
+      block = {nullptr, bytes, bytes + canary_bytes(device_, is_guard_on_)};
+      if (allowed) block.data = take_fresh(block.owned);
       if (!block.data && allowed) {
         while (!free_.empty()) release_oldest();
-        block.data = take_fresh(bytes);
+        block.data = take_fresh(block.owned);
       }
       if (!block.data) throw_out_of_memory(asked);
       ++system_requests_;
@@ -84,7 +93,7 @@ class Pool {
     Block block = std::move(found->second);
     used_.erase(found);
     verify(block);
-    allow_access(device_, block.data, 0, block.bytes + kCanaryBytes);
+    allow_access(device_, block.data, 0, block.owned);
     in_use_ -= block.bytes;
     cached_ += block.bytes;
     if (block.reserve != 0)
@@ -133,11 +142,8 @@ class Pool {
   }
 
  private:
-  // Behind every block lie kCanaryBytes that belong to nobody.
   void* take_fresh(std::int64_t bytes) const {
-    return on_memory(device_, [&](auto device) {
-      return detail::system_allocate(device, bytes + kCanaryBytes);
-    });
+    return on_memory(device_, [&](auto device) { return detail::system_allocate(device, bytes); });
   }
 
   void make_free(Block block) {
@@ -177,8 +183,7 @@ class Pool {
     by_size_.erase(
         std::find_if(first, last, [&](auto& entry) { return entry.second == position; }));
     cached_ -= position->bytes;
-    allow_access(device_, position->data, position->bytes + kCanaryBytes,
-                 position->bytes + kCanaryBytes);
+    allow_access(device_, position->data, position->owned, position->owned);
     on_memory(device_, [&](auto device) { detail::system_free(device, position->data); });
     free_.erase(position);
   }
@@ -204,25 +209,28 @@ class Pool {
   void prepare(Block& block) {
     // Whoever records cannot stop to look at a canary.
     block.is_guarded = is_guard_on_ && open_reserve_ == 0;
-    const std::int64_t behind = block.bytes + kCanaryBytes - block.asked;
+    const std::int64_t behind = block.owned - block.asked;
     if (block.is_guarded) {
-      allow_access(device_, block.data, block.bytes + kCanaryBytes, block.bytes + kCanaryBytes);
+      allow_access(device_, block.data, block.owned, block.owned);
       on_memory(device_, [&](auto device) {
         detail::fill_bytes(device, block.data, 0xff, block.asked);
         detail::fill_bytes(device, static_cast<char*>(block.data) + block.asked, kCanary, behind);
       });
     }
-    allow_access(device_, block.data, block.asked, block.bytes + kCanaryBytes);
+    allow_access(device_, block.data, block.asked, block.owned);
   }
   void verify(const Block& block) const {
     if (!block.is_guarded || open_reserve_ != 0) return;
-    allow_access(device_, block.data, block.bytes + kCanaryBytes, block.bytes + kCanaryBytes);
-    std::vector<unsigned char> behind(
-        static_cast<std::size_t>(block.bytes + kCanaryBytes - block.asked));
-    on_memory(device_, [&](auto device) {
-      detail::copy_out(device, behind.data(), static_cast<char*>(block.data) + block.asked,
-                       std::ssize(behind));
-    });
+    allow_access(device_, block.data, block.owned, block.owned);
+    std::vector<unsigned char> behind(static_cast<std::size_t>(block.owned - block.asked));
+    try {
+      on_memory(device_, [&](auto device) {
+        detail::copy_out(device, behind.data(), static_cast<char*>(block.data) + block.asked,
+                         std::ssize(behind));
+      });
+    } catch (const CudaError&) {
+      return;  // a kernel failed before; the next op tells, whereas this runs in destructors
+    }
     // A kernel wrote out of bounds: nothing is safe now.
     if (std::any_of(behind.begin(), behind.end(), [](auto byte) { return byte != kCanary; }))
       std::abort();

@@ -36,11 +36,13 @@ GpuReport gpu_report();
 
 // True if code built for `built_for` ("80 90", as CMAKE_CUDA_ARCHITECTURES) runs on a GPU of this
 // compute capability: the same major version and no newer minor one, or any newer one through PTX.
+// What nvcc chose itself ("native", "all", "all-major") is taken to.
 bool has_code_for(const std::string& built_for, int major, int minor);
 
 // From now on Device::cuda is this one. Throws CudaError if there is none of that number, it has no
 // code in this build, or another one is in use already. Without a call it is number 0.
 void select_gpu(int index);
+int selected_gpu();
 // Free and total bytes of its memory, other processes' included. Throws CudaError.
 struct GpuMemory {
   std::int64_t free = 0, total = 0;
@@ -50,9 +52,10 @@ GpuMemory gpu_memory();
 // Waits until the device has done all it was told. Nothing to do on the CPU. Throws CudaError.
 void synchronize(Device device);
 // On: every op on the GPU waits for its kernels, so that an error names the op that caused it.
-// Slow, and not possible inside a CUDA graph. Off at start, unless PROXENT_CUDA_SYNC=1 stands in
-// the environment.
+// Slow, and nothing is recorded as a CUDA graph meanwhile. Off at start, unless PROXENT_CUDA_SYNC=1
+// stands in the environment.
 void set_gpu_synchronous(bool is_on);
+bool is_gpu_synchronous();
 // Kernels launched since the program began; a CUDA graph's count where they were recorded.
 std::int64_t gpu_launches();
 

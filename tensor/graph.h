@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "tensor/device.h"
+#include "tensor/gpu.h"
 
 namespace proxent {
 
@@ -14,8 +15,9 @@ namespace proxent {
 // Nothing in the work may wait for the device or look at what it computes.
 class RecordedWork {
  public:
-  // True where work can be recorded: on the GPU.
-  static bool is_possible(Device device) { return device == Device::cuda; }
+  // True where work can be recorded: on the GPU, unless every op waits there
+  // (set_gpu_synchronous).
+  static bool is_possible(Device device) { return device == Device::cuda && !is_gpu_synchronous(); }
 
   // Records what work() tells the GPU to do; nothing of it is done yet. Everything that it prepares
   // only once (a library's plans and scratch memory) must have been used before. Throws CudaError

@@ -154,6 +154,27 @@ TEST_SUITE("cudnn") {
         CHECK(complaint(key_of(kLayer, direction, dtype, {}, alignment), chip("sm_90")) == "");
   }
 
+  // The rows of the op table, which is the first that a GPU is asked to compute: channels that no
+  // tensor core likes.
+  TEST_CASE("small and odd convolutions have plans in every dtype") {
+    const std::vector<ConvCall> rows = {
+        {{2, 4, 3, 5}, {3, 1, 1, 5}, {}},
+        {{2, 5, 4, 3}, {7, 1, 1, 3}, {.stride = 2}},
+        {{2, 5, 4, 3}, {4, 3, 3, 3}, {.padding = 1}},
+        {{1, 4, 5, 2}, {3, 3, 3, 2}, {}},
+        {{2, 6, 5, 3}, {5, 3, 3, 3}, {.stride = 2, .padding = 1}},
+        {{1, 9, 8, 3}, {4, 7, 7, 3}, {.stride = 2, .padding = 3}},
+        {{1, 7, 8, 2}, {3, 2, 5, 2}, {.stride = 3, .padding = 2}},
+        {{1, 3, 3, 13}, {17, 3, 3, 13}, {.padding = 1}},
+        {{1, 1, 1, 1}, {1, 1, 1, 1}, {}},
+    };
+    for (const std::string name : {"sm_80", "sm_90"})
+      for (const ConvCall& row : rows)
+        for (const DType dtype : {DType::f32, DType::f64, DType::bf16, DType::f16})
+          for (const ConvDirection direction : kDirections)
+            CHECK(complaint(key_of(row, direction, dtype), chip(name)) == "");
+  }
+
   TEST_CASE("what cuDNN refuses is an error that names it") {
     const ConvCall too_small{{8, 2, 2, 64}, {64, 3, 3, 64}, {}};  // the window does not fit once
     CHECK(complaint(key_of(too_small, ConvDirection::forward, DType::f32), chip("sm_90"))

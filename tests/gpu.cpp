@@ -1,5 +1,5 @@
 // The GPU as tensors see it: what is refused where there is none, and where there is one (or its
-// emulation) memory, copies, conversions, errors. The ops have their rows in tests/op_table.cpp.
+// emulation) memory, copies, conversions, errors. The ops have their rows in train/op_table.cpp.
 #include "tensor/gpu.h"
 
 #include <doctest/doctest.h>
@@ -65,6 +65,7 @@ TEST_SUITE("gpu") {
     CHECK(has_code_for("80-real", 8, 6));
     CHECK_FALSE(has_code_for("80-real 90a", 10, 0));
     CHECK(has_code_for("90a", 9, 0));
+    CHECK(has_code_for("native", 9, 0));
     CHECK_FALSE(has_code_for("", 9, 0));
   }
 

@@ -10,6 +10,12 @@ namespace {
 // Below it, halving the loss scale further cannot be what helps.
 constexpr double kSmallestLossScale = 1.0 / 1024;
 
+std::vector<std::pair<Shape, DType>> shapes_of(const std::vector<Tensor>& batch) {
+  std::vector<std::pair<Shape, DType>> shapes;
+  for (const Tensor& x : batch) shapes.emplace_back(x.shape(), x.dtype());
+  return shapes;
+}
+
 enum Number { kLoss, kGradientNorm, kSkipped, kLossScale, kTerms };
 
 }  // namespace
@@ -31,19 +37,21 @@ void TrainingStep::run(std::vector<Tensor> batch, double learning_rate) {
   optimizer_.begin_step(learning_rate);
   if (average_) average_->begin_update();
   const std::vector<Tensor> inputs = uploaded(batch);
-  if (!options_.uses_graph || plain_steps_ < options_.plain_steps ||
-      (recording_ && !has_recorded_shapes(inputs))) {
-    queue(inputs);
-    ++plain_steps_;
-  } else {
-    if (!recording_) {
-      recorded_batch_.clear();
-      for (const Tensor& input : inputs) recorded_batch_.push_back(input.clone());
-      recording_ = std::make_unique<RecordedWork>([&] { queue(recorded_batch_); });
-    } else {
-      for (std::size_t i = 0; i < inputs.size(); ++i) recorded_batch_[i].copy_from(inputs[i]);
-    }
+  const bool is_usual = shapes_of(inputs) == shapes_;
+  if (recording_ && is_usual) {
+    for (std::size_t i = 0; i < inputs.size(); ++i) recorded_batch_[i].copy_from(inputs[i]);
     recording_->run();
+  } else if (recording_ || !options_.uses_graph) {
+    queue(inputs);
+  } else if (is_usual && plain_steps_ >= options_.plain_steps) {
+    recorded_batch_.clear();
+    for (const Tensor& input : inputs) recorded_batch_.push_back(input.clone());
+    recording_ = std::make_unique<RecordedWork>([&] { queue(recorded_batch_); });
+    recording_->run();
+  } else {
+    queue(inputs);
+    shapes_ = shapes_of(inputs);
+    plain_steps_ = is_usual ? plain_steps_ + 1 : 1;
   }
   downloads_.push(numbers_);
   pending_.push_back(std::move(batch));
@@ -55,11 +63,9 @@ std::vector<Tensor> TrainingStep::uploaded(const std::vector<Tensor>& batch) {
   return uploads_.pop();
 }
 
-bool TrainingStep::has_recorded_shapes(const std::vector<Tensor>& batch) const {
-  return std::equal(batch.begin(), batch.end(), recorded_batch_.begin(), recorded_batch_.end(),
-                    [](const Tensor& a, const Tensor& b) {
-                      return a.shape() == b.shape() && a.dtype() == b.dtype();
-                    });
+void TrainingStep::forget_recording() {
+  recording_.reset();
+  plain_steps_ = 0;
 }
 
 void TrainingStep::queue(const std::vector<Tensor>& batch) {

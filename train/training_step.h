@@ -27,7 +27,8 @@ struct StepResult {
 struct TrainingStepOptions {
   // Records the work of a step once and repeats it. Without effect on the CPU. The same bits.
   bool uses_graph = true;
-  std::int64_t plain_steps = 2;  // before recording: they make plans and scratch memory
+  // Before recording, of batches of one shape: they make plans and scratch memory.
+  std::int64_t plain_steps = 2;
   // One-element tensors of the last call of the loss, whose values go into StepResult::terms.
   std::function<std::vector<Tensor>()> terms = {};
 };
@@ -59,12 +60,11 @@ class TrainingStep {
   void drop_results();
 
   // Call it when the work of a step changes: a part is held or let go, a module's mode differs.
-  void forget_recording() { recording_.reset(); }
+  void forget_recording();
   bool is_recorded() const { return recording_ != nullptr; }
 
  private:
   std::vector<Tensor> uploaded(const std::vector<Tensor>& batch);
-  bool has_recorded_shapes(const std::vector<Tensor>& batch) const;
   void queue(const std::vector<Tensor>& batch);
   [[noreturn]] void find_culprit(const std::vector<Tensor>& batch);
 
@@ -77,7 +77,9 @@ class TrainingStep {
   Downloads downloads_;
   std::deque<std::vector<Tensor>> pending_;  // batches whose results were not taken
   Tensor numbers_;                           // of the step that was queued last
-  std::int64_t plain_steps_ = 0;
+  // The usual batch: of the steps before recording, then of the recording.
+  std::vector<std::pair<Shape, DType>> shapes_;
+  std::int64_t plain_steps_ = 0;        // in a row with such batches, without a recording
   std::vector<Tensor> recorded_batch_;  // where the recording reads
   std::unique_ptr<RecordedWork> recording_;
 };

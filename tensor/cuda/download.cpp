@@ -10,13 +10,15 @@ Downloads::Gpu::Gpu() {
     CUDA_CHECK(cudaEventCreateWithFlags(&slot.copied, cudaEventDisableTiming));
 }
 
-// Errors are left to the next call that is checked: destructors do not throw.
+// Destructors do not throw. What happened to the stream is told again by its next call; what only
+// these calls say, as of an event that a recording took, concerns nobody.
 Downloads::Gpu::~Gpu() {
   for (Slot& slot : slots_) {
     cudaEventSynchronize(slot.copied);
     cudaFreeHost(slot.pinned);
     cudaEventDestroy(slot.copied);
   }
+  cudaGetLastError();
 }
 
 void Downloads::Gpu::push(std::int64_t number, const Tensor& x) {

@@ -1,5 +1,6 @@
 #include "tensor/cuda/runtime.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <limits>
@@ -101,7 +102,16 @@ Runtime& runtime() {
 }  // namespace
 
 void throw_cuda_error(cudaError_t error, std::string_view call, const std::source_location& where) {
-  const bool is_late = error == cudaErrorIllegalAddress || error == cudaErrorLaunchFailure;
+  constexpr cudaError_t kFaultsOfKernels[] = {cudaErrorIllegalAddress,
+                                              cudaErrorMisalignedAddress,
+                                              cudaErrorIllegalInstruction,
+                                              cudaErrorInvalidAddressSpace,
+                                              cudaErrorInvalidPc,
+                                              cudaErrorHardwareStackError,
+                                              cudaErrorAssert,
+                                              cudaErrorLaunchFailure};
+  const bool is_late = std::find(std::begin(kFaultsOfKernels), std::end(kFaultsOfKernels), error) !=
+                       std::end(kFaultsOfKernels);
   throw CudaError(
       detail::concat(call, ": ", cudaGetErrorName(error), ", ", cudaGetErrorString(error),
                      is_late && !is_synchronous
@@ -178,6 +188,8 @@ void synchronize(Device device) {
   if (device == Device::cuda) CUDA_CHECK(cudaStreamSynchronize(cuda::compute_stream()));
 }
 void set_gpu_synchronous(bool is_on) { cuda::is_synchronous = is_on; }
+bool is_gpu_synchronous() { return cuda::is_synchronous; }
+int selected_gpu() { return cuda::chosen; }
 std::int64_t gpu_launches() { return cuda::launches; }
 
 void detail::finish_cuda_call(std::string_view op) {

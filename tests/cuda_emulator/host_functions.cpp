@@ -161,34 +161,31 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel,
 using namespace cuda_emulator;  // these are the definitions of global functions
 
 const char* cudaGetErrorName(cudaError_t error) {
+#define CASE(name) \
+  case name:       \
+    return #name
   switch (error) {
-    case cudaSuccess:
-      return "cudaSuccess";
-    case cudaErrorInvalidValue:
-      return "cudaErrorInvalidValue";
-    case cudaErrorMemoryAllocation:
-      return "cudaErrorMemoryAllocation";
-    case cudaErrorInvalidConfiguration:
-      return "cudaErrorInvalidConfiguration";
-    case cudaErrorInsufficientDriver:
-      return "cudaErrorInsufficientDriver";
-    case cudaErrorNoDevice:
-      return "cudaErrorNoDevice";
-    case cudaErrorInvalidDevice:
-      return "cudaErrorInvalidDevice";
-    case cudaErrorNoKernelImageForDevice:
-      return "cudaErrorNoKernelImageForDevice";
-    case cudaErrorNotReady:
-      return "cudaErrorNotReady";
-    case cudaErrorIllegalAddress:
-      return "cudaErrorIllegalAddress";
-    case cudaErrorLaunchFailure:
-      return "cudaErrorLaunchFailure";
-    case cudaErrorStreamCaptureUnsupported:
-      return "cudaErrorStreamCaptureUnsupported";
-    case cudaErrorStreamCaptureInvalidated:
-      return "cudaErrorStreamCaptureInvalidated";
+    CASE(cudaSuccess);
+    CASE(cudaErrorInvalidValue);
+    CASE(cudaErrorMemoryAllocation);
+    CASE(cudaErrorInvalidConfiguration);
+    CASE(cudaErrorInsufficientDriver);
+    CASE(cudaErrorNoDevice);
+    CASE(cudaErrorInvalidDevice);
+    CASE(cudaErrorNoKernelImageForDevice);
+    CASE(cudaErrorNotReady);
+    CASE(cudaErrorIllegalAddress);
+    CASE(cudaErrorAssert);
+    CASE(cudaErrorHardwareStackError);
+    CASE(cudaErrorIllegalInstruction);
+    CASE(cudaErrorMisalignedAddress);
+    CASE(cudaErrorInvalidAddressSpace);
+    CASE(cudaErrorInvalidPc);
+    CASE(cudaErrorLaunchFailure);
+    CASE(cudaErrorStreamCaptureUnsupported);
+    CASE(cudaErrorStreamCaptureInvalidated);
   }
+#undef CASE
   return "unknown error";
 }
 const char* cudaGetErrorString(cudaError_t error) {
@@ -304,6 +301,8 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
                             cudaStream_t stream) {
   std::vector<std::byte> staged;
   if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) {
+    // CUDA would read those bytes when the graph runs, whatever stands there by then.
+    if (of(stream).is_capturing) return cudaErrorStreamCaptureUnsupported;
     staged.resize(bytes);
     copy_bytes(staged.data(), from, bytes);
   }
