@@ -51,7 +51,7 @@ Module::Module(Module* parent, std::string name) : name_(std::move(name)) {
 Variable Module::operator()(const Variable& x) {
   Scope scope(name_);
   Variable y = forward(x);
-  if (observer) observer->see_(*this, x, y);
+  ModuleObserver::tell({.module = *this, .x = x, .y = y});
   return y;
 }
 
@@ -101,5 +101,9 @@ ModuleObserver::ModuleObserver(See see) : see_(std::move(see)), outer_(observer)
   observer = this;
 }
 ModuleObserver::~ModuleObserver() { observer = outer_; }
+
+void ModuleObserver::tell(const ModuleCall& call) {
+  if (observer) observer->see_(call);
+}
 
 }  // namespace proxent

@@ -116,19 +116,29 @@ class Module {
   std::vector<Buffer*> buffers_;
 };
 
-// While it lives, it sees every module(x) of this thread once it has returned: inner modules before
-// those that they are in. An inner observer hides an outer one.
+// y = module(x), or a batch norm in one pass with what follows it.
+struct ModuleCall {
+  const Module& module;
+  const Variable& x;
+  const Variable& y;
+  bool has_relu = false, has_residual = false;  // what that pass did besides
+};
+
+// While it lives, it sees every call of a module with one variable in this thread once it has
+// returned: inner modules before those that they are in. An inner observer hides an outer one.
 class ModuleObserver {
  public:
-  using See = std::function<void(const Module&, const Variable& x, const Variable& y)>;
+  using See = std::function<void(const ModuleCall&)>;
 
   explicit ModuleObserver(See see);
   ~ModuleObserver();
   ModuleObserver(const ModuleObserver&) = delete;
   ModuleObserver& operator=(const ModuleObserver&) = delete;
 
+  // Tells the innermost observer, if any: module(x) does so by itself, a fused call has to.
+  static void tell(const ModuleCall& call);
+
  private:
-  friend class Module;
   See see_;
   ModuleObserver* outer_;
 };

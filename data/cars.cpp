@@ -2,13 +2,13 @@
 // into training and test pictures for classification, which retrieval ignores: classes are divided.
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <cmath>
 #include <set>
 
 #include "data/csv_table.h"
 #include "data/formats.h"
 #include "data/mat.h"
+#include "data/parse_number.h"
 
 namespace proxent::detail {
 namespace {
@@ -158,15 +158,12 @@ Dataset read_tables(const fs::path& root) {
         root / ("anno_" + split + ".csv"), {"fname", "x_1", "y_1", "x_2", "y_2", "class"});
     for (std::int64_t row = 0; row < table.rows(); ++row) {
       const std::string& text = table.text(row, "class");
-      std::int64_t id = 0;
-      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id);
-      check<DataError>(error == std::errc() && end == text.data() + text.size() && id >= 1 &&
-                           id <= std::ssize(cars.names()),
-                       table.place(row), ": class ", text, " of ", cars.names().size(),
-                       " classes in names.csv");
-      std::string folder = cars.names()[static_cast<std::size_t>(id - 1)];
+      const auto id = parse_number<std::int64_t>(text);
+      check<DataError>(id && *id >= 1 && *id <= std::ssize(cars.names()), table.place(row),
+                       ": class ", text, " of ", cars.names().size(), " classes in names.csv");
+      std::string folder = cars.names()[static_cast<std::size_t>(*id - 1)];
       std::replace(folder.begin(), folder.end(), '/', '-');
-      cars.add(table.place(row), pictures / split / folder / table.text(row, "fname"), id);
+      cars.add(table.place(row), pictures / split / folder / table.text(row, "fname"), *id);
     }
   }
   return cars.finish(root);

@@ -1,7 +1,6 @@
 // CSV data sets as open-metric-learning writes them.
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 #include <fstream>
 #include <map>
@@ -9,6 +8,7 @@
 
 #include "data/csv_table.h"
 #include "data/formats.h"
+#include "data/parse_number.h"
 
 namespace proxent::detail {
 namespace {
@@ -32,12 +32,10 @@ class Record {
     for (int i = 0; i < 4; ++i) {
       const std::string& cell = text(kColumns[i]);
       if (cell.empty() || cell == "nan") continue;
-      double value = 0;
-      const auto [end, error] = std::from_chars(cell.data(), cell.data() + cell.size(), value);
-      check<DataError>(
-          error == std::errc() && end == cell.data() + cell.size() && std::abs(value) < 1e9,
-          place(), ": ", kColumns[i], " must be a number of pixels, got ", cell);
-      side[i] = static_cast<std::int64_t>(value);
+      const auto value = parse_number<double>(cell);
+      check<DataError>(value && std::abs(*value) < 1e9, place(), ": ", kColumns[i],
+                       " must be a number of pixels, got ", cell);
+      side[i] = static_cast<std::int64_t>(*value);
       ++given;
     }
     if (given == 0) return std::nullopt;

@@ -5,13 +5,13 @@
 #include <utility>
 
 #include "data/image.h"
+#include "data/text_lines.h"
 
 namespace proxent {
 
 // Fields may be quoted, with "" for a quote; a quoted field may hold commas and line ends.
 std::vector<CsvTable::Row> CsvTable::parse(std::string_view text,
                                            const std::filesystem::path& file) {
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   std::vector<Row> rows;
   Row row{.line = 1, .fields = {""}};
   int line = 1, quote_line = 0;
@@ -59,7 +59,7 @@ CsvTable CsvTable::read_without_header(const std::filesystem::path& file,
   const std::vector<std::uint8_t> bytes = read_file(file);
   CsvTable table;
   table.file_ = file;
-  table.rows_ = parse({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, file);
+  table.rows_ = parse(text_in(bytes, file), file);
   if (!columns.empty()) table.set_columns(columns);
   return table;
 }

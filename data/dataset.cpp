@@ -1,33 +1,20 @@
 #include "data/dataset.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <map>
 #include <numeric>
 #include <set>
-#include <thread>
 
 #include "data/formats.h"
+#include "data/parse_number.h"
 #include "tensor/random.h"
 
 namespace proxent {
 namespace {
 namespace fs = std::filesystem;
 
-std::optional<std::int64_t> as_integer(std::string_view text) {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
 }  // namespace
-
-int thread_count(int asked) {
-  if (asked > 0) return asked;
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
 
 bool Dataset::has_query_split() const {
   return std::any_of(samples.begin(), samples.end(),
@@ -117,14 +104,17 @@ std::string Dataset::describe() const {
          ")";
 }
 
-bool detail::is_whole_number(const std::string& text) { return as_integer(text).has_value(); }
+bool detail::is_whole_number(const std::string& text) {
+  return parse_number<std::int64_t>(text).has_value();
+}
 
 void detail::sort_class_names(std::vector<std::string>& names) {
   std::sort(names.begin(), names.end());
   names.erase(std::unique(names.begin(), names.end()), names.end());
   if (std::all_of(names.begin(), names.end(), is_whole_number))
-    std::stable_sort(names.begin(), names.end(),
-                     [](const auto& a, const auto& b) { return *as_integer(a) < *as_integer(b); });
+    std::stable_sort(names.begin(), names.end(), [](const auto& a, const auto& b) {
+      return *parse_number<std::int64_t>(a) < *parse_number<std::int64_t>(b);
+    });
 }
 
 void detail::assign_labels(Dataset& dataset, const std::vector<std::string>& texts) {
@@ -193,8 +183,7 @@ std::pair<Dataset, Dataset> split_off_classes(const Dataset& train, double share
   std::vector<std::int32_t> labels(train.classes());
   std::iota(labels.begin(), labels.end(), 0);
   Philox random(seed, stream_of("validation classes"));
-  for (std::int64_t i = train.classes() - 1; i > 0; --i)
-    std::swap(labels[i], labels[random.below(i + 1)]);
+  shuffle(labels, random);
   const std::int64_t least = train.classes() >= 4 ? 2 : 1;
   const auto taken = std::clamp<std::int64_t>(
       std::llround(share * static_cast<double>(train.classes())), least, train.classes() - least);

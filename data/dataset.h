@@ -144,7 +144,4 @@ std::pair<Dataset, Dataset> split_off_classes(const Dataset& train, double share
 std::pair<Dataset, Dataset> hold_out_fold(const Dataset& train, std::int64_t fold,
                                           std::int64_t folds);
 
-// At least 1: `asked`, or as many as the machine has when that is 0.
-int thread_count(int asked);
-
 }  // namespace proxent

@@ -10,6 +10,7 @@
 #include <set>
 #include <thread>
 
+#include "data/parallel.h"
 #include "data/typeface.h"
 #include "tensor/random.h"
 
@@ -167,7 +168,7 @@ std::vector<FacePictures> draw_faces(const std::vector<fs::path>& faces,
   };
   {
     std::vector<std::jthread> threads;
-    for (int t = 0; t < thread_count(options.threads); ++t) threads.emplace_back(work);
+    for (int t = 0; t < detail::thread_count(options.threads); ++t) threads.emplace_back(work);
   }
   if (error) std::rethrow_exception(error);
   return drawn;

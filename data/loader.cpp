@@ -5,6 +5,8 @@
 #include <numeric>
 #include <utility>
 
+#include "data/parallel.h"
+
 namespace proxent {
 namespace {
 
@@ -71,7 +73,7 @@ void Loader::start_threads() {
   options_.transform.validate();
   results_.resize(options_.prefetch);
   // More threads than batches in the making would only wait.
-  const int count = std::min(thread_count(options_.threads), options_.prefetch);
+  const int count = std::min(detail::thread_count(options_.threads), options_.prefetch);
   for (int i = 0; i < count; ++i)
     threads_.emplace_back([this](const std::stop_token& stop) { work(stop); });
 }

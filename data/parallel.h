@@ -1,6 +1,7 @@
 // The same work on many pictures by several threads, each taking the next piece that is left.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -8,9 +9,13 @@
 #include <thread>
 #include <vector>
 
-#include "data/dataset.h"
-
 namespace proxent::detail {
+
+// At least 1: `asked`, or as many as the machine has when that is 0.
+inline int thread_count(int asked) {
+  if (asked > 0) return asked;
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
 
 // f(i) for every i in 0 .. count-1, in any order, by `threads` threads (0: as many as the machine
 // has). After an exception the rest is left out, and it is thrown again here.

@@ -8,12 +8,6 @@
 namespace proxent {
 namespace {
 
-// Fisher-Yates.
-void shuffle(std::vector<std::int64_t>& values, Philox& random) {
-  for (auto i = static_cast<std::int64_t>(values.size()) - 1; i > 0; --i)
-    std::swap(values[i], values[random.below(i + 1)]);
-}
-
 // Deals its values in random order and starts over when they run out.
 class Deck {
  public:

@@ -1,8 +1,7 @@
 #include "data/text_lines.h"
 
-#include <charconv>
-
 #include "data/image.h"
+#include "data/parse_number.h"
 
 namespace proxent {
 namespace {
@@ -12,8 +11,7 @@ constexpr std::string_view kBlanks = " \t\r";
 }  // namespace
 
 TextLines::TextLines(const std::filesystem::path& file) : file_(file), bytes_(read_file(file)) {
-  std::string_view text(reinterpret_cast<const char*>(bytes_.data()), bytes_.size());
-  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  std::string_view text = text_in(bytes_, file);
   for (int number = 1; !text.empty(); ++number) {
     std::string_view line = text.substr(0, text.find('\n'));
     text.remove_prefix(std::min(text.size(), line.size() + 1));
@@ -34,11 +32,19 @@ std::vector<std::string_view> TextLines::fields(const Line& line, std::string_vi
 }
 
 std::int64_t TextLines::id(const Line& line, std::string_view field, std::string_view what) const {
-  std::int64_t value = 0;
-  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
-  check<DataError>(error == std::errc() && end == field.data() + field.size() && value >= 1,
-                   place(line), ": ", what, " must be a number from 1 on, got ", field);
-  return value;
+  const auto value = parse_number<std::int64_t>(field);
+  check<DataError>(value && *value >= 1, place(line), ": ", what,
+                   " must be a number from 1 on, got ", field);
+  return *value;
+}
+
+std::string_view text_in(std::span<const std::uint8_t> bytes, const std::filesystem::path& file) {
+  std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  check<DataError>(text.find('\0') == std::string_view::npos, file.string(),
+                   ": expected text in UTF-8, got a zero byte; if this is a list or table in "
+                   "UTF-16, save it as UTF-8");
+  if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
+  return text;
 }
 
 std::vector<std::string_view> split_at_blanks(std::string_view text) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -34,6 +35,10 @@ class TextLines {
   std::vector<std::uint8_t> bytes_;
   std::vector<Line> lines_;
 };
+
+// The bytes of a text file, without a byte order mark. Throws DataError naming the file if one of
+// them is 0: the file is UTF-16, or no text.
+std::string_view text_in(std::span<const std::uint8_t> bytes, const std::filesystem::path& file);
 
 // What stands between runs of blanks and tabs.
 std::vector<std::string_view> split_at_blanks(std::string_view text);

@@ -264,10 +264,6 @@ AugmentOptions Transform::normalisation() const {
   return options;
 }
 
-bool Transform::is_random() const {
-  return crop == Crop::random || crop == Crop::random_resized || hflip > 0;
-}
-
 void Transform::validate() const {
   check<UsageError>(image_size >= 1 && image_size <= 16384, "image size must be 1 to 16384, got ",
                     image_size);
@@ -313,7 +309,5 @@ std::string Transform::describe() const {
   if (is_bgr) text << " > blue first";
   return text.str();
 }
-
-std::uint64_t Transform::hash() const { return stream_of(describe()); }
 
 }  // namespace proxent

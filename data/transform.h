@@ -78,13 +78,10 @@ struct Transform {
   // colours are in the network's order.
   AugmentOptions normalisation() const;
 
-  bool is_random() const;
   // Throws UsageError naming the first value that makes no sense.
   void validate() const;
   // The steps in order, one line: "resize short side 256 bilinear > center crop 224 > ...".
   std::string describe() const;
-  // Of describe(): two transforms that act alike have the same.
-  std::uint64_t hash() const;
 };
 
 }  // namespace proxent

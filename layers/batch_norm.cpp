@@ -22,14 +22,22 @@ void BatchNorm2d::set_mode(BatchNormMode mode) {
   bias.set_trained(mode != BatchNormMode::frozen);
 }
 
-Variable BatchNorm2d::with_relu(const Variable& x) {
-  Scope scope(name());
-  return normalize(x, {}, true);
-}
+Variable BatchNorm2d::with_relu(const Variable& x) { return with_what_follows(x, {}); }
 
 Variable BatchNorm2d::add_relu(const Variable& x, const Variable& residual) {
+  return with_what_follows(x, residual);
+}
+
+// As Module::operator() around forward().
+Variable BatchNorm2d::with_what_follows(const Variable& x, const Variable& residual) {
   Scope scope(name());
-  return normalize(x, residual, true);
+  Variable y = normalize(x, residual, true);
+  ModuleObserver::tell({.module = *this,
+                        .x = x,
+                        .y = y,
+                        .has_relu = true,
+                        .has_residual = residual.value().is_defined()});
+  return y;
 }
 
 Variable BatchNorm2d::normalize(const Variable& x, const Variable& residual, bool has_relu) {

@@ -25,7 +25,8 @@ class BatchNorm2d : public Module {
   // On: what with_relu() returns is made again in backward instead of kept. The same bits, a pass
   // over memory more.
   void recompute(bool is_on) { remakes_output_ = is_on; }
-  // relu(norm(x)) and relu(norm(x) + residual) in one pass over the image.
+  // relu(norm(x)) and relu(norm(x) + residual) in one pass over the image. A ModuleObserver sees
+  // them as it sees norm(x).
   Variable with_relu(const Variable& x);
   Variable add_relu(const Variable& x, const Variable& residual);
 
@@ -35,6 +36,7 @@ class BatchNorm2d : public Module {
   Variable forward(const Variable& x) override { return normalize(x, {}, false); }
 
  private:
+  Variable with_what_follows(const Variable& x, const Variable& residual);
   Variable normalize(const Variable& x, const Variable& residual, bool has_relu);
   BatchNormMode mode_ = BatchNormMode::train;
   bool remakes_output_ = false;

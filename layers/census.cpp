@@ -1,29 +1,24 @@
 #include "layers/census.h"
 
-#include <map>
-#include <set>
-
 namespace proxent {
 namespace {
 
-// A batch norm follows each convolution, in the call as in the declaration. Networks fuse it with
-// the ReLU behind it, and the one that ends a branch with the sum as well; a shortcut's stands
-// alone.
-std::vector<BatchNormCall> norms_behind(Module& net, const std::map<const Module*, Shape>& results,
-                                        std::int64_t batch) {
-  std::set<const Module*> ends;
-  for (const auto& [path, module] : net.modules())
-    if (auto* block = dynamic_cast<ResidualBlock*>(module)) ends.insert(&block->last_norm());
-  std::vector<BatchNormCall> norms;
-  Shape x;
-  for (const auto& [path, module] : net.modules()) {
-    if (const auto result = results.find(module); result != results.end()) x = result->second;
-    if (!dynamic_cast<BatchNorm2d*>(module)) continue;
-    const bool is_shortcut = path.find("downsample") != std::string::npos;
-    norms.push_back({x.with(0, batch), !is_shortcut, ends.contains(module)});
+// Brings back which modules of a tree train.
+class TrainingKeeper {
+ public:
+  explicit TrainingKeeper(Module& root) {
+    for (const auto& [path, module] : root.modules())
+      before_.emplace_back(module, module->is_training());
   }
-  return norms;
-}
+  ~TrainingKeeper() {  // outer modules first, as each sets those inside it, too
+    for (const auto& [module, is_training] : before_) module->set_training(is_training);
+  }
+  TrainingKeeper(const TrainingKeeper&) = delete;
+  TrainingKeeper& operator=(const TrainingKeeper&) = delete;
+
+ private:
+  std::vector<std::pair<Module*, bool>> before_;
+};
 
 }  // namespace
 
@@ -33,18 +28,19 @@ Census census_of(const ResNetOptions& options, std::int64_t size, std::int64_t b
 }
 
 Census census_of(Backbone& net, std::int64_t size, std::int64_t batch) {
+  const TrainingKeeper keeper(net);
   net.set_training(false);
+  const Tensor images = Tensor::zeros({1, size, size, 3}, DType::f32);
   Census census;
-  std::map<const Module*, Shape> results;  // of convolutions
-  const ModuleObserver observer([&](const Module& module, const Variable& x, const Variable& y) {
-    const auto* conv = dynamic_cast<const Conv2d*>(&module);
-    if (!conv) return;
-    census.convolutions.push_back({x.shape().with(0, batch), conv->weight.shape(), conv->options(),
-                                   !census.convolutions.empty()});
-    results[&module] = y.shape();
+  const ModuleObserver observer([&](const ModuleCall& call) {
+    const Shape x = call.x.shape().with(0, batch);
+    if (const auto* conv = dynamic_cast<const Conv2d*>(&call.module))
+      census.convolutions.push_back(
+          {x, conv->weight.shape(), conv->options(), call.x.value().storage() != images.storage()});
+    else if (dynamic_cast<const BatchNorm2d*>(&call.module))
+      census.batch_norms.push_back({x, call.has_relu, call.has_residual});
   });
-  net(Variable(Tensor::zeros({1, size, size, 3}, DType::f32)));
-  census.batch_norms = norms_behind(net, results, batch);
+  net(Variable(images));
   return census;
 }
 

@@ -21,16 +21,20 @@ struct ConvCall {
 
 struct BatchNormCall {
   Shape x;
-  bool has_relu = false, has_residual = false;
+  bool has_relu = false, has_residual = false;  // in the same pass
   bool operator==(const BatchNormCall&) const = default;
 };
 
-struct Census {
-  std::vector<ConvCall> convolutions;  // in the order of their calls
+struct Census {  // in the order of the calls
+  std::vector<ConvCall> convolutions;
   std::vector<BatchNormCall> batch_norms;
 };
-// Of a step with `batch` images of size x size pixels. Runs the network once, on one image.
+// The calls of a step with `batch` images of size x size pixels. Runs the network, which is in f32
+// on the processor, once on one black image; it evaluates meanwhile, so that its running statistics
+// stay, and trains again afterwards where it did. Throws what the network does for such an image:
+// UsageError where it names a size that it cannot take.
 Census census_of(Backbone& net, std::int64_t size, std::int64_t batch);
+// The same of a ResNet; throws UsageError for options that it does not take, too.
 Census census_of(const ResNetOptions& options, std::int64_t size, std::int64_t batch);
 
 // Each item once, in the order of its first occurrence, and how often it occurs.

@@ -16,10 +16,15 @@ constexpr Plan kPlans[] = {{18, {2, 2, 2, 2}, false},
                            {101, {3, 4, 23, 3}, true},
                            {152, {3, 8, 36, 3}, true}};
 
+std::string name_of(const Plan& plan) { return "resnet" + std::to_string(plan.depth); }
+
 const Plan& plan_of(int depth) {
-  for (const Plan& plan : kPlans)
+  std::string depths;
+  for (const Plan& plan : kPlans) {
     if (plan.depth == depth) return plan;
-  fail<UsageError>("resnet: depth must be 18, 34, 50, 101 or 152, got ", depth);
+    depths += (depths.empty() ? "" : ", ") + std::to_string(plan.depth);
+  }
+  fail<UsageError>("resnet: depth must be one of ", depths, ", got ", depth);
 }
 
 std::int64_t checked_width(std::int64_t width) {
@@ -59,9 +64,15 @@ Conv2dOptions stem_options(Stem stem) {
 
 }  // namespace
 
+std::vector<std::string> resnet_names() {
+  std::vector<std::string> names;
+  for (const Plan& plan : kPlans) names.push_back(name_of(plan));
+  return names;
+}
+
 std::optional<int> resnet_depth(std::string_view name) {
   for (const Plan& plan : kPlans)
-    if (name == "resnet" + std::to_string(plan.depth)) return plan.depth;
+    if (name == name_of(plan)) return plan.depth;
   return std::nullopt;
 }
 

@@ -4,7 +4,9 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "layers/backbone.h"
 #include "layers/batch_norm.h"
@@ -68,7 +70,9 @@ class Bottleneck : public ResidualBlock {
   Variable forward(const Variable& x) override;
 };
 
-// 50 for "resnet50"; none for a name that is no ResNet of a known depth.
+// The networks here by depth: "resnet18" to "resnet152".
+std::vector<std::string> resnet_names();
+// 50 for "resnet50"; none for a name that is not one of them.
 std::optional<int> resnet_depth(std::string_view name);
 
 struct ResNetOptions {

@@ -7,7 +7,7 @@
 
 namespace proxent {
 
-// relu(conv-bn x3 + shortcut), pooled; in to `width` channels at half the size.
+// leaky_relu(conv-bn x3 + shortcut), pooled; in to `width` channels at half the size.
 class FewShotBlock : public ResidualBlock {
  public:
   FewShotBlock(Module* parent, std::string name, std::int64_t in, std::int64_t width);

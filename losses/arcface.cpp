@@ -2,7 +2,8 @@
 
 #include <cmath>
 
-#include "losses/similarity.h"
+#include "losses/masks.h"
+#include "losses/proxy_cosines.h"
 
 namespace proxent {
 
@@ -18,7 +19,7 @@ Variable arcface(const Variable& embeddings, const Variable& proxies, const Tens
   const Variable turned = std::cos(m) * own - std::sin(m) * sine;
   const Variable lowered = own - m * std::sin(m);
   const Tensor falls = is_positive(shift(own.value(), std::cos(m)));  // theta < pi - m
-  const Variable target = Variable(falls) * turned + Variable(shift(neg(falls), 1)) * lowered;
+  const Variable target = Variable(falls) * turned + Variable(inverted(falls)) * lowered;
   const Variable change = reshape(target - own, {B, 1}) * Variable(one_hot(labels, C, s.dtype()));
   return cross_entropy(options.sigma * (S + change), labels);
 }

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "losses/masks.h"
 #include "tensor/gather.h"
 
 namespace proxent {
@@ -92,12 +93,6 @@ CountedRows counted_rows(const Tensor& labels) {
           Tensor::from(shape, kept).to(labels.device())};
 }
 
-// (B, C) with `value` at each row's own class and 0 elsewhere.
-Tensor at_own_class(const Tensor& labels, std::int64_t classes, double value, DType dtype) {
-  const Tensor values = Tensor::full({labels.numel()}, dtype, value, labels.device());
-  return pick_backward(values, labels, classes);
-}
-
 // s (B, C, K) -> class scores S (B, C).
 Variable class_scores(const Variable& s, const ProxyLossSettings& o) {
   if (o.select == ProxySelect::max) return max_last(s);
@@ -109,7 +104,7 @@ Variable class_scores(const Variable& s, const ProxyLossSettings& o) {
 // Entropy of softmax(x) along the last axis. A masked entry (-infinity) has probability 0 and adds
 // 0; a finite stand-in for its logarithm keeps 0 * infinity out.
 Variable entropy_last(const Variable& x) {
-  const Variable log_p = at_least(log_softmax(x), -1e30);
+  const Variable log_p = at_least(log_softmax(x), -kMasked);
   return -sum_last(exp(log_p) * log_p);
 }
 
@@ -119,11 +114,10 @@ Variable cross_entropy_rows(const Variable& s, const Variable& S, const Tensor& 
   const std::int64_t B = s.dim(0), C = s.dim(1), K = s.dim(2);
   const Variable own = o.sigma * (pick(S, labels) - o.margin);
   if (o.negatives == ProxyNegatives::selected) {
-    const Variable with_margin =
-        o.margin == 0 ? S : S - at_own_class(labels, C, o.margin, s.dtype());
+    const Variable with_margin = o.margin == 0 ? S : S - one_hot(labels, C, s.dtype(), o.margin);
     return log_sum_exp(o.sigma * with_margin) - own;
   }
-  const Tensor mask = at_own_class(labels, C, -INFINITY, s.dtype()).reshape({B, C, 1});
+  const Tensor mask = one_hot(labels, C, s.dtype(), -INFINITY).reshape({B, C, 1});
   const Variable foreign = reshape(o.sigma * s + Variable(mask), {B, C * K});
   return log_sum_exp(concatenate({reshape(own, {B, 1}), foreign}, 1)) - own;
 }
@@ -133,7 +127,7 @@ Variable inter_entropy_rows(const Variable& S, const Tensor& labels, const Proxy
   const Variable b = o.sigma_h * S;
   if (o.inter == InterClasses::all) return entropy_last(b);
   if (S.dim(1) == 1) return 0 * sum_last(S);  // no other class: nothing to be undecided about
-  return entropy_last(b + Variable(at_own_class(labels, S.dim(1), -INFINITY, S.dtype())));
+  return entropy_last(b + Variable(one_hot(labels, S.dim(1), S.dtype(), -INFINITY)));
 }
 
 // The similarities (B, K) to the row's own class's proxies.

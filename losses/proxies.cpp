@@ -121,6 +121,12 @@ std::int64_t farthest_row(const std::vector<double>& z, const std::vector<std::i
 
 std::int64_t revive_proxies(const Tensor& embeddings, const Tensor& labels, double least,
                             Tensor& proxies, Tensor& usage) {
+  check(proxies.shape().rank() == 3 && embeddings.shape().rank() == 2 &&
+            embeddings.dim(1) == proxies.dim(2) && labels.shape() == Shape{embeddings.dim(0)} &&
+            usage.shape() == Shape{proxies.dim(0), proxies.dim(1)},
+        "revive_proxies: expected embeddings (B, D), labels (B), proxies (C, K, D) and usage "
+        "(C, K), got ",
+        embeddings, ", ", labels, ", ", proxies, " and ", usage);
   const std::int64_t C = proxies.dim(0), K = proxies.dim(1), D = proxies.dim(2);
   const auto z = normalize_rows(embeddings).y.to_vector<double>();
   const Normalized unit = normalize_rows(proxies.reshape({C * K, D}));

@@ -104,7 +104,7 @@ class MultiProxyEntropyLoss : public LossWithProxies {
 // Moves the least used proxy of each class in the batch, where its use is below `least`, to the
 // embedding of the class that is farthest from all of its proxies, at the class's mean length, and
 // calls it evenly used from then on: k-means' way with empty clusters. embeddings (B, D), labels
-// (B), proxies (C, K, D), usage (C, K). Returns how many moved.
+// (B), proxies (C, K, D), usage (C, K). Returns how many moved. Throws Error on other shapes.
 std::int64_t revive_proxies(const Tensor& embeddings, const Tensor& labels, double least,
                             Tensor& proxies, Tensor& usage);
 

@@ -1,6 +1,7 @@
 #include "losses/proxy_anchor.h"
 
-#include "losses/similarity.h"
+#include "losses/masks.h"
+#include "losses/proxy_cosines.h"
 #include "tensor/gather.h"
 
 namespace proxent {
@@ -18,9 +19,9 @@ Variable proxy_anchor(const Variable& embeddings, const Variable& proxies, const
   const Tensor eye = identity(B, dtype, device);
   const Variable s = matmul(reshape(s_rows, {B, C}), eye, {.transpose_a = true});
   const Tensor own = gather_rows_backward(eye, labels, {C, B});
-  const Tensor others = shift(neg(own), 1);
+  const Tensor others = inverted(own);
 
-  const Tensor present = sum_to(is_positive(sum_last(own)), {});
+  const Tensor present = sum_to(has_any(own), {});
   const Variable pull = log_one_plus_sum_exp(-options.alpha * (s - options.delta), own);
   const Variable push = log_one_plus_sum_exp(options.alpha * (s + options.delta), others);
   return sum(pull) / Variable(present) + mean(push);

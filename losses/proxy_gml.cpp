@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "losses/similarity.h"
+#include "losses/masks.h"
+#include "losses/proxy_cosines.h"
 #include "tensor/gather.h"
 #include "tensor/topk.h"
 
@@ -15,7 +16,7 @@ Tensor largest(const Tensor& x, std::int64_t k) {
   const Tensor values = top_k(x, k).values;
   const Tensor last = Tensor::full({x.dim(0)}, DType::i32, static_cast<double>(k - 1), x.device());
   const Tensor least = pick(values, last);
-  return shift(neg(is_positive(sub(least.reshape({x.dim(0), 1}), x))), 1);
+  return inverted(is_positive(sub(least.reshape({x.dim(0), 1}), x)));
 }
 
 // How each proxy is classified by the others: cross-entropy of the sums of its cosines per class.
@@ -36,11 +37,10 @@ Variable proxy_gml(const Variable& embeddings, const Variable& proxies, const Te
       static_cast<std::int64_t>(std::ceil(options.share * static_cast<double>(C * K)));
   const std::int64_t kept = std::clamp(wanted, K, C * K);
   constexpr double kOwnFirst = 1000;  // above any cosine
-  const Tensor own = one_hot(labels, C, s.dtype()).reshape({B, C, 1});
-  const Tensor ranked = add(s.value(), scale(own, kOwnFirst)).reshape({B, C * K});
+  const Tensor own = one_hot(labels, C, s.dtype(), kOwnFirst).reshape({B, C, 1});
+  const Tensor ranked = add(s.value(), own).reshape({B, C * K});
   const Tensor mask = largest(ranked, kept).reshape({B, C, K});
-  const Tensor hidden = scale(shift(is_positive(sum_last(mask)), -1), kMasked);
-  const Variable logits = sum_last(s * Variable(mask)) + Variable(hidden);
+  const Variable logits = sum_last(s * Variable(mask)) + Variable(hidden(has_any(mask)));
   Variable loss = cross_entropy(logits, labels);
   if (options.weight_proxies == 0) return loss;
   return loss + options.weight_proxies * proxy_term(proxies);

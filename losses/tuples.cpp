@@ -1,6 +1,6 @@
 #include "losses/tuples.h"
 
-#include "losses/similarity.h"
+#include "losses/masks.h"
 #include "tensor/concat.h"
 
 namespace proxent {
@@ -9,16 +9,9 @@ namespace {
 // The root's slope is infinite at 0; at_least() makes it 0 there.
 Variable distances(const Variable& cosines) { return sqrt(at_least(-2 * cosines + 2, 1e-12)); }
 
-Tensor inverted(const Tensor& mask) { return shift(neg(mask), 1); }
-
-// x where the mask is 1, `other` where it is 0.
-Variable where(const Tensor& mask, const Variable& x, double other) {
-  return x * Variable(mask) + Variable(scale(inverted(mask), other));
-}
-Variable least_last(const Variable& x) { return -max_last(-x); }
-
-// (rows): 1 for a row with an entry.
-Tensor has_any(const Tensor& mask) { return is_positive(sum_last(mask)); }
+// The greatest and the least x of each row where the mask is 1; -kMasked and kMasked without any.
+Variable greatest(const Variable& x, const Tensor& mask) { return max_last(masked(x, mask)); }
+Variable least(const Variable& x, const Tensor& mask) { return -greatest(-x, mask); }
 
 // Sum of x / number of ones in the mask, 0 without any; x is 0 outside of it.
 Variable mean_over(const Variable& x, const Tensor& mask) {
@@ -28,10 +21,10 @@ Variable mean_over(const Variable& x, const Tensor& mask) {
 Variable mean_of_positive(const Variable& x) { return mean_over(x, is_positive(x.value())); }
 
 Variable batch_hard(const Variable& d, const Comparison& pairs, double margin) {
-  const Variable farthest = max_last(where(pairs.positive, d, -kMasked));
-  const Variable nearest = least_last(where(pairs.negative, d, kMasked));
+  const Variable farthest = greatest(d, pairs.positive);
+  const Variable nearest = least(d, pairs.negative);
   const Tensor counts = mul(has_any(pairs.positive), has_any(pairs.negative));
-  // What has no positive or negative is masked before it is subtracted: 1e30 leaves no digits.
+  // What has no positive or negative is masked before it is subtracted: kMasked leaves no digits.
   const Variable gap = farthest * Variable(counts) - nearest * Variable(counts);
   return mean_over(relu(gap + margin) * Variable(counts), counts);
 }
@@ -98,10 +91,10 @@ Variable multi_similarity(const Comparison& pairs, const MultiSimilarityOptions&
   const auto& [alpha, beta, base, epsilon] = options;
   const std::int64_t B = pairs.cosines.dim(0);
   const Variable s = pairs.cosines;
-  const Tensor least = least_last(where(pairs.positive, s.value(), kMasked)).value();
-  const Tensor greatest = max_last(where(pairs.negative, s.value(), -kMasked)).value();
-  const Tensor near = is_positive(shift(sub(s.value(), least.reshape({B, 1})), epsilon));
-  const Tensor far = is_positive(shift(sub(greatest.reshape({B, 1}), s.value()), epsilon));
+  const Tensor least_alike = least(s.value(), pairs.positive).value();
+  const Tensor most_alike = greatest(s.value(), pairs.negative).value();
+  const Tensor near = is_positive(shift(sub(s.value(), least_alike.reshape({B, 1})), epsilon));
+  const Tensor far = is_positive(shift(sub(most_alike.reshape({B, 1}), s.value()), epsilon));
   const Variable pull = log_one_plus_sum_exp(-alpha * (s - base), mul(pairs.positive, far));
   const Variable push = log_one_plus_sum_exp(beta * (s - base), mul(pairs.negative, near));
   return mean(pull / alpha + push / beta);

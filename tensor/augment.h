@@ -24,7 +24,7 @@ KERNEL(augment, const Tensor& x, const Tensor& places, const AugmentOptions& opt
 }  // namespace kernel
 
 // x (N, H, W, 3) u8, places (N, 3) i32 as above; y (N, height, width, 3) of a dtype that images
-// have in networks: f32, bf16 or f16. In f32 the same bits as Transform::write of data/transform.h.
+// have in networks: f32, bf16 or f16.
 // Throws Error on shapes and dtypes that do not fit, and on a std that is not positive.
 Tensor augment(const Tensor& x, const Tensor& places, const AugmentOptions& options,
                DType dtype = DType::f32);

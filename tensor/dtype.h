@@ -1,4 +1,4 @@
-// Element types, and visit_float: the only switch over them that kernels use.
+// Element types, and the switches over them that kernels use: visit_float and visit_any.
 #pragma once
 
 #include <bit>

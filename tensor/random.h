@@ -4,6 +4,9 @@
 
 #include <array>
 #include <cstdint>
+#include <iterator>
+#include <utility>
+#include <vector>
 
 #include "tensor/tensor.h"
 
@@ -38,6 +41,14 @@ class Philox {
   std::uint64_t seed_, stream_, position_ = 0;
   std::array<std::uint32_t, 4> words_{};  // the block that position_ lies in
 };
+
+// Every order is as likely (Fisher and Yates).
+template <class T>
+void shuffle(std::vector<T>& items, Philox& random) {
+  for (auto i = std::ssize(items) - 1; i > 0; --i)
+    std::swap(items[static_cast<std::size_t>(i)],
+              items[static_cast<std::size_t>(random.below(i + 1))]);
+}
 
 // A stream number for a purpose, so that two uses of one seed never share numbers (FNV-1a).
 std::uint64_t stream_of(std::string_view purpose, std::uint64_t index = 0);

@@ -30,6 +30,5 @@ struct MaxLast {
   Tensor values, indices;
 };
 MaxLast max_last(const Tensor& x);
-inline Tensor argmax_last(const Tensor& x) { return max_last(x).indices; }
 
 }  // namespace proxent

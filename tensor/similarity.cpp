@@ -38,4 +38,6 @@ Tensor unit_rows(const Tensor& x, const Tensor& index) {
   return y;
 }
 
+Tensor unit_rows(const Tensor& x) { return unit_rows(x, arange(x.dim(0), x.device())); }
+
 }  // namespace proxent

@@ -35,5 +35,7 @@ void similarities(const Tensor& queries, const Tensor& gallery, Similarity simil
 // Rows of x (R, D) f32 by number, index (N) i32, of length one: dots of them are cosines. To the
 // same bits on every device, and however short a row is; a row of zeros stays.
 Tensor unit_rows(const Tensor& x, const Tensor& index);
+// All rows of x in their order.
+Tensor unit_rows(const Tensor& x);
 
 }  // namespace proxent

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <vector>
 
 #include "tensor/check.h"
 
@@ -37,12 +36,17 @@ std::vector<double> seconds_of_runs(Device device, int rounds, const std::functi
 
 }  // namespace
 
+double median(std::vector<double> values) {
+  check(!values.empty(), "median: there are no values");
+  std::sort(values.begin(), values.end());
+  return (values[(values.size() - 1) / 2] + values[values.size() / 2]) / 2;
+}
+
 RunTimes time_runs(Device device, int rounds, const std::function<void()>& run) {
   check(rounds >= 1, "time_runs: rounds must be at least 1, got ", rounds);
   run();
-  std::vector<double> seconds = seconds_of_runs(device, rounds, run);
-  std::sort(seconds.begin(), seconds.end());
-  return {.median = seconds[seconds.size() / 2], .least = seconds.front()};
+  const std::vector<double> seconds = seconds_of_runs(device, rounds, run);
+  return {.median = median(seconds), .least = *std::min_element(seconds.begin(), seconds.end())};
 }
 
 }  // namespace proxent

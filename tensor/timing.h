@@ -2,10 +2,14 @@
 #pragma once
 
 #include <functional>
+#include <vector>
 
 #include "tensor/device.h"
 
 namespace proxent {
+
+// The middle value, of an even count the mean of the middle two. Throws Error if there is none.
+double median(std::vector<double> values);
 
 struct RunTimes {
   double median = 0, least = 0;  // seconds of one run

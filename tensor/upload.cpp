@@ -14,7 +14,7 @@ class proxent::Uploads::Gpu {  // never made: there is no such device
 
 namespace proxent {
 
-Uploads::Uploads(Device device) : device_(device) {
+Uploads::Uploads(Device device) {
   if (has_streams(device)) gpu_ = std::make_unique<Gpu>();
 }
 Uploads::~Uploads() = default;

@@ -36,7 +36,6 @@ class Uploads {
 
  private:
   class Gpu;  // tensor/cuda/upload.h
-  [[maybe_unused]] Device device_;  // read where there are kernels for a GPU
   std::int64_t pushed_ = 0, popped_ = 0;
   std::deque<std::vector<Tensor>> batches_;  // of the CPU
   std::unique_ptr<Gpu> gpu_;

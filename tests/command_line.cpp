@@ -181,11 +181,19 @@ TEST_SUITE("command line") {
   TEST_CASE("errors become exit codes") {
     CHECK(exit_code_of(UsageError("", "")) == 2);
     CHECK(exit_code_of(DataError("", "")) == 3);
+    CHECK(exit_code_of(std::filesystem::filesystem_error("", {})) == 3);
     CHECK(exit_code_of(OutOfMemory("", "")) == 5);
     CHECK(exit_code_of(std::bad_alloc()) == 5);
     CHECK(exit_code_of(NonFiniteError("", "")) == 6);
     CHECK(exit_code_of(Error("", "")) == 1);
     CHECK(exit_code_of(std::runtime_error("")) == 1);
+  }
+
+  TEST_CASE("a file system's complaint names the path") {
+    const std::string name(300, 'a');
+    const Outcome outcome = run_binary("train --data " + name + " 2>&1 >/dev/null");
+    CHECK(outcome.code == kDataError);
+    CHECK(outcome.out == "error: " + name + ": File name too long\n");
   }
 
   TEST_CASE("flags, positionals and a base") {

@@ -8,7 +8,7 @@
 #include "tensor/check.h"
 #include "train/config_table.h"
 #include "train/metric_choice.h"
-#include "train/model_options.h"
+#include "train/optimizer_options.h"
 #include "train/presets.h"
 #include "train/text.h"
 
@@ -66,9 +66,11 @@ TEST_SUITE("config") {
         give("12");
       settings.assign(row, value, row.name(), "test");
     }
-    config.optim.name = "sgd";     // nesterov wants it
-    config.optim.sched = "step";   // lr_milestones want it
-    config.run.protocol = "mlrc";  // early_stop wants it
+    config.optim.name = "sgd";       // nesterov wants it
+    config.optim.sched = "step";     // lr_milestones want it
+    config.run.protocol = "mlrc";    // early_stop wants it
+    config.model.arch = "resnet34";  // stem and width want it
+    config.run.precision = "bf16";   // clip_value wants it
     const std::string text = to_toml(config);
     CHECK(to_toml(config_from_toml(text, "printed")) == text);
 
@@ -169,6 +171,13 @@ TEST_SUITE("config") {
     CHECK(refusal("data.dataset = 'csv'") == "data.dataset = \"csv\" needs --data PATH");
     CHECK(refusal("optim = {nesterov = true}") ==
           "optim.nesterov needs --optim sgd with a momentum above 0");
+    for (const char* text :
+         {"arch = 'bn-inception', stem = 'small'", "arch = 'resnet12', width = 16"})
+      CHECK(refusal("model = {" + std::string(text) + "}")
+                .starts_with("model.stem and model.width are for resnet18 to resnet152, "));
+    CHECK(refusal("run.precision = 'fp16'\noptim.clip_value = 1") ==
+          "optim.clip_value cannot bound gradients that fp16's loss scale multiplies; give "
+          "--clip-norm with --clip-value 0, or --precision bf16");
     CHECK(refusal("data.rrc_scale = [0.5, 0.1]") ==
           "data.rrc_scale: 0.5 is above 0.1; give the least first");
     CHECK(refusal("run.metrics = ['r@0']") ==

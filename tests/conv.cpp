@@ -7,7 +7,7 @@
 #include <cmath>
 #include <limits>
 
-#include "tensor/cpu/backend.h"
+#include "tensor/onednn.h"
 #include "tensor/random.h"
 
 TEST_SUITE("conv") {

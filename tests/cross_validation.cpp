@@ -12,6 +12,7 @@
 #include "tests/temp_folder.h"
 #include "tests/text_of.h"
 #include "train/exit_code.h"
+#include "train/experiment.h"
 #include "train/finished_run.h"
 #include "train/provenance.h"
 #include "train/result_table.h"

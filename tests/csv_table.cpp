@@ -41,6 +41,12 @@ TEST_SUITE("csv_table") {
     CHECK(message("a,z\n1,2\n3\n") == ":3: 1 fields under a header of 2");
     CHECK(message("a,z\n1,\"2\n3,4\n") == ":2: a quoted field begins here and never ends");
     CHECK(message("a,b\n1,2\n") == ":1: the header has no column \"z\"; expected a,z");
+    CHECK(
+        message(std::string_view("\xFF\xFE"
+                                 "a\0,\0",
+                                 6)) ==
+        ": expected text in UTF-8, got a zero byte; if this is a list or table in UTF-16, save it "
+        "as UTF-8");
     CHECK(message("a,z\n").empty());
     const CsvTable table = CsvTable::read(folder.write("f.csv", "q\nTrue\n0\n\nmaybe\nnan\n"));
     REQUIRE(table.rows() == 4);  // an empty line is no row

@@ -9,6 +9,7 @@
 #include "tensor/check.h"
 #include "tests/temp_folder.h"
 #include "tests/text_of.h"
+#include "train/crc32c.h"
 
 namespace proxent {
 namespace {

@@ -10,8 +10,8 @@
 
 #include "autograd/ops.h"
 #include "tensor/gpu.h"
-#include "tests/op_table.h"
 #include "tests/text_of.h"
+#include "train/op_table.h"
 #include "train/safetensors.h"
 
 namespace proxent {
@@ -155,7 +155,7 @@ TEST_SUITE("goldens") {
     const auto names = names_in_headers("autograd", R"(\nVariable (\w+)\()");
     CHECK(names.size() > 20);
     for (const std::string& name : names) {
-      INFO(name, " is declared in autograd/ but has no row in tests/op_table.cpp");
+      INFO(name, " is declared in autograd/ but has no row in train/op_table.cpp");
       CHECK((name.starts_with("operator") || name == "record" || has_row(name)));
     }
   }
@@ -167,7 +167,7 @@ TEST_SUITE("goldens") {
 #define BINARY(name, ...) #name,
 #include "tensor/pointwise.def"
          }) {
-      INFO(name, " has a row in tensor/pointwise.def but none in tests/op_table.cpp");
+      INFO(name, " has a row in tensor/pointwise.def but none in train/op_table.cpp");
       CHECK(has_row(name));
     }
   }
@@ -206,7 +206,7 @@ TEST_SUITE("goldens") {
       const std::string op =
           std::regex_replace(name, std::regex("_(backward|dx|dw|dp)(_.*)?$"), "");
       const auto exception = elsewhere.find(name);
-      INFO("kernel ", name, " has no row ", op, " in tests/op_table.cpp");
+      INFO("kernel ", name, " has no row ", op, " in train/op_table.cpp");
       if (exception == elsewhere.end())
         CHECK(has_row(op));
       else if (exception->second.starts_with("tests/"))

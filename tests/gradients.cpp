@@ -6,7 +6,7 @@
 #include "autograd/ops.h"
 #include "tensor/random.h"
 #include "tests/devices.h"
-#include "tests/op_table.h"
+#include "train/op_table.h"
 
 namespace proxent {
 namespace {

@@ -6,8 +6,9 @@
 #include "tensor/gpu.h"
 #include "tensor/pointwise.h"
 #include "train/loss.h"
-#include "train/metrics_text.h"
 #include "train/presets.h"
+#include "train/process_memory.h"
+#include "train/selection.h"
 #include "train/task.h"
 #include "train/text.h"
 
@@ -53,6 +54,11 @@ MemoryPlan measured(const Config& config, std::int64_t classes, Device device, D
 
 TEST_SUITE("memory plan") {
   using namespace proxent;
+
+  TEST_CASE("no more memory is planned with than this process may take") {
+    CHECK(usable_memory(Device::cpu) > 0);
+    CHECK(usable_memory(Device::cpu) < machine_bytes());
+  }
 
   TEST_CASE("every preset builds, and its step runs on meta") {
     for (const Preset& preset : presets()) {

@@ -10,7 +10,7 @@
 #include "layers/bn_inception.h"
 #include "layers/embedding.h"
 #include "layers/resnet.h"
-#include "tensor/cpu/backend.h"
+#include "tensor/onednn.h"
 #include "train/optimizer.h"
 #include "train/weights.h"
 

@@ -7,7 +7,7 @@
 
 #include "tensor/random.h"
 #include "tests/temp_folder.h"
-#include "train/atomic_file.h"
+#include "train/input_file.h"
 
 namespace proxent {
 namespace {

@@ -10,11 +10,11 @@
 #include <set>
 
 #include "autograd/ops.h"
-#include "tensor/cpu/backend.h"
 #include "tensor/gpu.h"
+#include "tensor/onednn.h"
 #include "tensor/random.h"
 #include "tests/gpu_runs.h"
-#include "tests/op_table.h"
+#include "train/op_table.h"
 
 namespace proxent {
 namespace {

@@ -39,7 +39,6 @@ TEST_SUITE("run folder") {
     CHECK(second.path() == first.path() + "-2");
     CHECK(first.path().ends_with("_cub-r50"));
     CHECK(fs::is_directory(first.path() + "/ckpt"));
-    CHECK(first.checkpoint("last.state") == first.path() + "/ckpt/last.state");
   }
 
   TEST_CASE("--out is taken as it is, once") {
@@ -57,7 +56,7 @@ TEST_SUITE("run folder") {
                                    "checkpoint to go on from. Start over in it by --resume auto " +
                                    "--out " + options.out + " or choose another --out.");
     }
-    std::ofstream(folder.checkpoint("last.state")) << "x";
+    std::ofstream(folder.file("ckpt/last.state")) << "x";
     try {
       RunFolder::create(options);
       FAIL("a folder that holds a run was accepted");

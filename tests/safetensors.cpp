@@ -11,6 +11,7 @@
 #include "tests/sha256.h"
 #include "tests/temp_folder.h"
 #include "train/atomic_file.h"
+#include "train/input_file.h"
 
 namespace proxent {
 namespace {

@@ -110,12 +110,19 @@ TEST_SUITE("task") {
       CHECK(shared_classes(task.train, task.validation).empty());
       for (const std::string& name : task.validation.class_names) held_out.push_back(name);
       CHECK(open_split(config, "validation").class_names == task.validation.class_names);
+      config.run.limit_test = 1;
+      CHECK(open_split(config, "validation").size() == 1);
+      CHECK(open_task(config).validation.size() == 1);
+      config.run.limit_test = 0;
     }
     CHECK(held_out == std::vector<std::string>{"class0", "class1", "class2", "class3", "class4",
                                                "class5", "class6"});
     config.run.fold = "0/4";
     CHECK(refusal(config).ends_with("4 folds need at least 8, two classes each"));
-    config.run.fold = "3/3";
-    CHECK_THROWS_WITH_AS(check_config(config), doctest::Contains("got '3/3'"), UsageError);
+    for (const std::string fold : {"3/3", "", "1", "1/", "0/2/3"}) {
+      config.run.fold = fold;
+      CHECK_THROWS_WITH_AS(check_config(config), doctest::Contains(("got '" + fold + "'").c_str()),
+                           UsageError);
+    }
   }
 }

@@ -12,6 +12,13 @@
 TEST_SUITE("timing") {
   using namespace proxent;
 
+  TEST_CASE("a median is the middle value, or the mean of the middle two") {
+    CHECK(median({3}) == 3);
+    CHECK(median({9, 1, 2}) == 2);
+    CHECK(median({4, 9, 1, 2}) == 3);
+    CHECK_THROWS_WITH_AS(median({}), doctest::Contains("no values"), Error);
+  }
+
   TEST_CASE("a median of some rounds after one that does not count") {
     int runs = 0;
     const RunTimes times = time_runs(Device::cpu, 3, [&] {

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <limits>
 
 #include "tensor/allocator.h"
 #include "tensor/random.h"
+#include "train/clock.h"
 #include "train/device.h"
 #include "train/json.h"
 #include "train/metrics_text.h"
@@ -42,10 +42,9 @@ BenchKnnResult bench_knn(const BenchKnnOptions& options) {
   BenchKnnResult result{.seconds = std::numeric_limits<double>::infinity()};
   reset_memory_peak(options.device);
   for (std::int64_t i = 0; i < options.repeats; ++i) {
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     result.retrieval = evaluate_retrieval(x, labels, {.recall_at = options.recall_at});
-    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
-    result.seconds = std::min(result.seconds, elapsed.count());
+    result.seconds = std::min(result.seconds, watch.seconds());
   }
   const double rows = static_cast<double>(options.rows);
   result.gflops = 2e-9 * rows * rows * static_cast<double>(options.dim) / result.seconds;

@@ -12,6 +12,7 @@
 #include "tensor/matmul.h"
 #include "tensor/pooling.h"
 #include "tensor/timing.h"
+#include "tensor/window.h"
 #include "train/device.h"
 #include "train/json.h"
 #include "train/table.h"
@@ -54,7 +55,7 @@ class Noise {
 
 Shape result_of(const ConvCall& call) {
   const auto extent = [&](int axis) {
-    return (call.x[axis] + 2 * call.options.padding - call.w[axis]) / call.options.stride + 1;
+    return window_positions(call.x[axis], call.w[axis], call.options.stride, call.options.padding);
   };
   return {call.x[0], extent(1), extent(2), call.w[0]};
 }
@@ -270,15 +271,14 @@ BenchLayersResult bench_layers(const BenchLayersOptions& options) {
       options.size >= 1 && options.batch >= 1 && options.dim >= 1 && options.rounds >= 1,
       "bench layers: size, batch, dim and rounds must be at least 1");
   const std::optional<int> depth = resnet_depth(options.arch);
-  check<UsageError>(depth.has_value(),
-                    "bench layers: --arch must be resnet18, resnet34, resnet50, ",
-                    "resnet101 or resnet152, got ", options.arch);
+  check<UsageError>(depth.has_value(), "bench layers: --arch must be ", one_of(resnet_names()),
+                    ", got ", options.arch);
   const DType dtype = set_up_precision(options.precision, options.device);
   const UseEngines engines(options.engines);
   const Census census = census_of({.depth = *depth}, options.size, options.batch);
   const auto convolutions = distinct(census.convolutions);
   const auto batch_norms = distinct(census.batch_norms);
-  const Shape stem = batch_norms.front().first.x, last = batch_norms.back().first.x;
+  const Shape stem = census.batch_norms.front().x, last = census.batch_norms.back().x;
   const Shape pooled{last[0], last[3]}, embedding{options.dim, last[3]};
   std::int64_t most = room(pooled, embedding);
   for (const auto& [call, calls] : convolutions) most = std::max(most, room(call));

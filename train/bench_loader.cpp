@@ -2,8 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
-
+#include "train/clock.h"
 #include "train/json.h"
 #include "train/task.h"
 
@@ -15,14 +14,14 @@ BenchLoaderResult bench_loader(const Config& config, const BenchLoaderOptions& o
   Loader loader(task.train, sampler, loader_options_of(config, task.train_transform));
   // What lies ready is taken first: it would count as made in no time.
   for (std::int64_t i = 0; i < options.warm_up + config.data.prefetch; ++i) loader.next();
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   for (std::int64_t i = 0; i < options.batches; ++i) loader.next();
   BenchLoaderResult result{.data = task.train.describe(),
                            .transform = task.train_transform.describe(),
                            .decoder = jpeg_decoder_name(),
                            .batch = config.batch.pictures(),
                            .batches = options.batches};
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.seconds = watch.seconds();
   result.img_s = static_cast<double>(result.batch * result.batches) / result.seconds;
   return result;
 }

@@ -3,11 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 
 #include "tensor/gpu.h"
 #include "tensor/random.h"
+#include "tensor/timing.h"
+#include "train/clock.h"
 #include "train/device.h"
 #include "train/json.h"
 #include "train/safetensors.h"
@@ -51,7 +52,7 @@ Step run_step(Form form, const BenchInputs& in, const MultiProxyEntropyOptions& 
   synchronize(device);
   const std::int64_t before = memory_report(device).in_use;
   reset_memory_peak(device);
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   {
     Tape tape;
     const MultiProxyEntropy out = form(embeddings, proxies, in.labels, options, {});
@@ -59,8 +60,7 @@ Step run_step(Form form, const BenchInputs& in, const MultiProxyEntropyOptions& 
     step.loss = out.loss.value().item();
   }
   synchronize(device);
-  step.ms =
-      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  step.ms = 1e3 * watch.seconds();
   step.peak_bytes = memory_report(device).peak - before;
   step.dz = embeddings.gradient();
   step.dw = proxies.gradient();
@@ -76,11 +76,6 @@ double relative_difference(const Tensor& a, const Tensor& b) {
     largest = std::max(largest, std::abs(y));
   }
   return largest > 0 ? difference / largest : difference;
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 BenchLossTimes summary(const std::vector<double>& ms, const Step& last) {

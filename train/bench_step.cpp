@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <memory>
 #include <vector>
@@ -13,10 +12,13 @@
 #include "losses/proxies.h"
 #include "tensor/gpu.h"
 #include "tensor/pointwise.h"
+#include "tensor/timing.h"
+#include "train/clock.h"
 #include "train/device.h"
 #include "train/json.h"
 #include "train/model.h"
 #include "train/process_memory.h"
+#include "train/text.h"
 #include "train/training_step.h"
 #include "train/weights.h"
 
@@ -116,10 +118,8 @@ void check_options(const BenchStepOptions& options) {
   check<UsageError>(options.steps >= 1 && options.warm_up >= 0 && options.batch >= 1 &&
                         options.size >= 1 && options.classes >= 1,
                     "bench step: steps, batch, size and classes must be at least 1");
-  check<UsageError>(
-      resnet_depth(options.arch).has_value(),
-      "bench step: --arch must be resnet18, resnet34, resnet50, resnet101 or resnet152, got ",
-      options.arch);
+  check<UsageError>(resnet_depth(options.arch).has_value(), "bench step: --arch must be ",
+                    one_of(resnet_names()), ", got ", options.arch);
   check<UsageError>(options.loss == "cross-entropy" || options.loss == "mpl",
                     "bench step: --loss must be cross-entropy or mpl, got ", options.loss);
   check<UsageError>(options.optim == "sgd" || options.optim == "adamw",
@@ -152,7 +152,7 @@ BenchStepResult bench_step(const BenchStepOptions& options) {
   const std::int64_t ahead = options.device == Device::cpu ? 0 : 1;
   for (std::int64_t i = 0; i < all + ahead; ++i) {
     if (i - ahead == options.warm_up) blocks = memory_report(options.device).system_requests;
-    const auto start = std::chrono::steady_clock::now();
+    const Stopwatch watch;
     if (i < all) {
       profiled.before_step();
       step.run({images, labels}, learning_rate);
@@ -160,19 +160,18 @@ BenchStepResult bench_step(const BenchStepOptions& options) {
     }
     if (i < ahead) continue;
     const StepResult taken = step.take();
-    const std::chrono::duration<double, std::milli> elapsed =
-        std::chrono::steady_clock::now() - start;
+    const double ms = 1e3 * watch.seconds();
     result.losses.push_back(taken.loss);
     result.gradient_norm = taken.gradient_norm;
     if (i == ahead || !std::isfinite(result.first_gradient_norm))
       result.first_gradient_norm = taken.gradient_norm;
-    if (i - ahead >= options.warm_up) times.push_back(elapsed.count());
+    if (i - ahead >= options.warm_up) times.push_back(ms);
   }
-  std::sort(times.begin(), times.end());
+  const auto [least, most] = std::minmax_element(times.begin(), times.end());
   const MemoryReport memory = memory_report(options.device);
-  result.ms_step = (times[(times.size() - 1) / 2] + times[times.size() / 2]) / 2;
-  result.ms_min = times.front();
-  result.ms_max = times.back();
+  result.ms_step = median(times);
+  result.ms_min = *least;
+  result.ms_max = *most;
   result.img_s = static_cast<double>(options.batch) / result.ms_step * 1e3;
   result.peak_bytes = memory.peak;
   result.peak_rss_bytes = peak_process_bytes();

@@ -4,8 +4,9 @@
 #include <zlib.h>
 
 #include <algorithm>
-#include <charconv>
 #include <system_error>
+
+#include "data/parse_number.h"
 
 namespace proxent {
 namespace {
@@ -26,11 +27,10 @@ class Fields {
   template <class T>
   T number(const std::string& key) const {
     const std::string& digits = text(key);
-    T value{};
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    check<DataError>(error == std::errc() && end == digits.data() + digits.size(), origin_,
-                     ": the metadata '", key, "' should be a number, got '", digits, "'");
-    return value;
+    const std::optional<T> value = parse_number<T>(digits);
+    check<DataError>(value.has_value(), origin_, ": the metadata '", key,
+                     "' should be a number, got '", digits, "'");
+    return *value;
   }
   std::int64_t count(const std::string& key) const {
     const auto value = number<std::int64_t>(key);
@@ -236,10 +236,7 @@ void CheckpointFolder::remove_old_steps() const {
     if (!name.starts_with(kStepPrefix) || !name.ends_with(kWeightsSuffix)) continue;
     name =
         name.substr(kStepPrefix.size(), name.size() - kStepPrefix.size() - kWeightsSuffix.size());
-    std::int64_t step = 0;
-    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), step);
-    if (error == std::errc() && end == name.data() + name.size())
-      files.push_back({step, entry.path()});
+    if (const auto step = parse_number<std::int64_t>(name)) files.push_back({*step, entry.path()});
   }
   std::sort(files.begin(), files.end());
   std::error_code ignored;  // a file that cannot be removed only costs space

@@ -7,7 +7,7 @@
 #include <numeric>
 #include <utility>
 
-#include "tensor/cpu/parallel.h"
+#include "tensor/parallel.h"
 #include "tensor/random.h"
 #include "tensor/similarity.h"
 #include "tensor/topk.h"

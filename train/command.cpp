@@ -1,6 +1,7 @@
 #include "train/command.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "tensor/check.h"
 #include "train/exit_code.h"
@@ -17,15 +18,19 @@ bool has_word(const Arguments& arguments, std::string_view a, std::string_view b
                      [&](const std::string& word) { return word == a || word == b; });
 }
 
-int report_error(const std::exception& error, bool is_verbose) {
-  const auto* ours = dynamic_cast<const Error*>(&error);
+std::string text_of(const std::exception& error, bool is_verbose) {
   // The first part is for users; trail and file:line are for those who look into the source.
-  const std::string text = ours && !is_verbose ? ours->message() : error.what();
+  if (const auto* ours = dynamic_cast<const Error*>(&error))
+    return is_verbose ? error.what() : ours->message();
+  if (const auto* files = dynamic_cast<const std::filesystem::filesystem_error*>(&error))
+    return files->path1().string() + ": " + files->code().message();
+  return exit_code_of(error) == kOutOfMemory ? "out of memory" : error.what();
+}
+
+int report_error(const std::exception& error, bool is_verbose) {
   const Terminal terminal = terminal_on(Stream::error);
-  const int code = exit_code_of(error);
-  const bool is_memory = code == kOutOfMemory && !ours;
-  terminal.print(red("error:") + " " + (is_memory ? "out of memory" : text) + "\n");
-  return code;
+  terminal.print(red("error:") + " " + text_of(error, is_verbose) + "\n");
+  return exit_code_of(error);
 }
 
 int run(const Arguments& arguments) {
@@ -48,7 +53,8 @@ const std::vector<Command>& commands() {
       {"embed", "pictures to embeddings: .npy and a CSV of paths and labels", embed_command},
       {"inspect", "what is in a file that proxent reads or writes", inspect_command},
       {"data", "check, count, convert or preview a data set", data_command},
-      {"bench", "time a training step, the loss, the search or the loader", bench_command},
+      {"bench", "time a training step, its layers, the loss, the search or the loader",
+       bench_command},
       {"doctor", "what this machine and this binary can do", doctor_command},
       {"gradcheck", "every derivative against finite differences", gradcheck_command},
       {"version", "version, commit, compiler and libraries", version_command},

@@ -17,7 +17,7 @@ int eval_command(const Arguments& arguments);
 int embed_command(const Arguments& arguments);
 int inspect_command(const Arguments& arguments);
 int data_command(const Arguments& arguments);   // data check, stats, convert, preview
-int bench_command(const Arguments& arguments);  // bench step, loss, knn, loader
+int bench_command(const Arguments& arguments);  // bench step, layers, loss, knn, loader
 int doctor_command(const Arguments& arguments);
 int gradcheck_command(const Arguments& arguments);
 int version_command(const Arguments& arguments);

@@ -1,3 +1,4 @@
+#include "layers/resnet.h"
 #include "tensor/check.h"
 #include "train/bench_knn.h"
 #include "train/bench_layers.h"
@@ -34,8 +35,7 @@ int bench_step_command(const Arguments& arguments) {
                      "--classes 11318 --optim adamw --precision bf16 --device cuda",
                      "a step of retrieval training on a GPU"}},
        .output = {}});
-  line.settings().add("arch", &options.arch, "network",
-                      {.choices = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}});
+  line.settings().add("arch", &options.arch, "network", {.choices = resnet_names()});
   line.settings().add("size", &options.size, "image height and width", {.range = at_least(1)});
   line.settings().add("batch", &options.batch, "pictures per step", {.range = at_least(1)});
   line.settings().add("loss", &options.loss, "of a linear classifier, or multi-proxy entropy",
@@ -58,7 +58,7 @@ int bench_step_command(const Arguments& arguments) {
                       {.value = "FILE"});
   add_profile_steps(line.settings(), &profile_steps);
   add_compute(line.settings(), &device, &threads);
-  line.settings().add("json", &is_json, "print one JSON object on stdout");
+  add_json(line.settings(), &is_json);
   if (!line.parse(arguments)) return kDone;
   options.device = set_up_compute(device, threads);
   options.uses_graph = cuda_graphs == "on";
@@ -97,8 +97,7 @@ int bench_layers_command(const Arguments& arguments) {
                      "a few seconds on a processor"}},
        .output = "A table on stdout; with --json one object with the same numbers."});
   Settings& settings = line.settings();
-  settings.add("arch", &options.arch, "network",
-               {.choices = {"resnet18", "resnet34", "resnet50", "resnet101", "resnet152"}});
+  settings.add("arch", &options.arch, "network", {.choices = resnet_names()});
   settings.add("size", &options.size, "image height and width", {.range = at_least(1)});
   settings.add("batch", &options.batch, "pictures per step", {.range = at_least(1)});
   settings.add("dim", &options.dim, "size of the embedding", {.range = at_least(1)});
@@ -111,7 +110,7 @@ int bench_layers_command(const Arguments& arguments) {
                "libraries' own choice",
                {.range = between(0, 100)});
   add_compute(settings, &device, &threads);
-  settings.add("json", &is_json, "print one JSON object on stdout");
+  add_json(settings, &is_json);
   if (!line.parse(arguments)) return kDone;
   options.device = set_up_compute(device, threads);
   const BenchLayersResult result = bench_layers(options);
@@ -144,7 +143,7 @@ int bench_loss_command(const Arguments& arguments) {
                       "write embeddings, proxies and labels there, for bench/compare_kernels.py",
                       {.value = "FILE"});
   add_compute(line.settings(), &device, &threads);
-  line.settings().add("json", &is_json, "print one JSON object on stdout");
+  add_json(line.settings(), &is_json);
   if (!line.parse(arguments)) return kDone;
   options.device = set_up_compute(device, threads);
   const BenchLossResult result = bench_loss(options);
@@ -176,7 +175,7 @@ int bench_knn_command(const Arguments& arguments) {
   settings.add("repeats", &options.repeats, "the fastest of so many counts",
                {.range = at_least(1)});
   add_compute(settings, &device, &threads);
-  settings.add("json", &is_json, "print one JSON object on stdout");
+  add_json(settings, &is_json);
   if (!line.parse(arguments)) return kDone;
   options.device = set_up_compute(device, threads);
   const BenchKnnResult result = bench_knn(options);
@@ -198,7 +197,7 @@ int bench_loader_command(const Arguments& arguments) {
                     .output = {}});
   line.settings().add("batches", &options.batches, "timed batches", {.range = at_least(1)});
   line.settings().add("warm_up", &options.warm_up, "batches before them", {.range = at_least(0)});
-  line.settings().add("json", &is_json, "print one JSON object on stdout");
+  add_json(line.settings(), &is_json);
   line.add_config(config, {.sections = {"data", "batch"}});
   if (!line.parse(arguments)) return kDone;
   const BenchLoaderResult result = bench_loader(config, options);

@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "data/contact_sheet.h"
 #include "data/dataset_report.h"
@@ -9,6 +8,7 @@
 #include "data/perceptual_hash.h"
 #include "tensor/check.h"
 #include "train/atomic_file.h"
+#include "train/clock.h"
 #include "train/command.h"
 #include "train/command_line.h"
 #include "train/exit_code.h"
@@ -69,18 +69,18 @@ struct DataFlags {
 };
 
 int check_data(const DatasetSplits& splits, int threads, const DataFlags& flags) {
-  const auto begin = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   const DatasetReport report = check_datasets(splits, threads);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  const double seconds = watch.seconds();
   if (flags.is_json) {
     Json json = report_json(report);
     json["description"] = splits.description;
     print_out(json.text(2) + "\n");
   } else {
-    print_out(bold(splits.description) + "\n" + report.to_text() +
-              fmt::format("{} pictures in {}: ", human_count(report.pictures),
-                          human_seconds(seconds.count())) +
-              (report.is_sound() ? green("sound") : red("not sound")) + "\n");
+    print_out(
+        bold(splits.description) + "\n" + report.to_text() +
+        fmt::format("{} pictures in {}: ", human_count(report.pictures), human_seconds(seconds)) +
+        (report.is_sound() ? green("sound") : red("not sound")) + "\n");
   }
   return report.is_sound() ? kDone : kDataError;
 }
@@ -177,7 +177,7 @@ void add_flags(CommandLine& line, DataFlags& flags) {
                       {.range = between(1, 100)});
   line.settings().add("seed", &flags.seed, "preview: of the choice and the augmentation",
                       {.range = at_least(0)});
-  line.settings().add("json", &flags.is_json, "print one JSON object on stdout");
+  add_json(line.settings(), &flags.is_json);
 }
 
 void check_flags(const DataFlags& flags) {

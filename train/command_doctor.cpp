@@ -1,7 +1,6 @@
 #include <fmt/format.h>
 #include <omp.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -9,11 +8,12 @@
 
 #include "data/image.h"
 #include "tensor/check.h"
-#include "tensor/cpu/backend.h"
 #include "tensor/gpu.h"
+#include "tensor/onednn.h"
 #include "train/command.h"
 #include "train/command_line.h"
 #include "train/exit_code.h"
+#include "train/process_memory.h"
 #include "train/table.h"
 #include "train/terminal.h"
 #include "train/text.h"
@@ -24,7 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-enum class Verdict { good, note, bad };
+enum class Verdict { good, note };
 
 struct Finding {
   std::string what, value;
@@ -86,21 +86,10 @@ Finding cores() {
   return finding;
 }
 
-// The smaller of what the machine has and what the control group allows.
-std::int64_t memory_limit() {
-  const std::int64_t machine = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGESIZE);
-  std::ifstream file("/sys/fs/cgroup/memory.max");
-  std::int64_t group = 0;
-  return file >> group ? std::min(machine, group) : machine;
-}
-
 Finding memory() {
-  const std::int64_t total = memory_limit();
-  const std::string available = proc_value("/proc/meminfo", "MemAvailable");
-  const std::int64_t free = available.empty() ? total : std::stoll(available) * 1024;
-  Finding finding{"memory",
-                  human_bytes(total) + ", " + human_bytes(std::min(free, total)) + " free"};
-  if (std::min(free, total) < (std::int64_t{2} << 30)) {
+  const std::int64_t free = available_bytes();
+  Finding finding{"memory", human_bytes(machine_bytes()) + ", " + human_bytes(free) + " free"};
+  if (free < (std::int64_t{2} << 30)) {
     finding.verdict = Verdict::note;
     finding.advice = "a ResNet-18 at 224 px and batch 32 needs about 2 GiB";
   }
@@ -188,15 +177,7 @@ std::vector<Finding> examine() {
 }
 
 std::string mark(Verdict verdict) {
-  switch (verdict) {
-    case Verdict::good:
-      return green("ok");
-    case Verdict::note:
-      return yellow("note");
-    case Verdict::bad:
-      return red("bad");
-  }
-  return {};
+  return verdict == Verdict::good ? green("ok") : yellow("note");
 }
 
 }  // namespace
@@ -211,7 +192,7 @@ int doctor_command(const Arguments& arguments) {
                         "says of each whether it is in order and what to do if not.",
                     .examples = {{"proxent doctor", "one line per finding"}},
                     .output = "A table on stdout."});
-  line.settings().add("json", &is_json, "print one JSON object on stdout");
+  add_json(line.settings(), &is_json);
   if (!line.parse(arguments)) return kDone;
 
   const std::vector<Finding> findings = examine();

@@ -5,7 +5,7 @@
 #include "train/exit_code.h"
 #include "train/labelled_embeddings.h"
 #include "train/log.h"
-#include "train/progress.h"
+#include "train/progress_view.h"
 #include "train/saved_model.h"
 #include "train/task.h"
 
@@ -27,7 +27,7 @@ void add_flags(CommandLine& line, EmbedFlags& flags) {
                       "which pictures; all: a single folder or list undivided",
                       {.choices = {"all", "test", "validation", "train"}});
   add_compute(line.settings(), &flags.device, &flags.threads);
-  line.settings().add("json", &flags.is_json, "print one JSON object on stdout");
+  add_json(line.settings(), &flags.is_json);
 }
 
 }  // namespace

@@ -8,7 +8,8 @@
 #include "train/exit_code.h"
 #include "train/labelled_embeddings.h"
 #include "train/log.h"
-#include "train/progress.h"
+#include "train/metrics_text.h"
+#include "train/progress_view.h"
 #include "train/provenance.h"
 #include "train/query_expansion.h"
 #include "train/reranking.h"
@@ -74,7 +75,7 @@ void add_flags(CommandLine& line, EvalFlags& flags) {
   settings.add("pixels", &flags.is_pixels, "judge plain pixels instead of a network");
   settings.add("explain", &flags.wants_explanation, "say what every number means, and stop");
   add_compute(settings, &flags.device, &flags.threads);
-  settings.add("json", &flags.is_json, "print one JSON object on stdout");
+  add_json(settings, &flags.is_json);
 }
 
 // What is judged, and how it came about.

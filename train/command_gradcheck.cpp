@@ -1,14 +1,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 
 #include "tensor/check.h"
-#include "tests/op_table.h"
+#include "train/clock.h"
 #include "train/command.h"
 #include "train/command_line.h"
 #include "train/exit_code.h"
 #include "train/json.h"
+#include "train/op_table.h"
 #include "train/table.h"
 #include "train/terminal.h"
 #include "train/text.h"
@@ -62,10 +62,10 @@ int gradcheck_command(const Arguments& arguments) {
                     {"proxent gradcheck conv softmax", "ops with these words in their names"}},
        .output = "A table on stdout. Exit code 1 if an op fails."});
   line.positional("OP", &words, "only ops whose name contains this", false);
-  line.settings().add("json", &is_json, "print one JSON object on stdout");
+  add_json(line.settings(), &is_json);
   if (!line.parse(arguments)) return kDone;
 
-  const auto begin = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   Table table("gradcheck, float64");
   table.head({"op", "inputs", "largest error", "allowed", ""}).align_right(2).align_right(3);
   Json ops = Json::array();
@@ -82,7 +82,7 @@ int gradcheck_command(const Arguments& arguments) {
                                 {"tolerance", row->gradient_tolerance},
                                 {"passed", result.passed}}));
   }
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+  const double seconds = watch.seconds();
   if (is_json) {
     print_out(Json::object({{"ops", ops}, {"failed", failed}}).text(2) + "\n");
   } else {
@@ -90,7 +90,7 @@ int gradcheck_command(const Arguments& arguments) {
         failed ? red(fmt::format("{} of {} ops are wrong", failed, rows.size()))
                : green(fmt::format("{} ops are right", rows.size()));
     print_out(table.text(terminal_on(Stream::out).columns()) + verdict + ", " +
-              human_seconds(seconds.count()) + "\n");
+              human_seconds(seconds) + "\n");
   }
   return failed ? kFailed : kDone;
 }

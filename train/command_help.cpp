@@ -6,6 +6,7 @@
 #include "train/config_table.h"
 #include "train/exit_code.h"
 #include "train/loss.h"
+#include "train/metrics_text.h"
 #include "train/presets.h"
 #include "train/terminal.h"
 #include "train/text.h"
@@ -33,31 +34,6 @@ A file may also say preset = "cub-cpu" at its top.
 
 proxent train --print-config prints the result, with where each value came from, as TOML that \
 -c reads back. Each run keeps its own in RUN/config.toml.)"},
-    {"metrics",
-     R"(All compare embeddings by cosine. Every picture of the test split (or every query, \
-      where the data set names queries) searches the others (or the gallery); itself is left \
-      out by its index, not by its rank.
-
-  r@K   Recall@K: share of queries with a picture of their class among the K nearest
-  rp    R-precision: with R pictures of the query's class in the gallery, the share of them \
-      among the R nearest
-  map@r mean over ranks i = 1..R of precision@i where rank i is right, else 0; averaged over \
-      queries. Rewards right pictures coming first, so it tells more than r@1
-
-Equal similarities are ordered by index. Queries without any match are left out, counted and \
-printed.
-
-Reported where --metrics names them, or all:
-  p@K      precision among the K nearest
-  map      mean average precision over the whole ranking
-  mrr      mean reciprocal rank of the first match
-  ndcg@K   normalised discounted cumulative gain
-  nmi, ami agreement of k-means clusters with the classes
-  tar@FAR  verification: accepted pairs of one class at a false accept rate, as tar@1e-3
-  auc      area under that ROC curve
-
-A metric that the data cannot give is empty, with the reason. proxent eval --explain prints every \
-formula.)"},
     {"protocol", R"(Which weights a run reports, and who chose them.
 
   val    a share of the training classes (--val-classes) is held out and chooses the epoch by \
@@ -192,31 +168,33 @@ std::string losses_help(int width) {
   return text;
 }
 
+std::vector<std::string> section_names() {
+  std::vector<std::string> names;
+  ConfigTable table;
+  for (const Settings::Section& section : table.settings().sections())
+    names.push_back(section.name);
+  return names;
+}
+
 std::string topics_list() {
   std::string text = bold("proxent help") + " <topic>\n\n";
   std::vector<std::string> names;
   for (const Command& command : commands()) names.emplace_back(command.name);
   text += "  commands   " + join(names, ", ") + "\n";
   names.clear();
-  Config config;
-  Settings settings;
-  add_config(settings, config);
-  for (const auto& section : settings.sections()) names.push_back(section.name);
+  for (const std::string& section : section_names()) names.push_back(section);
   text += "  settings   " + join(names, ", ") + "\n";
-  names = {"presets", "exit-codes"};
+  names = {"presets", "metrics", "exit-codes"};
   for (const Topic& topic : kTopics)
     if (topic.name != "loss") names.emplace_back(topic.name);
   return text + "  topics     " + join(names, ", ") + "\n";
 }
 
 std::vector<std::string> all_names() {
-  std::vector<std::string> names = {"presets", "exit-codes"};
+  std::vector<std::string> names = {"presets", "metrics", "exit-codes"};
   for (const Command& command : commands()) names.emplace_back(command.name);
   for (const Topic& topic : kTopics) names.emplace_back(topic.name);
-  Config config;
-  Settings settings;
-  add_config(settings, config);
-  for (const auto& section : settings.sections()) names.push_back(section.name);
+  for (const std::string& section : section_names()) names.push_back(section);
   return names;
 }
 
@@ -234,13 +212,11 @@ int help_command(const Arguments& arguments) {
   for (const Topic& topic : kTopics)
     if (topic.name == name) page += wrapped(std::string(topic.text), width);
   if (name == "loss") page += "\n" + losses_help(width);
+  if (name == "metrics") page += metrics_explanation();
   if (name == "presets") page += presets_help();
   if (name == "exit-codes") page += exit_code_help();
-  Config config;
-  Settings settings;
-  add_config(settings, config);
-  for (const auto& section : settings.sections())
-    if (section.name == name && name != "data")
+  for (const std::string& section : section_names())
+    if (section == name && name != "data")
       page += (page.empty() ? "" : "\n") + section_help(name, width);
   if (!page.empty()) {
     print_out(page);

@@ -376,6 +376,10 @@ std::string CommandLine::help(int width) const {
   return page + "\n" + exit_code_help();
 }
 
+void add_json(Settings& settings, bool* is_json) {
+  settings.add("json", is_json, "print one JSON object on stdout");
+}
+
 void check_is_png(const std::string& file, std::string_view flag) {
   check<UsageError>(file.ends_with(".png"), flag,
                     ": a PNG file is written, so its name must end in ", ".png, got '", file, "'");

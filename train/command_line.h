@@ -36,7 +36,7 @@ class CommandLine {
   CommandLine(const CommandLine&) = delete;
   CommandLine& operator=(const CommandLine&) = delete;
 
-  // Rows of the command itself: line.settings().add("json", &options.json, "...").
+  // Rows of the command itself: line.settings().add("rows", &options.rows, "...").
   Settings& settings() { return settings_; }
   // Arguments that are no flags, in this order; only the last may be a list.
   void positional(std::string name, std::string* target, std::string help, bool is_required = true);
@@ -98,6 +98,9 @@ class CommandLine {
   std::string preset_ = "auto", used_preset_, print_config_ = "none";
   bool wants_help_ = false, is_verbose_ = false;
 };
+
+// The setting `json` of commands that have their result as JSON too.
+void add_json(Settings& settings, bool* is_json);
 
 // Throws UsageError unless the file that a flag names ends in .png, as which it is written.
 void check_is_png(const std::string& file, std::string_view flag);

@@ -5,6 +5,7 @@
 #include "train/command.h"
 #include "train/command_line.h"
 #include "train/exit_code.h"
+#include "train/experiment.h"
 #include "train/finished_run.h"
 #include "train/terminal.h"
 

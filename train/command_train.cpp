@@ -1,10 +1,10 @@
 #include <filesystem>
 #include <optional>
 
-#include "train/atomic_file.h"
 #include "train/command.h"
 #include "train/command_line.h"
 #include "train/exit_code.h"
+#include "train/input_file.h"
 #include "train/run.h"
 
 namespace proxent {

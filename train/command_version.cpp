@@ -16,7 +16,7 @@ int version_command(const Arguments& arguments) {
                     .about = {},
                     .examples = {{"proxent version --json", "one JSON object, as run.json has it"}},
                     .output = {}});
-  line.settings().add("json", &is_json, "print one JSON object on stdout");
+  add_json(line.settings(), &is_json);
   if (!line.parse(arguments)) return kDone;
   Json json = version_json();
   if (is_json) {

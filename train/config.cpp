@@ -1,9 +1,10 @@
 #include "train/config.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "data/dataset.h"
+#include "data/parse_number.h"
+#include "layers/resnet.h"
 #include "tensor/check.h"
 #include "train/config_table.h"
 #include "train/device.h"
@@ -81,10 +82,10 @@ void add_batch(Settings& s, BatchConfig& c) {
 
 void add_model(Settings& s, ModelConfig& c) {
   s.section("model", "backbone, pooling and embedding head");
-  s.add("arch", &c.arch, "backbone",
-        {.value = "NAME",
-         .choices = {"resnet12", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
-                     "bn-inception"}});
+  std::vector<std::string> backbones = resnet_names();
+  backbones.insert(backbones.begin(), "resnet12");
+  backbones.emplace_back("bn-inception");
+  s.add("arch", &c.arch, "backbone", {.value = "NAME", .choices = backbones});
   s.add("stem", &c.stem,
         "imagenet: 7x7/2 convolution and max-pool; for small pictures one 3x3, of stride 1 (small) "
         "or 2 "
@@ -118,10 +119,10 @@ void add_model(Settings& s, ModelConfig& c) {
 }
 
 void add_loss(Settings& s, LossConfig& c) {
-  s.section("loss", "proxent help loss has the formula of mpl, proxent help losses the others");
+  s.section("loss", "proxent help loss has the formula of mpl and a list of the others");
   std::vector<std::string> names;
   for (const LossKind& kind : loss_kinds()) names.emplace_back(kind.name);
-  s.add("name", &c.name, "the loss (proxent help losses)",
+  s.add("name", &c.name, "the loss (proxent help loss)",
         {.flag = "loss", .value = "NAME", .choices = names});
   s.add("proxies", &c.proxies, "proxies per class, K; auto: as usual for the loss, 4 for mpl",
         {.range = between(1, 1024)});
@@ -196,7 +197,7 @@ void add_optim(Settings& s, OptimConfig& c) {
   s.add("nesterov", &c.nesterov, "Nesterov momentum for sgd");
   s.add("betas", std::span(c.betas), "decay of the two averages of adam and adamw",
         {.value = "B1,B2", .range = {0, 1, false, true}});
-  s.add("eps", &c.eps, "of adam and adamw", {.range = at_least(0)});
+  s.add("eps", &c.eps, "of adam and adamw", {.range = above(0)});
   s.add("sched", &c.sched, "learning rate: constant, falling in steps, or a half cosine",
         {.choices = {"const", "step", "cosine"}});
   s.add("lr_step", &c.lr_step, "step: multiply by --lr-gamma this often", {.takes_time = false});
@@ -310,18 +311,16 @@ void fail_unknown_key(const Settings& settings, const std::string& name, const s
 }
 
 Config config_from_toml(std::string_view text, std::string_view source, Config base) {
-  Config config;
-  Settings settings;
-  add_config(settings, config);  // defaults and names ...
-  config = std::move(base);      // ... of these values
+  ConfigTable table(std::move(base));
+  Settings& settings = table.settings();
   for (const TomlEntry& entry : read_toml(text, source)) {
     if (entry.name == "preset") continue;  // --print-config writes it; all its values follow
     Setting* setting = settings.find_key(entry.name);
     if (!setting) fail_unknown_key(settings, entry.name, entry.place);
     settings.assign(*setting, entry.value, entry.name + " in " + entry.place, entry.place);
   }
-  finish_config(config);
-  return config;
+  finish_config(table.config());
+  return table.config();
 }
 
 std::string to_toml(const Settings& settings, TomlStyle style) {
@@ -345,21 +344,14 @@ std::string to_toml(const Settings& settings, TomlStyle style) {
 }
 
 std::string to_toml(const Config& config) {
-  Config copy;
-  Settings settings;
-  add_config(settings, copy);  // defaults and names ...
-  copy = config;               // ... of these values
-  return to_toml(settings, TomlStyle::plain);
+  return to_toml(ConfigTable(config).settings(), TomlStyle::plain);
 }
 
 namespace {
 
 // Checkpoints carry the configuration as JSON: better to stop now than at the first of them.
 void check_texts(const Config& config) {
-  Config copy = config;
-  Settings settings;
-  add_config(settings, copy);
-  for (const Setting& row : settings.rows())
+  for (const ConfigTable table(config); const Setting& row : table.rows())
     check<UsageError>(is_utf8(row.value_text()), row.name(),
                       ": expected text in UTF-8, got other bytes in ", row.value_text(),
                       ". Rename the file or folder, or name it through a link");
@@ -382,6 +374,11 @@ void check_config(const Config& config) {
       batch.sampler != "m-per-class" || !batch.size || *batch.size % batch.m == 0;
   check<UsageError>(has_whole_classes, "batch.size = ", batch.pictures(),
                     " is no multiple of batch.m = ", batch.m, ", as --sampler m-per-class needs");
+  const ModelConfig own;
+  check<UsageError>(
+      resnet_depth(model.arch) || (model.stem == own.stem && model.width == own.width),
+      "model.stem and model.width are for resnet18 to resnet152, ", model.arch,
+      " has its own; leave them out");
   check<UsageError>(run.steps > 0 || run.epochs > 0,
                     "run.epochs and run.steps are both 0, which trains nothing; give --epochs or "
                     "--steps");
@@ -389,6 +386,9 @@ void check_config(const Config& config) {
                     " is above optim.lr = ", shortest(optim.lr));
   check<UsageError>(!optim.nesterov || (optim.name == "sgd" && optim.momentum > 0),
                     "optim.nesterov needs --optim sgd with a momentum above 0");
+  check<UsageError>(run.precision != "fp16" || optim.clip_value == 0,
+                    "optim.clip_value cannot bound gradients that fp16's loss scale multiplies; "
+                    "give --clip-norm with --clip-value 0, or --precision bf16");
   const bool has_milestones = !lr_milestones_of(optim).empty();
   check<UsageError>(optim.sched == "step" || !has_milestones,
                     "optim.lr_milestones belong to --sched step, got --sched ", optim.sched);
@@ -406,12 +406,12 @@ void check_config(const Config& config) {
   step_range(config.debug.profile_steps);
 }
 
-SettingTexts::SettingTexts(const Config& config) {
-  add_config(settings_, config_);
-  config_ = config;
+ConfigTable::ConfigTable(Config config) {
+  add_config(settings_, config_);  // defaults and names ...
+  config_ = std::move(config);     // ... of these values
 }
 
-std::string SettingTexts::operator()(std::string_view key) const {
+std::string ConfigTable::operator()(std::string_view key) const {
   const Setting* row = settings_.find_key(key);
   check(row, "no setting is called '", key, "'");
   return unquoted(row->value_text()) + (row->is_default() ? "" : "*");
@@ -440,18 +440,16 @@ std::vector<Duration> lr_milestones_of(const OptimConfig& config) {
 
 Fold fold_of(const RunConfig& config) {
   const std::vector<std::string> parts = split(config.fold, '/');
-  std::array<std::int64_t, 2> numbers{};
-  bool is_fold = parts.size() == 2;
-  for (std::size_t i = 0; is_fold && i < 2; ++i) {
-    const char* end = parts[i].data() + parts[i].size();
-    const auto [stop, error] = std::from_chars(parts[i].data(), end, numbers[i]);
-    is_fold = error == std::errc() && stop == end;
+  std::optional<std::int64_t> index, count;
+  if (parts.size() == 2) {
+    index = parse_number<std::int64_t>(parts[0]);
+    count = parse_number<std::int64_t>(parts[1]);
   }
-  check<UsageError>(is_fold && 0 <= numbers[0] && numbers[0] < numbers[1] && numbers[1] >= 2,
+  check<UsageError>(index && count && 0 <= *index && *index < *count && *count >= 2,
                     "run.fold: expected FOLD/FOLDS with at least 2 folds, counted from 0, as 0/4; "
                     "got '",
                     config.fold, "'");
-  return {.index = numbers[0], .count = numbers[1]};
+  return {.index = *index, .count = *count};
 }
 
 }  // namespace proxent

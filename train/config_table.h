@@ -15,18 +15,23 @@ void add_config(Settings& settings, Config& config);
 // Once all values are set: spells out run.metrics ("r@1,2" is r@1 and r@2), then check_config.
 void finish_config(Config& config);
 
-// Values as people read them, with a '*' behind each that is not the default.
-class SettingTexts {
+// A configuration of its own with its table: values are the given ones, defaults those of Config.
+class ConfigTable {
  public:
-  explicit SettingTexts(const Config& config);
-  SettingTexts(const SettingTexts&) = delete;
-  SettingTexts& operator=(const SettingTexts&) = delete;
+  explicit ConfigTable(Config config = {});
+  ConfigTable(const ConfigTable&) = delete;
+  ConfigTable& operator=(const ConfigTable&) = delete;
 
-  std::string operator()(std::string_view key) const;  // "optim.lr" -> "3e-4*"
+  Config& config() { return config_; }
+  Settings& settings() { return settings_; }
+  const std::deque<Setting>& rows() const { return settings_.rows(); }
+  // A value as people read it, with a '*' behind it if it is not the default: "3e-4*" for
+  // "optim.lr".
+  std::string operator()(std::string_view key) const;
 
  private:
   Config config_;
-  mutable Settings settings_;
+  Settings settings_;
 };
 
 enum class TomlStyle {

@@ -3,15 +3,16 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 
 #include "tensor/concat.h"
 #include "tensor/normalize.h"
 #include "train/atomic_file.h"
+#include "train/clock.h"
 #include "train/device.h"
 #include "train/evaluation.h"
 #include "train/exit_code.h"
+#include "train/experiment.h"
 #include "train/finished_run.h"
 #include "train/log.h"
 #include "train/provenance.h"
@@ -26,7 +27,6 @@ namespace proxent {
 namespace {
 
 namespace fs = std::filesystem;
-using Clock = std::chrono::steady_clock;
 
 // One training of the whole.
 struct Trial {
@@ -225,22 +225,22 @@ void write_results(const std::string& folder, const ResultTable& table,
 }
 
 // What is left of the whole's time; a zero limit stays none.
-Duration time_left(const Duration& limit, Clock::time_point start) {
+Duration time_left(const Duration& limit, const Stopwatch& watch) {
   if (limit.is_zero()) return limit;
   Duration left = limit;
-  left.amount -= std::chrono::duration<double>(Clock::now() - start).count();
+  left.amount -= watch.seconds();
   return left;
 }
 
 // Why the trials ended before their end; empty when all are done.
 std::string run_trials(std::vector<Trial>& trials, const std::vector<std::string>& arguments,
                        Log& log) {
-  const auto start = Clock::now();
+  const Stopwatch watch;
   const Duration limit = trials.front().config.run.time_limit;
   for (std::size_t i = 0; i < trials.size(); ++i) {
     Config& config = trials[i].config;
     if (status_of_run(config.run.out) == "done") continue;
-    config.run.time_limit = time_left(limit, start);
+    config.run.time_limit = time_left(limit, watch);
     if (stop_requested()) return stop_reason();
     if (!limit.is_zero() && config.run.time_limit.amount <= 0) return "time limit";
     log.result(fmt::format("run {} of {}: {}", i + 1, trials.size(), config.run.out));

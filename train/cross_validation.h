@@ -23,7 +23,7 @@ struct CrossValidationOptions {
 //   concatenated  of the F embeddings of a picture, each divided by its length, set end to end
 // Writes table.md, table.tex, table.csv and cv.json there, and prints the table on stdout. What is
 // finished is not done again: the same call goes on in the newest folder of the same experiment
-// (finished_run.h) and name, also with more seeds. Returns kDone, or kStoppedEarly after a signal
+// (experiment.h) and name, also with more seeds. Returns kDone, or kStoppedEarly after a signal
 // or run.time_limit, which is of the whole. Throws UsageError when run.out holds another
 // experiment, when there is nothing to judge (protocol none) or folds and protocol contradict.
 int run_cross_validation(const Config& config, const CrossValidationOptions& options,

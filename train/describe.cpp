@@ -10,11 +10,12 @@
 #include "data/idx.h"
 #include "data/image.h"
 #include "data/mat.h"
-#include "train/atomic_file.h"
 #include "train/event_file.h"
+#include "train/input_file.h"
 #include "train/npy.h"
 #include "train/pth.h"
 #include "train/safetensors.h"
+#include "train/text.h"
 
 namespace proxent {
 namespace {
@@ -22,12 +23,8 @@ namespace {
 namespace fs = std::filesystem;
 
 std::string size_text(std::int64_t bytes) {
-  constexpr std::array<const char*, 5> kUnits{"bytes", "KiB", "MiB", "GiB", "TiB"};
-  double amount = static_cast<double>(bytes);
-  std::size_t unit = 0;
-  for (; amount >= 1024 && unit + 1 < kUnits.size(); ++unit) amount /= 1024;
-  return unit == 0 ? fmt::format("{} bytes", bytes)
-                   : fmt::format("{:.1f} {} ({} bytes)", amount, kUnits[unit], bytes);
+  const std::string exact = fmt::format("{} bytes", bytes);
+  return bytes < 1024 ? exact : human_bytes(bytes) + " (" + exact + ")";
 }
 
 std::string shape_text(const std::vector<std::int64_t>& shape) {

@@ -2,8 +2,7 @@
 
 #include <omp.h>
 
-#include <charconv>
-
+#include "data/parse_number.h"
 #include "tensor/gpu.h"
 #include "tensor/gpu_math.h"
 
@@ -12,15 +11,12 @@ namespace {
 
 // The number behind "cuda" or "cuda:"; throws UsageError for anything else.
 int gpu_index(std::string_view name) {
-  int index = 0;
-  bool is_understood = name.starts_with("cuda");
-  if (is_understood && name.size() > 4) {
-    const char* end = name.data() + name.size();
-    const auto [stop, error] = std::from_chars(name.data() + 5, end, index);
-    is_understood = name[4] == ':' && error == std::errc() && stop == end && index >= 0;
-  }
-  check<UsageError>(is_understood, "device: expected auto, cpu, cuda or cuda:N, got '", name, "'");
-  return index;
+  if (name == "cuda") return 0;
+  const std::optional<int> index =
+      name.starts_with("cuda:") ? parse_number<int>(name.substr(5)) : std::nullopt;
+  check<UsageError>(index && *index >= 0, "device: expected auto, cpu, cuda or cuda:N, got '", name,
+                    "'");
+  return *index;
 }
 
 Device choose_device(const std::string& name) {
@@ -65,8 +61,7 @@ DType set_up_precision(const std::string& precision, Device device, bool is_dete
 
 std::string describe(Device device) {
   if (device == Device::cpu) return "cpu, " + counted(omp_get_max_threads(), "thread", "threads");
-  const GpuReport report = gpu_report();
-  return "cuda, " + (report.gpus.empty() ? "?" : report.gpus.front().name);
+  return "cuda, " + gpu_report().gpus.at(static_cast<std::size_t>(selected_gpu())).name;
 }
 
 }  // namespace proxent

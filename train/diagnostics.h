@@ -38,13 +38,8 @@ struct EmbeddingDiagnostics : EmbeddingSpread {
 };
 
 // Of embeddings (N, D) f32 with labels (N). The spectrum is taken from at most 10,000 rows, evenly
-// spaced; it costs about 4/3 D^3 operations. Uniformity is taken from at most 5,000 rows.
+// spaced; it costs about 2 D^3 operations. Uniformity is taken from at most 5,000 rows.
 EmbeddingDiagnostics diagnose_embeddings(const Tensor& embeddings,
                                          std::span<const std::int32_t> labels);
-
-// The eigenvalues of a symmetric n x n matrix (row-major), ascending: Householder's reduction to
-// tridiagonal form, then the implicit QL method (Golub and Van Loan, 8.3). Throws Error when the
-// size is wrong or an entry is not finite.
-std::vector<double> symmetric_eigenvalues(std::vector<double> matrix, std::int64_t n);
 
 }  // namespace proxent

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <chrono>
 #include <cmath>
 #include <map>
 #include <numeric>
@@ -14,13 +13,10 @@
 #include "autograd/ops.h"
 #include "tensor/optimizer_step.h"
 #include "tensor/upload.h"
+#include "train/clock.h"
 
 namespace proxent {
 namespace {
-
-double seconds_since(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 // Embeddings as they come, on the model's device.
 class Collector {
@@ -149,7 +145,7 @@ void subtract_mean_row(Tensor& x) {
 Embeddings embed(const Dataset& dataset, const EmbeddingFunction& function,
                  const EmbedOptions& options) {
   check<UsageError>(!dataset.is_empty(), "embed: the data set ", dataset.name, " has no pictures");
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   Loader loader(dataset, options.batch, options.loader);
   Feed feed(loader, options.loader.transform.normalisation(), options.device);
   Collector collector(dataset, options.device);
@@ -164,7 +160,7 @@ Embeddings embed(const Dataset& dataset, const EmbeddingFunction& function,
   for (const std::int64_t index : found.samples)
     found.labels.push_back(dataset.samples[index].label);
   found.bad_images = loader.bad_images();
-  found.seconds = seconds_since(start);
+  found.seconds = watch.seconds();
   found.seconds_waited = loader.seconds_waited();
   return found;
 }

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <cmath>
-#include <numeric>
 #include <set>
 
 #include "tensor/similarity.h"
@@ -11,13 +10,6 @@
 
 namespace proxent {
 namespace {
-
-Tensor rows_to_cluster(const Tensor& embeddings, Distance distance) {
-  if (distance == Distance::euclidean) return embeddings;
-  std::vector<std::int32_t> all(embeddings.dim(0));
-  std::iota(all.begin(), all.end(), 0);
-  return unit_rows(embeddings, Tensor::from({std::ssize(all)}, all).to(embeddings.device()));
-}
 
 Clustering cluster(const Tensor& embeddings, std::span<const std::int32_t> labels,
                    Distance distance) {
@@ -31,7 +23,8 @@ Clustering cluster(const Tensor& embeddings, std::span<const std::int32_t> label
   else if (classes == std::ssize(labels))
     result.reason = "every class has a single picture";
   if (!result.reason.empty()) return result;
-  const KMeans found = k_means(rows_to_cluster(embeddings, distance), result.options);
+  const KMeans found =
+      k_means(distance == Distance::euclidean ? embeddings : unit_rows(embeddings), result.options);
   result.iterations = found.iterations;
   result.inertia = found.inertia;
   result.agreement = partition_agreement(labels, found.cluster);

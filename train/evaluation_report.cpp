@@ -7,6 +7,7 @@
 #include <limits>
 #include <utility>
 
+#include "train/metrics_text.h"
 #include "train/table.h"
 #include "train/text.h"
 
@@ -78,28 +79,41 @@ std::string_view reason_without_density(const EmbeddingDiagnostics& diagnostics)
   return std::isnan(diagnostics.inter) ? kOneClass : kEqualMeans;
 }
 
+// One number about the embeddings' geometry, as records and tables name it.
+struct GeometryRow {
+  std::string_view key, label;
+  double value;
+  int digits;
+  std::string_view note;    // what stands beside it; {0}: features, {1}: 1 / root of them
+  std::string_view reason;  // why there is no value, where it is NaN
+};
+
+std::vector<GeometryRow> geometry_rows(const EmbeddingDiagnostics& d) {
+  return {
+      {"effective_rank", "effective rank", d.effective_rank, 1, "of {0} features", kNoEmbeddings},
+      {"standard_deviation", "std deviation", d.standard_deviation, 4, "{1:.4f} if spread evenly",
+       kNoEmbeddings},
+      {"intra", "intra", d.intra, 3, "cosine distance within a class", kNoPair},
+      {"inter", "inter", d.inter, 3, "between classes' means", kOneClass},
+      {"intra/inter", "intra/inter", d.density(), 3, "density", reason_without_density(d)},
+      {"alignment", "alignment", d.alignment, 3, "squared distance within a class", kNoPair},
+      {"uniformity", "uniformity", d.uniformity, 3, "lower is more even", kOnePicture},
+  };
+}
+
 void add_geometry_rows(Table& table, const EvaluationReport& report) {
   if (!report.diagnostics) return;
-  const EmbeddingDiagnostics& d = *report.diagnostics;
   table.line();
-  const auto add = [&](std::string name, double value, int digits, std::string note,
-                       std::string_view reason) {
-    std::vector<std::string> cells = {std::move(name)};
-    cells.push_back(std::isnan(value) ? "-" : fmt::format("{:.{}f}", value, digits));
+  const double even = 1 / std::sqrt(static_cast<double>(report.features));
+  for (const GeometryRow& row : geometry_rows(*report.diagnostics)) {
+    const bool is_known = !std::isnan(row.value);
+    std::vector<std::string> cells = {std::string(row.label)};
+    cells.push_back(is_known ? fmt::format("{:.{}f}", row.value, row.digits) : "-");
     cells.resize(2 + report.variants.size());
-    cells.push_back(std::isnan(value) ? std::string(reason) : std::move(note));
+    cells.push_back(is_known ? fmt::format(fmt::runtime(row.note), report.features, even)
+                             : std::string(row.reason));
     table.row(std::move(cells));
-  };
-  add("effective rank", d.effective_rank, 1, fmt::format("of {} features", report.features),
-      kNoEmbeddings);
-  add("std deviation", d.standard_deviation, 4,
-      fmt::format("{:.4f} if spread evenly", 1 / std::sqrt(static_cast<double>(report.features))),
-      kNoEmbeddings);
-  add("intra", d.intra, 3, "cosine distance within a class", kNoPair);
-  add("inter", d.inter, 3, "between classes' means", kOneClass);
-  add("intra/inter", d.density(), 3, "density", reason_without_density(d));
-  add("alignment", d.alignment, 3, "squared distance within a class", kNoPair);
-  add("uniformity", d.uniformity, 3, "lower is more even", kOnePicture);
+  }
 }
 
 Table part_table(std::string title, const std::vector<PartRecall>& parts, std::size_t most) {
@@ -115,18 +129,11 @@ Table part_table(std::string title, const std::vector<PartRecall>& parts, std::s
 
 void add_diagnostics(Json& record, const std::optional<EmbeddingDiagnostics>& diagnostics) {
   const EmbeddingDiagnostics d = diagnostics.value_or(EmbeddingDiagnostics{});
-  const auto add = [&](std::string_view name, double value, std::string_view reason) {
-    const bool is_known = diagnostics && !std::isnan(value);
-    record[name] = is_known ? Json(value) : Json();
-    if (!is_known) record["reasons"][name] = diagnostics ? reason : kNotOfPixels;
-  };
-  add("effective_rank", d.effective_rank, kNoEmbeddings);
-  add("standard_deviation", d.standard_deviation, kNoEmbeddings);
-  add("intra", d.intra, kNoPair);
-  add("inter", d.inter, kOneClass);
-  add("intra/inter", d.density(), reason_without_density(d));
-  add("alignment", d.alignment, kNoPair);
-  add("uniformity", d.uniformity, kOnePicture);
+  for (const GeometryRow& row : geometry_rows(d)) {
+    const bool is_known = diagnostics && !std::isnan(row.value);
+    record[row.key] = is_known ? Json(row.value) : Json();
+    if (!is_known) record["reasons"][row.key] = diagnostics ? row.reason : kNotOfPixels;
+  }
 }
 
 std::string report_text(const EvaluationReport& report, int width) {

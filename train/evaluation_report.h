@@ -9,13 +9,13 @@
 #include "train/diagnostics.h"
 #include "train/evaluation.h"
 #include "train/few_shot.h"
-#include "train/metrics_text.h"
+#include "train/selection.h"
 
 namespace proxent {
 
 // The same pictures ranked in another way, reported beside the plain scores and never instead.
 struct VariantResult {
-  std::string name;         // "flip", "query expansion", "re-ranked"
+  std::string name;         // "flip", "expanded", "re-ranked"
   std::string description;  // "k-reciprocal, k1 = 20, k2 = 6, ..."
   EvaluationResult result;
 };

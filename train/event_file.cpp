@@ -7,12 +7,14 @@
 #include <array>
 #include <bit>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <optional>
 
 #include "tensor/check.h"
 #include "train/atomic_file.h"
+#include "train/clock.h"
+#include "train/crc32c.h"
+#include "train/input_file.h"
 
 namespace proxent {
 namespace {
@@ -21,16 +23,6 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kVersion = "brain.Event:2";
 constexpr std::size_t kFraming = 16;  // bytes of a record beside its message
-
-constexpr std::array<std::uint32_t, 256> crc_table() {
-  std::array<std::uint32_t, 256> table{};
-  for (std::uint32_t byte = 0; byte < 256; ++byte) {
-    std::uint32_t crc = byte;
-    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ (crc & 1 ? 0x82f63b78u : 0u);
-    table[byte] = crc;
-  }
-  return table;
-}
 
 // So that a checksum of bytes that hold checksums is no weak one (TFRecord's rule).
 std::uint32_t masked_crc(std::string_view bytes) {
@@ -160,9 +152,7 @@ std::optional<std::string_view> message_at(std::string_view bytes, std::size_t a
 
 std::string bytes_of(const fs::path& path) {
   const InputFile file(path);
-  std::string bytes(static_cast<std::size_t>(file.size()), '\0');
-  file.read(bytes.data(), 0, file.size());
-  return bytes;
+  return file.text({0, file.size()});
 }
 
 fs::path new_name_in(const fs::path& folder) {
@@ -255,17 +245,6 @@ std::string event_message(const EventScalars& scalars) {
 
 std::string event_file_version(double wall_time) {
   return key(1, kEightBytes) + little_endian(wall_time) + delimited(3, kVersion);
-}
-
-double seconds_since_1970() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-std::uint32_t crc32c(std::string_view bytes) {
-  static constexpr std::array<std::uint32_t, 256> kTable = crc_table();
-  std::uint32_t crc = 0xffffffffu;
-  for (const char c : bytes) crc = kTable[(crc ^ static_cast<std::uint8_t>(c)) & 255] ^ (crc >> 8);
-  return ~crc;
 }
 
 }  // namespace proxent

@@ -57,9 +57,4 @@ std::string event_message(const EventScalars& scalars);
 // The message that opens a file.
 std::string event_file_version(double wall_time);
 
-double seconds_since_1970();
-
-// CRC-32C (Castagnoli), reflected: "123456789" gives 0xe3069283.
-std::uint32_t crc32c(std::string_view bytes);
-
 }  // namespace proxent

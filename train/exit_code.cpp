@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <iterator>
 #include <new>
 
@@ -15,6 +16,7 @@ namespace proxent {
 int exit_code_of(const std::exception& error) {
   if (dynamic_cast<const UsageError*>(&error)) return kUsageError;
   if (dynamic_cast<const DataError*>(&error)) return kDataError;
+  if (dynamic_cast<const std::filesystem::filesystem_error*>(&error)) return kDataError;
   if (dynamic_cast<const CudaError*>(&error)) return kDeviceError;
   if (dynamic_cast<const OutOfMemory*>(&error)) return kOutOfMemory;
   if (dynamic_cast<const std::bad_alloc*>(&error)) return kOutOfMemory;

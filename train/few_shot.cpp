@@ -6,7 +6,7 @@
 #include <map>
 #include <numeric>
 
-#include "tensor/cpu/parallel.h"
+#include "tensor/parallel.h"
 #include "tensor/random.h"
 #include "tensor/similarity.h"
 
@@ -113,9 +113,7 @@ FewShotResult few_shot(const Tensor& embeddings, std::span<const std::int32_t> l
                    " of ", by_label.size(),
                    " classes have so many. Choose fewer --queries or --shots, a "
                    "smaller way, or more data");
-  std::vector<std::int32_t> all(labels.size());
-  std::iota(all.begin(), all.end(), 0);
-  const Tensor unit = unit_rows(embeddings.to(Device::cpu), Tensor::from({std::ssize(all)}, all));
+  const Tensor unit = unit_rows(embeddings.to(Device::cpu));
   const Tasks tasks(unit, std::move(classes), options);
   std::vector<double> accuracies(options.tasks);
   parallel_for(options.tasks, 4, [&](std::int64_t t) { accuracies[t] = tasks.accuracy(t); });

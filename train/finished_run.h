@@ -6,21 +6,17 @@
 #include <vector>
 
 #include "train/config.h"
-#include "train/metrics_text.h"
-#include "train/result_table.h"
+#include "train/selection.h"
 
 namespace proxent {
 
 struct FinishedRun {
   std::filesystem::path folder;
   Config config;
-  std::vector<double>
-      values;  // as shares, of the metrics that run.metrics names; NaN: not computed
+  // As shares, of the metrics that run.metrics names; NaN: not computed.
+  std::vector<double> values;
   Selection selection = Selection::last_epoch;  // of the weights that the values are of
 };
-
-// Of a mean over runs: theirs, or last_epoch where in some of them no evaluation could choose.
-Selection common_selection(const std::vector<Selection>& selections);
 
 // "running", "done", "failed" or "killed", as the run's run.json says; empty without one. Throws
 // DataError when the file is damaged.
@@ -33,17 +29,5 @@ FinishedRun read_finished_run(const std::filesystem::path& folder);
 // the whole file. Throws DataError when it is not there.
 std::vector<double> read_metrics(const std::filesystem::path& file, const std::string& member,
                                  const std::vector<std::string>& names);
-
-// The settings that make an experiment: the configuration without its seed, folder, name, time
-// limit and all that changes no number. Runs with equal ones may be averaged over seeds.
-Config experiment_of(Config config);
-// "optim.lr = 0.1, not 0.2; ..." for each setting of which two configurations differ; empty if
-// none.
-std::string differences(const Config& a, const Config& b);
-
-// One row per experiment, in the order in which they come, averaged over its runs; rows are named
-// by the settings in which they differ, a single one as its runs are. Columns are the metrics that
-// every run has. Throws UsageError when there is no run, or one seed comes twice in an experiment.
-ResultTable table_of_runs(const std::vector<FinishedRun>& runs, std::string title);
 
 }  // namespace proxent

@@ -7,7 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tensor/check.h"
-#include "train/atomic_file.h"
+#include "train/input_file.h"
 #include "train/text.h"
 
 namespace proxent {

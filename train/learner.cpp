@@ -1,7 +1,7 @@
 #include "train/learner.h"
 
 #include "train/loss.h"
-#include "train/model_options.h"
+#include "train/optimizer_options.h"
 #include "train/task.h"
 
 namespace proxent {

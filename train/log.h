@@ -31,7 +31,6 @@ class Log {
 
   const Terminal& terminal() const { return terminal_; }
   int width() const { return terminal_.columns(); }
-  bool is_quiet() const { return is_quiet_; }
 
  private:
   void add(std::string_view text, bool is_on_terminal);

@@ -1,6 +1,7 @@
 #include "train/loss.h"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "losses/arcface.h"
 #include "losses/embedding_memory.h"
@@ -14,6 +15,7 @@
 namespace proxent {
 namespace {
 
+// What every loss with proxies looks at; `revive_below` is of the multi-proxy loss alone.
 ProxyOptions proxy_options_of(const Config& config, std::int64_t classes) {
   const LossConfig& loss = config.loss;
   return {
@@ -24,140 +26,204 @@ ProxyOptions proxy_options_of(const Config& config, std::int64_t classes) {
                                 {{"normal", ProxyInit::normal}, {"kaiming", ProxyInit::kaiming}}),
       .seed = static_cast<std::uint64_t>(config.run.seed),
       .form = chosen<LossForm>("loss.form", loss.form,
-                               {{"fused", LossForm::fused}, {"composed", LossForm::composed}}),
-      .revive_below = loss.name == "mpl" ? loss.revive_below : 0};
+                               {{"fused", LossForm::fused}, {"composed", LossForm::composed}})};
 }
 
-std::unique_ptr<MetricLoss> build_plain_proxy_loss(const Config& config, std::int64_t classes) {
-  using Function = PlainProxyLoss::Function;
-  const LossConfig& loss = config.loss;
-  const double sigma = sigma_of(loss), margin = margin_of(loss);
-  Function function;
-  if (loss.name == "proxy-anchor")
-    function = [=](const auto& z, const auto& w, const auto& labels) {
-      return proxy_anchor(z, w, labels, {.alpha = sigma, .delta = margin});
-    };
-  else if (loss.name == "proxy-gml")
-    function = [share = loss.proxy_share, weight = loss.weight_proxies](
-                   const auto& z, const auto& w, const auto& labels) {
-      return proxy_gml(z, w, labels, {.share = share, .weight_proxies = weight});
-    };
-  else
-    function = [=](const auto& z, const auto& w, const auto& labels) {
-      return arcface(z, w, labels, {.sigma = sigma, .margin = margin});
-    };
-  return std::make_unique<PlainProxyLoss>(nullptr, "loss", proxy_options_of(config, classes),
-                                          std::move(function), sigma);
+MultiProxyEntropyOptions multi_proxy_options_of(const LossConfig& loss) {
+  return {.sigma = sigma_of(loss),
+          .sigma_h = loss.sigma_h,
+          .sigma_a = loss.sigma_a,
+          .gamma = loss.gamma,
+          .margin = margin_of(loss),
+          .select = chosen<ProxySelect>(
+              "loss.select", loss.select,
+              {{"lse", ProxySelect::lse}, {"max", ProxySelect::max}, {"soft", ProxySelect::soft}}),
+          .negatives = chosen<ProxyNegatives>("loss.negatives", loss.negatives,
+                                              {{"selected", ProxyNegatives::selected},
+                                               {"all-proxies", ProxyNegatives::all_proxies}}),
+          .inter = chosen<InterClasses>(
+              "loss.inter", loss.inter,
+              {{"all", InterClasses::all}, {"complement", InterClasses::complement}}),
+          .weight_inter = loss.weight_inter,
+          .weight_intra = loss.weight_intra,
+          .weight_usage = loss.weight_usage,
+          .normalise_entropy = loss.normalise_entropy,
+          .detach_selection = loss.detach_selection};
 }
 
-std::unique_ptr<MetricLoss> build_tuple_loss(const Config& config) {
-  const LossConfig& loss = config.loss;
-  const double margin = margin_of(loss);
-  TupleLoss::Function function;
-  if (loss.name == "contrastive")
-    function = [=, positive = loss.positive_margin](const Comparison& pairs) {
-      return contrastive(pairs, {.positive_margin = positive, .negative_margin = margin});
-    };
-  else if (loss.name == "triplet")
-    function = [=, mining = chosen<TripletMining>("loss.mining", loss.mining,
-                                                  {{"batch-hard", TripletMining::batch_hard},
-                                                   {"semi-hard", TripletMining::semi_hard}})](
-                   const Comparison& pairs) {
-      return triplet(pairs, {.margin = margin, .mining = mining});
-    };
-  else
-    function = [options = MultiSimilarityOptions{loss.alpha, loss.beta, loss.base, loss.epsilon}](
-                   const Comparison& pairs) { return multi_similarity(pairs, options); };
+std::unique_ptr<MetricLoss> build_multi_proxy(const Config& config, std::int64_t classes) {
+  ProxyOptions proxies = proxy_options_of(config, classes);
+  proxies.revive_below = config.loss.revive_below;
+  return std::make_unique<MultiProxyEntropyLoss>(nullptr, "loss", proxies,
+                                                 multi_proxy_options_of(config.loss));
+}
+
+// The multi-proxy loss without its entropies.
+MultiProxyEntropyOptions softmax_options_of(const LossConfig& loss) {
+  return {.sigma = sigma_of(loss), .margin = margin_of(loss), .weight_inter = 0, .weight_intra = 0};
+}
+
+std::unique_ptr<MetricLoss> build_softmax(const Config& config, std::int64_t classes) {
+  return std::make_unique<MultiProxyEntropyLoss>(nullptr, "loss", proxy_options_of(config, classes),
+                                                 softmax_options_of(config.loss));
+}
+
+std::unique_ptr<MetricLoss> build_soft_triple(const Config& config, std::int64_t classes) {
+  MultiProxyEntropyOptions options = softmax_options_of(config.loss);
+  options.gamma = config.loss.gamma;
+  options.select = ProxySelect::soft;
+  return std::make_unique<SoftTripleLoss>(nullptr, "loss", proxy_options_of(config, classes),
+                                          options, config.loss.weight_merge);
+}
+
+// A loss that is no more than a function of embeddings, its proxies and labels.
+template <class Options>
+std::unique_ptr<MetricLoss> of_proxies(const Config& config, std::int64_t classes,
+                                       Variable (*function)(const Variable&, const Variable&,
+                                                            const Tensor&, const Options&),
+                                       const std::type_identity_t<Options>& options) {
+  return std::make_unique<PlainProxyLoss>(
+      nullptr, "loss", proxy_options_of(config, classes),
+      [=](const Variable& embeddings, const Variable& proxies, const Tensor& labels) {
+        return function(embeddings, proxies, labels, options);
+      },
+      sigma_of(config.loss));
+}
+
+std::unique_ptr<MetricLoss> build_proxy_anchor(const Config& config, std::int64_t classes) {
+  return of_proxies(config, classes, proxy_anchor,
+                    {.alpha = sigma_of(config.loss), .delta = margin_of(config.loss)});
+}
+
+std::unique_ptr<MetricLoss> build_proxy_gml(const Config& config, std::int64_t classes) {
+  return of_proxies(
+      config, classes, proxy_gml,
+      {.share = config.loss.proxy_share, .weight_proxies = config.loss.weight_proxies});
+}
+
+std::unique_ptr<MetricLoss> build_arcface(const Config& config, std::int64_t classes) {
+  return of_proxies(config, classes, arcface,
+                    {.sigma = sigma_of(config.loss), .margin = margin_of(config.loss)});
+}
+
+// A loss that is a function of a batch's pairs, among themselves and with its memory.
+template <class Options>
+std::unique_ptr<MetricLoss> of_pairs(const Config& config,
+                                     Variable (*function)(const Comparison&, const Options&),
+                                     const std::type_identity_t<Options>& options) {
   return std::make_unique<TupleLoss>(
-      nullptr, "loss", std::move(function),
-      MemoryOptions{
-          .size = loss.memory, .dim = config.model.embed_dim, .start = loss.memory_start});
+      nullptr, "loss", [=](const Comparison& pairs) { return function(pairs, options); },
+      MemoryOptions{.size = config.loss.memory,
+                    .dim = config.model.embed_dim,
+                    .start = config.loss.memory_start});
+}
+
+std::unique_ptr<MetricLoss> build_contrastive(const Config& config, std::int64_t) {
+  return of_pairs(
+      config, contrastive,
+      {.positive_margin = config.loss.positive_margin, .negative_margin = margin_of(config.loss)});
+}
+
+std::unique_ptr<MetricLoss> build_triplet(const Config& config, std::int64_t) {
+  return of_pairs(config, triplet,
+                  {.margin = margin_of(config.loss),
+                   .mining = chosen<TripletMining>("loss.mining", config.loss.mining,
+                                                   {{"batch-hard", TripletMining::batch_hard},
+                                                    {"semi-hard", TripletMining::semi_hard}})});
+}
+
+std::unique_ptr<MetricLoss> build_multi_similarity(const Config& config, std::int64_t) {
+  const LossConfig& loss = config.loss;
+  return of_pairs(
+      config, multi_similarity,
+      {.alpha = loss.alpha, .beta = loss.beta, .base = loss.base, .epsilon = loss.epsilon});
 }
 
 }  // namespace
 
-bool LossKind::has(std::string_view key) const {
-  return std::find(keys.begin(), keys.end(), key) != keys.end();
-}
-
 const std::vector<LossKind>& loss_kinds() {
   static const std::vector<LossKind> kinds = {
-      {"mpl",
-       "multi-proxy entropy: several proxies per class, and the entropies of both choices",
-       4,
-       18,
-       0,
-       {"proxies", "sigma", "sigma_h", "sigma_a", "gamma", "margin", "select", "negatives", "inter",
-        "weight_inter", "weight_intra", "weight_usage", "revive_below", "normalise_entropy",
-        "detach_selection", "form"}},
-      {"soft-triple",
-       "several proxies per class, softly chosen, merged (Qian et al. 2019)",
-       10,
-       20,
-       0.01,
-       {"proxies", "sigma", "gamma", "margin", "weight_merge", "form"}},
-      {"proxy-nca++",
-       "softmax over one proxy per class (Teh et al. 2020)",
-       1,
-       18,
-       0,
-       {"sigma", "form"}},
-      {"norm-softmax",
-       "the same at temperature 0.05 (Zhai and Wu 2019)",
-       1,
-       20,
-       0,
-       {"sigma", "form"}},
-      {"proxy-anchor",
-       "proxies pull and push a batch's pictures, hard ones most (Kim et al. 2020)",
-       1,
-       32,
-       0.1,
-       {"sigma", "margin"}},
-      {"proxy-gml",
-       "a picture listens to its nearest proxies (Zhu et al. 2020)",
-       12,
-       18,
-       0,
-       {"proxies", "proxy_share", "weight_proxies"}},
-      {"cosface",
-       "softmax with a margin on the cosine (Wang et al. 2018)",
-       1,
-       64,
-       0.35,
-       {"sigma", "margin", "form"}},
-      {"arcface",
-       "softmax with a margin on the angle, radians (Deng et al. 2019)",
-       1,
-       64,
-       0.5,
-       {"sigma", "margin"}},
-      {"subcenter-arcface",
-       "ArcFace to the nearest of several proxies (Deng et al. 2020)",
-       3,
-       64,
-       0.5,
-       {"proxies", "sigma", "margin"}},
-      {"contrastive",
-       "pairs: pulled together, pushed to a margin (Hadsell et al. 2006)",
-       0,
-       0,
-       1,
-       {"margin", "positive_margin", "memory", "memory_start"}},
-      {"triplet",
-       "nearer to its class than to another by a margin (Schroff et al. 2015)",
-       0,
-       0,
-       0.2,
-       {"margin", "mining", "memory", "memory_start"}},
-      {"multi-similarity",
-       "pairs weighted by how they compare (Wang et al. 2019)",
-       0,
-       0,
-       0,
-       {"alpha", "beta", "base", "epsilon", "memory", "memory_start"}},
+      {.name = "mpl",
+       .about = "multi-proxy entropy: several proxies per class, and the entropies of both choices",
+       .proxies = 4,
+       .sigma = 18,
+       .keys = {"proxies", "sigma", "sigma_h", "sigma_a", "gamma", "margin", "select", "negatives",
+                "inter", "weight_inter", "weight_intra", "weight_usage", "revive_below",
+                "normalise_entropy", "detach_selection", "form"},
+       .build = build_multi_proxy},
+      {.name = "soft-triple",
+       .about = "several proxies per class, softly chosen, merged (Qian et al. 2019)",
+       .proxies = 10,
+       .sigma = 20,
+       .margin = 0.01,
+       .keys = {"proxies", "sigma", "gamma", "margin", "weight_merge", "form"},
+       .build = build_soft_triple},
+      {.name = "proxy-nca++",
+       .about = "softmax over one proxy per class (Teh et al. 2020)",
+       .proxies = 1,
+       .sigma = 18,
+       .keys = {"sigma", "form"},
+       .build = build_softmax},
+      {.name = "norm-softmax",
+       .about = "the same at temperature 0.05 (Zhai and Wu 2019)",
+       .proxies = 1,
+       .sigma = 20,
+       .keys = {"sigma", "form"},
+       .build = build_softmax},
+      {.name = "proxy-anchor",
+       .about = "proxies pull and push a batch's pictures, hard ones most (Kim et al. 2020)",
+       .proxies = 1,
+       .sigma = 32,
+       .margin = 0.1,
+       .keys = {"sigma", "margin"},
+       .build = build_proxy_anchor},
+      {.name = "proxy-gml",
+       .about = "a picture listens to its nearest proxies (Zhu et al. 2020)",
+       .proxies = 12,
+       .sigma = 18,  // of MetricLoss::assignment_scale(): the loss itself has no scale
+       .keys = {"proxies", "proxy_share", "weight_proxies"},
+       .build = build_proxy_gml},
+      {.name = "cosface",
+       .about = "softmax with a margin on the cosine (Wang et al. 2018)",
+       .proxies = 1,
+       .sigma = 64,
+       .margin = 0.35,
+       .keys = {"sigma", "margin", "form"},
+       .build = build_softmax},
+      {.name = "arcface",
+       .about = "softmax with a margin on the angle, radians (Deng et al. 2019)",
+       .proxies = 1,
+       .sigma = 64,
+       .margin = 0.5,
+       .keys = {"sigma", "margin"},
+       .build = build_arcface},
+      {.name = "subcenter-arcface",
+       .about = "ArcFace to the nearest of several proxies (Deng et al. 2020)",
+       .proxies = 3,
+       .sigma = 64,
+       .margin = 0.5,
+       .keys = {"proxies", "sigma", "margin"},
+       .build = build_arcface},
+      {.name = "contrastive",
+       .about = "pairs: pulled together, pushed to a margin (Hadsell et al. 2006)",
+       .margin = 1,
+       .keys = {"margin", "positive_margin", "memory", "memory_start"},
+       .build = build_contrastive},
+      {.name = "triplet",
+       .about = "nearer to its class than to another by a margin (Schroff et al. 2015)",
+       .margin = 0.2,
+       .keys = {"margin", "mining", "memory", "memory_start"},
+       .build = build_triplet},
+      {.name = "multi-similarity",
+       .about = "pairs weighted by how they compare (Wang et al. 2019)",
+       .keys = {"alpha", "beta", "base", "epsilon", "memory", "memory_start"},
+       .build = build_multi_similarity},
   };
   return kinds;
+}
+
+bool LossKind::has(std::string_view key) const {
+  return std::find(keys.begin(), keys.end(), key) != keys.end();
 }
 
 const LossKind& loss_kind(std::string_view name) {
@@ -172,23 +238,22 @@ const LossKind& loss_kind(std::string_view name) {
 
 std::int64_t proxies_per_class(const LossConfig& config) {
   const LossKind& kind = loss_kind(config.name);
-  return kind.has("proxies") ? config.proxies.value_or(kind.proxies) : kind.proxies;
+  return kind.value_of("proxies", config.proxies, kind.proxies);
 }
 double sigma_of(const LossConfig& config) {
-  return config.sigma.value_or(loss_kind(config.name).sigma);
+  const LossKind& kind = loss_kind(config.name);
+  return kind.value_of("sigma", config.sigma, kind.sigma);
 }
 double margin_of(const LossConfig& config) {
-  return config.margin.value_or(loss_kind(config.name).margin);
+  const LossKind& kind = loss_kind(config.name);
+  return kind.value_of("margin", config.margin, kind.margin);
 }
 
 std::vector<std::string> keys_without_effect(const LossConfig& loss) {
   const LossKind& kind = loss_kind(loss.name);
-  Config copy;
-  Settings settings;
-  add_config(settings, copy);
-  copy.loss = loss;
+  const ConfigTable table(Config{.loss = loss});
   std::vector<std::string> keys;
-  for (const Setting& row : settings.rows()) {
+  for (const Setting& row : table.rows()) {
     const bool is_common =
         row.key == "name" || (row.key.starts_with("proxy_") && row.key != "proxy_share");
     if (row.section != "loss" || is_common || row.is_default() || kind.has(row.key)) continue;
@@ -198,59 +263,16 @@ std::vector<std::string> keys_without_effect(const LossConfig& loss) {
 }
 
 LossConfig without_idle_keys(const LossConfig& loss) {
-  Config copy;
-  Settings settings;
-  add_config(settings, copy);
-  copy.loss = loss;
+  ConfigTable table(Config{.loss = loss});
   for (const std::string& key : keys_without_effect(loss)) {
-    Setting& row = *settings.find_key("loss." + key);
-    settings.assign(row, {.items = {unquoted(row.initial)}}, row.name(), "default");
+    Setting& row = *table.settings().find_key("loss." + key);
+    table.settings().assign(row, {.items = {unquoted(row.initial)}}, row.name(), "default");
   }
-  return copy.loss;
-}
-
-MultiProxyEntropyOptions multi_proxy_options_of(const LossConfig& config) {
-  MultiProxyEntropyOptions options{.sigma = sigma_of(config), .margin = margin_of(config)};
-  if (config.name == "soft-triple") {
-    options.gamma = config.gamma;
-    options.select = ProxySelect::soft;
-  }
-  if (config.name != "mpl") {
-    options.weight_inter = options.weight_intra = 0;
-    return options;
-  }
-  options.sigma_h = config.sigma_h;
-  options.sigma_a = config.sigma_a;
-  options.gamma = config.gamma;
-  options.select = chosen<ProxySelect>(
-      "loss.select", config.select,
-      {{"lse", ProxySelect::lse}, {"max", ProxySelect::max}, {"soft", ProxySelect::soft}});
-  options.negatives = chosen<ProxyNegatives>(
-      "loss.negatives", config.negatives,
-      {{"selected", ProxyNegatives::selected}, {"all-proxies", ProxyNegatives::all_proxies}});
-  options.inter =
-      chosen<InterClasses>("loss.inter", config.inter,
-                           {{"all", InterClasses::all}, {"complement", InterClasses::complement}});
-  options.weight_inter = config.weight_inter;
-  options.weight_intra = config.weight_intra;
-  options.weight_usage = config.weight_usage;
-  options.normalise_entropy = config.normalise_entropy;
-  options.detach_selection = config.detach_selection;
-  return options;
+  return table.config().loss;
 }
 
 std::unique_ptr<MetricLoss> build_loss(const Config& config, std::int64_t classes) {
-  const std::string& name = config.loss.name;
-  if (loss_kind(name).proxies == 0) return build_tuple_loss(config);
-  const bool is_plain = name == "proxy-anchor" || name == "proxy-gml" || name == "arcface" ||
-                        name == "subcenter-arcface";
-  if (is_plain) return build_plain_proxy_loss(config, classes);
-  const ProxyOptions proxies = proxy_options_of(config, classes);
-  const MultiProxyEntropyOptions options = multi_proxy_options_of(config.loss);
-  if (name == "soft-triple")
-    return std::make_unique<SoftTripleLoss>(nullptr, "loss", proxies, options,
-                                            config.loss.weight_merge);
-  return std::make_unique<MultiProxyEntropyLoss>(nullptr, "loss", proxies, options);
+  return loss_kind(config.loss.name).build(config, classes);
 }
 
 }  // namespace proxent

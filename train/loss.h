@@ -8,19 +8,27 @@
 #include <string_view>
 #include <vector>
 
-#include "losses/proxies.h"
+#include "losses/metric_loss.h"
 #include "train/config.h"
 
 namespace proxent {
 
-// One loss: what "auto" means for it, and which keys of [loss] it looks at.
+// One loss: what "auto" means for it, which keys of [loss] it looks at, and what makes it.
 struct LossKind {
+  using Build = std::unique_ptr<MetricLoss>(const Config& config, std::int64_t classes);
+
   std::string_view name, about;
-  std::int64_t proxies = 0;  // per class; 0: a loss without proxies
+  std::int64_t proxies = 0;  // per class; none for a loss over pairs
   double sigma = 0, margin = 0;
   std::vector<std::string_view> keys;  // beside name and those of proxies: proxy_init, ...
+  Build& build;                        // a reference, for no row may lack it
 
   bool has(std::string_view key) const;
+  // What was given for the key, unless the loss does not look at it.
+  template <class T>
+  T value_of(std::string_view key, const std::optional<T>& given, T own) const {
+    return has(key) ? given.value_or(own) : own;
+  }
 };
 
 const std::vector<LossKind>& loss_kinds();
@@ -36,8 +44,6 @@ std::vector<std::string> keys_without_effect(const LossConfig& config);
 // The same loss with these keys at their defaults.
 LossConfig without_idle_keys(const LossConfig& config);
 
-// The options of the multi-proxy loss, or of a loss that is a case of it.
-MultiProxyEntropyOptions multi_proxy_options_of(const LossConfig& config);
 // Throws UsageError naming the key for a value that is not among its choices.
 std::unique_ptr<MetricLoss> build_loss(const Config& config, std::int64_t classes);
 

@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <fstream>
-
 #include "tensor/gpu.h"
 #include "train/device.h"
+#include "train/process_memory.h"
 #include "train/text.h"
 
 namespace proxent {
@@ -67,14 +66,8 @@ std::int64_t usable_memory(Device device) {
     release_cached_memory(device);
     return (gpu_memory().free + memory_report(device).in_use) / 10 * 9;
   }
-  std::ifstream file("/proc/meminfo");
-  for (std::string name, unit; file >> name;) {
-    std::int64_t kibibytes = 0;
-    file >> kibibytes;
-    std::getline(file, unit);
-    if (name == "MemAvailable:") return (kibibytes * 1024 + memory_report(device).in_use) / 10 * 9;
-  }
-  return 0;
+  const std::int64_t available = available_bytes();
+  return available == 0 ? 0 : (available + memory_report(device).in_use) / 10 * 9;
 }
 
 namespace {

@@ -1,9 +1,9 @@
 #include "train/metric_choice.h"
 
 #include <algorithm>
-#include <charconv>
 #include <functional>
 
+#include "data/parse_number.h"
 #include "tensor/check.h"
 #include "train/text.h"
 
@@ -22,28 +22,21 @@ NameAndValue divided(const std::string& metric) {
   return {metric.substr(0, at + 1), metric.substr(at + 1)};
 }
 
-template <class T>
-bool reads(const std::string& text, T& value) {
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  return error == std::errc() && stop == end;
-}
-
 std::int64_t k_of(const std::string& metric, std::string_view setting) {
   const auto [name, value] = divided(metric);
-  std::int64_t k = 0;
-  check<UsageError>(reads(value, k) && k >= 1 && k <= kMostRows, setting, ": expected ", name,
+  const auto k = parse_number<std::int64_t>(value);
+  check<UsageError>(k && *k >= 1 && *k <= kMostRows, setting, ": expected ", name,
                     "K with K from 1 to ", kMostRows, ", got '", metric, "'");
-  return k;
+  return *k;
 }
 
 double far_of(const std::string& metric, std::string_view setting) {
-  double far = 0;
+  const auto far = parse_number<double>(divided(metric).value);
   check<UsageError>(
-      reads(divided(metric).value, far) && far > 0 && far < 1, setting,
+      far && *far > 0 && *far < 1, setting,
       ": expected tar@FAR with a false accept rate between 0 and 1 as tar@1e-3, got '", metric,
       "'");
-  return far;
+  return *far;
 }
 
 template <class T, class Order = std::less<>>
@@ -96,8 +89,7 @@ bool add(const std::string& metric, std::string_view setting, MetricChoice& choi
 void spell_out_metrics(std::vector<std::string>& metrics) {
   std::string before;
   for (std::string& metric : metrics) {
-    double number = 0;
-    if (reads(metric, number) && !before.empty()) metric = before + metric;
+    if (parse_number<double>(metric) && !before.empty()) metric = before + metric;
     const NameAndValue parts = divided(metric);
     before = parts.value.empty() || metric == "map@r" ? "" : parts.name;
   }

@@ -2,27 +2,15 @@
 // checkpoint was chosen.
 #pragma once
 
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "train/metric_value.h"
 #include "train/retrieval.h"
+#include "train/selection.h"
 
 namespace proxent {
-
-// How the weights that a number belongs to were chosen.
-enum class Selection : std::uint8_t {
-  val_selected,  // best on held-out training classes
-  last_epoch,    // where training ended
-  test_selected  // best on the very set the number is from: optimistic, not a fair result
-};
-std::string_view name_of(Selection selection);  // "val-selected", "last-epoch", "test-selected"
-// The other way round. Throws DataError, naming `origin`, for another name.
-Selection selection_from_name(std::string_view name, std::string_view origin);
-// What a run.protocol leads to: val, mlrc, last, paper or none.
-Selection selection_of(std::string_view protocol);
 
 // "R@1 61.44 R@2 72.90 | MAP@R 21.30 RP 32.00 | test-selected", in percent; without the last part
 // where nothing was chosen. A metric without a value is "-", with its reason behind all; where none

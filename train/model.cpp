@@ -5,42 +5,36 @@
 #include "layers/bn_inception.h"
 #include "layers/init.h"
 #include "layers/resnet12.h"
+#include "train/choice.h"
 
 namespace proxent {
 namespace {
 
 std::unique_ptr<Backbone> build_backbone(Module* parent, const ModelConfig& config) {
-  const std::optional<int> depth = resnet_depth(config.arch);
-  check<UsageError>(depth || config.width == ResNetOptions().width, "model.width: ", config.arch,
-                    " has no other width than its own; leave the key out");
   if (config.arch == "resnet12") return std::make_unique<ResNet12>(parent, "");
-  if (config.arch == "bn-inception") {
-    check<UsageError>(config.stem == "imagenet", "model.stem: bn-inception has its own, give ",
-                      "--stem imagenet, not ", config.stem);
-    return std::make_unique<BnInception>(parent, "");
-  }
-  const Stem stem = config.stem == "small"     ? Stem::small
-                    : config.stem == "compact" ? Stem::compact
-                                               : Stem::imagenet;
-  if (depth)
-    return std::make_unique<ResNet>(
-        parent, "", ResNetOptions{.depth = *depth, .stem = stem, .width = config.width});
-  fail<UsageError>("model.arch: unknown architecture '", config.arch, "'");
+  if (config.arch == "bn-inception") return std::make_unique<BnInception>(parent, "");
+  const std::optional<int> depth = resnet_depth(config.arch);
+  check<UsageError>(depth.has_value(), "model.arch: unknown architecture '", config.arch, "'");
+  const Stem stem = chosen<Stem>(
+      "model.stem", config.stem,
+      {{"imagenet", Stem::imagenet}, {"small", Stem::small}, {"compact", Stem::compact}});
+  return std::make_unique<ResNet>(
+      parent, "", ResNetOptions{.depth = *depth, .stem = stem, .width = config.width});
 }
 
 Pooling pooling_of(const std::string& name) {
-  if (name == "avg") return Pooling::avg;
-  if (name == "max") return Pooling::max;
-  if (name == "avg+max") return Pooling::avg_max;
-  if (name == "gem") return Pooling::gem;
-  fail<UsageError>("model.pool: unknown pooling '", name, "'");
+  return chosen<Pooling>("model.pool", name,
+                         {{"avg", Pooling::avg},
+                          {"max", Pooling::max},
+                          {"avg+max", Pooling::avg_max},
+                          {"gem", Pooling::gem}});
 }
 
 BatchNormMode batch_norm_mode_of(const std::string& name) {
-  if (name == "train") return BatchNormMode::train;
-  if (name == "eval-stats") return BatchNormMode::eval_stats;
-  if (name == "frozen") return BatchNormMode::frozen;
-  fail<UsageError>("model.bn_mode: unknown mode '", name, "'");
+  return chosen<BatchNormMode>("model.bn_mode", name,
+                               {{"train", BatchNormMode::train},
+                                {"eval-stats", BatchNormMode::eval_stats},
+                                {"frozen", BatchNormMode::frozen}});
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// From a configuration to a model ready to train: backbone, head, initial values, loaded weights.
+// From a configuration to a model ready to train: backbone, head, initial values.
 #pragma once
 
 #include <memory>

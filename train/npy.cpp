@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "train/atomic_file.h"
+#include "train/input_file.h"
 
 namespace proxent {
 namespace {

@@ -1,48 +1,34 @@
 #include "train/query_expansion.h"
 
-#include <charconv>
 #include <cmath>
 #include <numeric>
 
-#include "tensor/cpu/parallel.h"
+#include "data/parse_number.h"
+#include "tensor/parallel.h"
 #include "train/pair_tiles.h"
 #include "train/text.h"
 
 namespace proxent {
-namespace {
-
-std::vector<std::int64_t> all_rows(const Tensor& x) { return listed_rows({}, x.dim(0), "any"); }
-
-Tensor unit_rows_of(const Tensor& x) {
-  return features_of(x, ranked_rows(all_rows(x), {}, x.device()), Distance::cosine);
-}
-
-}  // namespace
-
 Tensor mean_directions(const Tensor& a, const Tensor& b) {
   check(a.shape() == b.shape() && a.shape().rank() == 2 && a.dtype() == DType::f32 &&
             b.dtype() == DType::f32,
         "mean_directions: expected two (rows, features) f32 of one shape, got ", a, " and ", b);
-  Tensor sum = unit_rows_of(a).to(Device::cpu).clone();
-  const Tensor other = unit_rows_of(b).to(Device::cpu);
+  Tensor sum = unit_rows(a).to(Device::cpu).clone();
+  const Tensor other = unit_rows(b).to(Device::cpu);
   for (std::int64_t i = 0; i < sum.numel(); ++i) sum.data<float>()[i] += other.data<float>()[i];
-  return unit_rows_of(sum.to(a.device()));
+  return unit_rows(sum.to(a.device()));
 }
 
 QueryExpansionOptions query_expansion_from_text(std::string_view text) {
   QueryExpansionOptions options;
   const std::vector<std::string> parts = split(text, ',');
-  const auto read = [](const std::string& part, auto& value) {
-    const char* end = part.data() + part.size();
-    const auto [stop, error] = std::from_chars(part.data(), end, value);
-    return error == std::errc() && stop == end;
-  };
-  const bool is_right =
-      (parts.size() == 1 || parts.size() == 2) && read(parts[0], options.neighbours) &&
-      options.neighbours >= 1 &&
-      (parts.size() == 1 || (read(parts[1], options.alpha) && options.alpha >= 0));
+  const auto neighbours = parse_number<std::int64_t>(parts.empty() ? "" : parts[0]);
+  const auto alpha = parts.size() > 1 ? parse_number<double>(parts[1]) : options.alpha;
+  const bool is_right = parts.size() <= 2 && neighbours && *neighbours >= 1 && alpha && *alpha >= 0;
   check<UsageError>(is_right, "query expansion: expected a number of neighbours and perhaps alpha ",
                     "as 10,3, got '", text, "'");
+  options.neighbours = *neighbours;
+  options.alpha = *alpha;
   return options;
 }
 
@@ -54,7 +40,7 @@ Tensor expanded_queries(const Tensor& embeddings, std::span<const std::int32_t> 
   const std::vector<std::int64_t> queries =
       listed_rows(options.queries, embeddings.dim(0), "query");
   const auto found = nearest_neighbours(embeddings, labels, queries, expansion.neighbours, options);
-  const Tensor unit = unit_rows_of(embeddings).to(Device::cpu);
+  const Tensor unit = unit_rows(embeddings).to(Device::cpu);
   Tensor expanded = unit.clone();
   const std::int64_t dim = unit.dim(1);
   parallel_for(std::ssize(queries), 16, [&](std::int64_t q) {

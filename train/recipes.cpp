@@ -117,7 +117,8 @@ constexpr std::string_view kProxyNca = R"(
 # milestones and the last epoch (x 0.1 each); find them with --protocol val --val-classes 0.5, then
 # give --lr-milestones and --epochs with --sched step --lr-gamma 0.1. In-Shop has no such half. It
 # judges embeddings that are not of length one by Euclidean distance, we by cosine; it clips the
-# model's gradients only, we the proxies' too; it trains in mixed precision (--precision fp16).
+# model's gradients only, we the proxies' too; it trains in fp16, which cannot clip by
+# value here (--precision bf16 can, or fp16 with --clip-value 0 --clip-norm N).
 # 256 px: not to be compared with rows of 224 px.
 [data]
 image_size = 256

@@ -1,7 +1,6 @@
 #include "train/reranking.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <map>
 #include <memory>
@@ -9,7 +8,8 @@
 #include <set>
 #include <utility>
 
-#include "tensor/cpu/parallel.h"
+#include "data/parse_number.h"
+#include "tensor/parallel.h"
 #include "train/pair_tiles.h"
 #include "train/text.h"
 
@@ -38,7 +38,7 @@ class KReciprocal {
   KReciprocal(const Tensor& embeddings, std::span<const std::int32_t> labels,
               const RetrievalOptions& options, const KReciprocalOptions& reranking)
       : options_(reranking),
-        unit_(unit_rows_of(embeddings)),
+        unit_(unit_rows(embeddings).to(Device::cpu)),
         nearest_(embeddings.dim(0)),
         features_(embeddings.dim(0)) {
     const Rows rows = rows_of_either(embeddings.dim(0), options);
@@ -71,11 +71,6 @@ class KReciprocal {
   }
 
  private:
-  static Tensor unit_rows_of(const Tensor& embeddings) {
-    const RankedRows rows =
-        ranked_rows(listed_rows({}, embeddings.dim(0), "any"), {}, embeddings.device());
-    return features_of(embeddings, rows, Distance::cosine).to(Device::cpu);
-  }
   static Rows rows_of_either(std::int64_t rows, const RetrievalOptions& options) {
     std::set<std::int64_t> either;
     for (const auto* list : {&options.queries, &options.gallery})
@@ -156,9 +151,9 @@ KReciprocalOptions k_reciprocal_from_text(std::string_view text) {
   KReciprocalOptions options;
   const std::vector<std::string> parts = split(text, ',');
   const auto read = [&](std::size_t i, auto& value) {
-    const char* end = parts[i].data() + parts[i].size();
-    const auto [stop, error] = std::from_chars(parts[i].data(), end, value);
-    return error == std::errc() && stop == end;
+    const auto number = parse_number<std::remove_reference_t<decltype(value)>>(parts[i]);
+    value = number.value_or(value);
+    return number.has_value();
   };
   const bool is_right = (parts.size() == 3 || parts.size() == 4) && read(0, options.k1) &&
                         read(1, options.k2) && read(2, options.lambda) &&

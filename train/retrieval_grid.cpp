@@ -10,12 +10,6 @@
 namespace proxent {
 namespace {
 
-template <class T>
-void shuffle(std::vector<T>& items, Philox& random) {
-  for (std::int64_t i = std::ssize(items) - 1; i > 0; --i)
-    std::swap(items[i], items[random.below(i + 1)]);
-}
-
 // Puts the first of every class before the second of any.
 void spread_over_classes(std::vector<std::int64_t>& places, const std::vector<std::int32_t>& labels,
                          std::map<std::int32_t, std::int64_t>& used) {

@@ -12,8 +12,10 @@
 #include "train/diagnostics.h"
 #include "train/evaluation_report.h"
 #include "train/exit_code.h"
+#include "train/experiment.h"
 #include "train/finished_run.h"
 #include "train/memory_plan.h"
+#include "train/metrics_text.h"
 #include "train/profiled_steps.h"
 #include "train/provenance.h"
 #include "train/retrieval_grid.h"
@@ -24,12 +26,6 @@
 
 namespace proxent {
 namespace {
-
-// What the data is called in the run's name: its folder, or the set that needs none.
-std::string data_name(const DataConfig& config) {
-  if (config.path.empty()) return config.dataset == "auto" ? "glyphs" : config.dataset;
-  return std::filesystem::weakly_canonical(config.path).filename().string();
-}
 
 std::string run_name(const Config& config) {
   if (!config.run.name.empty()) return config.run.name;
@@ -333,11 +329,6 @@ void tell_failure(RunFolder& folder, const std::exception& error) {
 }
 
 }  // namespace
-
-std::string experiment_name(const Config& config) {
-  if (!config.run.name.empty()) return config.run.name;
-  return fmt::format("{}_{}_{}", data_name(config.data), config.model.arch, config.loss.name);
-}
 
 std::filesystem::path state_to_resume(const RunConfig& config) {
   if (config.resume.empty()) return {};

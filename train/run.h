@@ -11,11 +11,9 @@ namespace proxent {
 // `arguments` go into the run's record. Throws what goes wrong; the run's folder says so too.
 int run_training(const Config& config, const std::vector<std::string>& arguments);
 
-// What runs are called that differ in their seed alone: run.name, or "dataset_arch_loss".
-std::string experiment_name(const Config& config);
-
 // The last.state that run.resume names: a run folder's, the file itself, or with "auto" that of
-// run.out if there is one. Empty: start anew. Throws DataError if what is named does not exist.
+// run.out if there is one. Empty: start anew. Throws DataError if what is named does not exist,
+// UsageError if it is a file of weights.
 std::filesystem::path state_to_resume(const RunConfig& config);
 // The folder of the run whose ckpt/last.state this is.
 std::filesystem::path folder_of_state(const std::filesystem::path& state);

@@ -1,16 +1,13 @@
 #include "train/run_folder.h"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <chrono>
 #include <cmath>
 #include <cstring>
-#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -18,6 +15,7 @@
 #include "data/formats.h"
 #include "tensor/check.h"
 #include "train/atomic_file.h"
+#include "train/clock.h"
 #include "train/text.h"
 
 namespace proxent {
@@ -34,11 +32,6 @@ std::string folder_name(const std::string& name) {
     safe += stays ? c : '-';
   }
   return safe.empty() || safe[0] == '.' ? "run" + safe : safe;
-}
-
-std::string local_date() {
-  const std::time_t now = std::time(nullptr);
-  return fmt::format("{:%Y-%m-%d}", fmt::localtime(now));
 }
 
 // Makes the folder; false if it is there already. Creating it is the test, so that two runs that
@@ -276,14 +269,6 @@ void RunFolder::sync_logs() {
     check(::fsync(::fileno(log)) == 0 || errno == EINVAL, "cannot write the logs in '", path_,
           "': ", std::strerror(errno));
   if (events_) events_->sync();
-}
-
-std::string utc_now() {
-  using Clock = std::chrono::system_clock;
-  const auto now = Clock::now();
-  const auto since = std::chrono::duration_cast<std::chrono::milliseconds>(now.time_since_epoch());
-  return fmt::format("{:%Y-%m-%dT%H:%M:%S}.{:03}Z", fmt::gmtime(Clock::to_time_t(now)),
-                     since.count() % 1000);
 }
 
 std::string shell_line(const std::vector<std::string>& arguments) {

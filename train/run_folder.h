@@ -46,7 +46,6 @@ class RunFolder {
 
   const std::string& path() const { return path_; }
   std::string file(std::string_view name) const { return path_ + "/" + std::string(name); }
-  std::string checkpoint(std::string_view name) const { return file("ckpt/" + std::string(name)); }
 
   // cmdline.txt, quoted for a shell; a resumed run adds its line.
   void write_command_line(const std::vector<std::string>& arguments);
@@ -87,8 +86,6 @@ class RunFolder {
   std::size_t metric_count_ = 0;
 };
 
-// "2026-11-23T08:39:51.123Z"
-std::string utc_now();
 // Arguments as a shell would take them back.
 std::string shell_line(const std::vector<std::string>& arguments);
 

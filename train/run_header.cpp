@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "layers/resnet.h"
 #include "train/config_table.h"
 #include "train/loss.h"
 #include "train/table.h"
@@ -10,7 +11,7 @@
 namespace proxent {
 namespace {
 
-std::string optimizer_text(const Config& config, const SettingTexts& text) {
+std::string optimizer_text(const Config& config, const ConfigTable& text) {
   std::string line = text("optim.name") + ", lr " + text("optim.lr") + ", proxies' x " +
                      text("loss.proxy_lr_mult") + ", weight decay " + text("optim.wd") + ", " +
                      text("optim.sched");
@@ -21,19 +22,19 @@ std::string optimizer_text(const Config& config, const SettingTexts& text) {
   return line;
 }
 
-std::string model_text(const Config& config, const SettingTexts& text) {
+std::string model_text(const Config& config, const ConfigTable& text) {
   std::string line = text("model.arch");
   if (config.model.width != ModelConfig().width) line += ", width " + text("model.width");
-  line += ", stem " + text("model.stem") + ", pool " + text("model.pool") + ", head " +
-          text("model.head") + " to " + text("model.embed_dim") + ", batch norm " +
-          text("model.bn_mode");
+  if (resnet_depth(config.model.arch)) line += ", stem " + text("model.stem");
+  line += ", pool " + text("model.pool") + ", head " + text("model.head") + " to " +
+          text("model.embed_dim") + ", batch norm " + text("model.bn_mode");
   if (!config.model.freeze.empty()) line += ", frozen " + text("model.freeze");
   if (!config.model.warmup_head.is_zero()) line += ", head alone for " + text("model.warmup_head");
   return line;
 }
 
 // Every key that the loss looks at.
-std::string loss_text(const LossConfig& loss, const SettingTexts& text) {
+std::string loss_text(const LossConfig& loss, const ConfigTable& text) {
   std::string line = text("loss.name");
   for (const std::string_view key : loss_kind(loss.name).keys) {
     std::string value = text("loss." + std::string(key));
@@ -48,7 +49,7 @@ std::string loss_text(const LossConfig& loss, const SettingTexts& text) {
 }
 
 Table run_table(const Config& config, const Task& task, const RunFacts& facts) {
-  const SettingTexts text(config);
+  const ConfigTable text(config);
   Table table("run (* is not the default)");
   table.row({"folder", facts.folder}).row({"model", model_text(config, text)});
   if (!config.model.weights.empty()) table.row({"weights", config.model.weights});
@@ -103,7 +104,8 @@ std::vector<std::string> advice(const Config& config, const Task& task, std::int
     if (condition) lines.push_back(std::move(text));
   };
   const auto& [data, batch, model, loss, optim, run, log, debug] = config;
-  say(model.stem == "imagenet" && data.image_size < 100,
+  const bool has_stems = resnet_depth(model.arch).has_value();
+  say(has_stems && model.stem == "imagenet" && data.image_size < 100,
       fmt::format("pictures of {} px end in a map of {}x{}: --stem small keeps more detail",
                   data.image_size, (data.image_size + 31) / 32, (data.image_size + 31) / 32));
   say(model.stem == "small" && data.image_size >= 128,

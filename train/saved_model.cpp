@@ -2,8 +2,8 @@
 
 #include <array>
 
-#include "train/atomic_file.h"
 #include "train/describe.h"
+#include "train/input_file.h"
 
 namespace proxent {
 namespace fs = std::filesystem;

@@ -8,8 +8,8 @@
 #include "train/checkpoint.h"
 #include "train/config.h"
 #include "train/embed.h"
-#include "train/metrics_text.h"
 #include "train/model.h"
+#include "train/selection.h"
 
 namespace proxent {
 

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "data/parse_number.h"
 #include "tensor/check.h"
 #include "train/text.h"
 
@@ -57,13 +58,12 @@ bool is_inside(const Range& range, double value) {
 }
 
 template <class Number>
-Number parse_number(const std::string& text, const Range& range) {
-  Number value{};
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  require(error == std::errc() && end == text.data() + text.size());
-  require(std::isfinite(static_cast<double>(value)));
-  require(is_inside(range, static_cast<double>(value)));
-  return value;
+Number number_within(const std::string& text, const Range& range) {
+  const std::optional<Number> value = parse_number<Number>(text);
+  require(value.has_value());
+  require(std::isfinite(static_cast<double>(*value)));
+  require(is_inside(range, static_cast<double>(*value)));
+  return *value;
 }
 
 bool parse_bool(const std::string& text) {
@@ -99,11 +99,11 @@ struct Parser {
   }
   void operator()(std::int64_t* target) const {
     require_kind(given, {Kind::integer});
-    *target = parse_number<std::int64_t>(single(given), options.range);
+    *target = number_within<std::int64_t>(single(given), options.range);
   }
   void operator()(double* target) const {
     require_kind(given, {Kind::integer, Kind::real});
-    *target = parse_number<double>(single(given), options.range);
+    *target = number_within<double>(single(given), options.range);
   }
   void operator()(std::string* target) const {
     require_kind(given, {Kind::string});
@@ -138,7 +138,7 @@ struct Parser {
     const auto items = list_items(given);
     require(items.size() == target.size());
     std::vector<double> values;
-    for (const auto& item : items) values.push_back(parse_number<double>(item, options.range));
+    for (const auto& item : items) values.push_back(number_within<double>(item, options.range));
     std::copy(values.begin(), values.end(), target.begin());
   }
   void operator()(std::vector<std::string>* target) const {
@@ -155,7 +155,7 @@ struct Parser {
     require_kind(given, {Kind::integer});
     std::vector<std::int64_t> values;
     for (const auto& item : list_items(given))
-      values.push_back(parse_number<std::int64_t>(item, options.range));
+      values.push_back(number_within<std::int64_t>(item, options.range));
     *target = values;
   }
 };

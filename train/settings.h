@@ -84,6 +84,9 @@ class Settings {
 
   // By "optim.lr"; '-' and '_' are the same. Null if there is none.
   Setting* find_key(std::string_view name);
+  const Setting* find_key(std::string_view name) const {
+    return const_cast<Settings*>(this)->find_key(name);
+  }
   // By "lr", "optim.lr" or a single letter, without the dashes. Null if there is none.
   Setting* find_flag(std::string_view name);
   // By "PROXENT_LR" or "PROXENT_OPTIM_LR".

@@ -25,6 +25,14 @@ void hold_out_validation(const Config& config, DatasetSplits& splits) {
       splits.train, config.run.val_classes, static_cast<std::uint64_t>(config.run.seed));
 }
 
+// Divides the classes as the protocol says and cuts the parts down to the limits.
+void divide(const Config& config, DatasetSplits& splits) {
+  if (holds_out_classes(config.run)) hold_out_validation(config, splits);
+  splits.train = splits.train.evenly_spaced(config.run.limit_train);
+  splits.validation = splits.validation.evenly_spaced(config.run.limit_test);
+  splits.test = splits.test.evenly_spaced(config.run.limit_test);
+}
+
 // Retrieval is judged on classes that training never saw, unless the user says otherwise.
 void check_unseen(const Config& config, const DatasetSplits& splits) {
   if (config.data.allow_shared_classes) return;
@@ -109,15 +117,11 @@ Task open_task(const Config& config) {
   Task task;
   task.description = splits.description;
   task.selection = selection_of(config.run.protocol);
-  task.test = splits.test.evenly_spaced(config.run.limit_test);
   check<DataError>(!splits.train.is_empty(), "data: nothing to train on in ", task.description);
-  if (holds_out_classes(config.run)) {
-    hold_out_validation(config, splits);
-    task.validation = std::move(splits.validation);
-  }
+  divide(config, splits);
   task.train = std::move(splits.train);
-  task.validation = task.validation.evenly_spaced(config.run.limit_test);
-  task.train = task.train.evenly_spaced(config.run.limit_train);
+  if (holds_out_classes(config.run)) task.validation = std::move(splits.validation);
+  task.test = std::move(splits.test);
   check<DataError>(task.train.classes() >= 2, "data: training needs at least two classes, got ",
                    task.train.describe(),
                    task.validation.is_empty()
@@ -138,11 +142,14 @@ Dataset open_split(const Config& config, std::string_view split) {
   DatasetOptions options = dataset_options_of(config.data);
   options.only_test = split == "all";
   DatasetSplits splits = open_dataset(options);
-  if (holds_out_classes(config.run) && (split == "train" || split == "validation"))
-    hold_out_validation(config, splits);
-  Dataset part = split == "train"        ? splits.train.evenly_spaced(config.run.limit_train)
+  // A test part needs nothing that could be divided beside it.
+  if (split == "train" || split == "validation")
+    divide(config, splits);
+  else
+    splits.test = splits.test.evenly_spaced(config.run.limit_test);
+  Dataset part = split == "train"        ? std::move(splits.train)
                  : split == "validation" ? std::move(splits.validation)
-                                         : splits.test.evenly_spaced(config.run.limit_test);
+                                         : std::move(splits.test);
   check<DataError>(!part.is_empty(), "data: there is no ", split, " part in ", splits.description);
   return part;
 }

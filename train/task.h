@@ -7,7 +7,7 @@
 
 #include "data/loader.h"
 #include "train/config.h"
-#include "train/metrics_text.h"
+#include "train/selection.h"
 
 namespace proxent {
 

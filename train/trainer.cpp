@@ -13,8 +13,6 @@
 namespace proxent {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 // 0 batches in an epoch cannot be: the sampler refuses such a data set.
 std::int64_t total_steps_of(const Config& config, const Sampler& sampler) {
   if (config.run.steps > 0) return config.run.steps;
@@ -110,7 +108,7 @@ Trainer::Trainer(const Config& config, Device device, const Task& task, RunFolde
 }
 
 TrainOutcome Trainer::run() {
-  started_ = Clock::now();
+  watch_ = Stopwatch();
   const auto steps_per_epoch = static_cast<double>(sampler_.batches_per_epoch());
   Every log_due(config_.log.log_every, steps_per_epoch);
   Every eval_due(config_.run.eval_every, steps_per_epoch);
@@ -131,7 +129,7 @@ TrainOutcome Trainer::run() {
   // must act before anything else happens.
   const int runs_ahead = device_ == Device::cpu || config_.run.on_nan != "stop" ? 0 : 1;
   while (!is_done()) {
-    const auto start = Clock::now();
+    const Stopwatch watch;
     const std::int64_t done = progress_.step;
     profiled.before_step();
     step(next_batch());
@@ -142,8 +140,7 @@ TrainOutcome Trainer::run() {
     if (progress_.step <= done) continue;  // went back
     if (outcome.first_loss == 0) outcome.first_loss = last_step_.loss;
     const double waited = loader_->seconds_waited();
-    pace_.step(std::chrono::duration<double>(Clock::now() - start).count(), waited - waited_,
-               config_.batch.pictures());
+    pace_.step(watch.seconds(), waited - waited_, config_.batch.pictures());
     waited_ = waited;
     log_step(is_line_due);
     if (eval_due.is_due(progress_.step, seconds()) || is_last) evaluate_and_choose();
@@ -288,7 +285,7 @@ void Trainer::evaluate_and_choose() {
   const Dataset& dataset = is_paper ? task_.test : task_.validation;
   if (config_.debug.overfit_batch || dataset.is_empty()) return;
   take_results(0);
-  const auto start = Clock::now();
+  const Stopwatch watch;
   const Evaluation evaluation = evaluate(dataset);
   const EvaluationResult& result = evaluation.result;
   // Without any match nothing can be chosen by, and 0 would be a lie.
@@ -311,7 +308,7 @@ void Trainer::evaluate_and_choose() {
                           .best = progress_.best.value_or(std::nan("")),
                           .is_best = is_best,
                           .label = is_paper ? std::string(name_of(task_.selection)) : "",
-                          .seconds = std::chrono::duration<double>(Clock::now() - start).count()};
+                          .seconds = watch.seconds()};
   view_.eval(record);
   Json line = to_json(record);
   const EmbeddingSpread spread = spread_of(evaluation.embeddings.values);
@@ -393,9 +390,7 @@ bool Trainer::is_settled() const {
   return config_.run.early_stop > 0 && progress_.evals_since_best >= config_.run.early_stop;
 }
 
-double Trainer::seconds() const {
-  return seconds_before_ + std::chrono::duration<double>(Clock::now() - started_).count();
-}
+double Trainer::seconds() const { return seconds_before_ + watch_.seconds(); }
 
 CheckpointInfo Trainer::checkpoint_info(Selection selection) const {
   CheckpointInfo info{.arch = config_.model.arch,

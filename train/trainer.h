@@ -2,7 +2,6 @@
 // when its time is up, and goes on from where it stopped.
 #pragma once
 
-#include <chrono>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -11,16 +10,17 @@
 
 #include "data/loader.h"
 #include "train/checkpoint.h"
+#include "train/clock.h"
 #include "train/config.h"
 #include "train/diagnostics.h"
 #include "train/evaluation.h"
 #include "train/kept_tensors.h"
 #include "train/learner.h"
-#include "train/metrics_text.h"
-#include "train/progress.h"
+#include "train/progress_view.h"
 #include "train/proxy_diagnostics.h"
 #include "train/run_folder.h"
 #include "train/schedule.h"
+#include "train/selection.h"
 #include "train/task.h"
 
 namespace proxent {
@@ -130,7 +130,7 @@ class Trainer {
   bool has_result_ = false;                    // last_step_ holds one
   std::int64_t rollbacks_ = 0;                 // since the last checkpoint
   bool has_warned_of_collapse_ = false;
-  std::chrono::steady_clock::time_point started_;
+  Stopwatch watch_;                 // of this sitting
   double seconds_before_ = 0;       // of earlier sittings
   double waited_ = 0;               // of the loader, at the last step
   std::set<std::string> left_out_;  // by evaluations: the reasons

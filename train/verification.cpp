@@ -6,7 +6,7 @@
 #include <cmath>
 #include <limits>
 
-#include "tensor/cpu/parallel.h"
+#include "tensor/parallel.h"
 #include "train/pair_tiles.h"
 
 namespace proxent {

@@ -1,8 +1,8 @@
 #include "train/version.h"
 
 #include "data/image.h"
-#include "tensor/cpu/backend.h"
 #include "tensor/gpu.h"
+#include "tensor/onednn.h"
 
 // CMakeLists.txt defines these for this file alone.
 #ifndef PROXENT_VERSION

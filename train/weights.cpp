@@ -6,7 +6,7 @@
 #include <optional>
 #include <utility>
 
-#include "train/atomic_file.h"
+#include "train/input_file.h"
 #include "train/pth.h"
 
 namespace proxent {

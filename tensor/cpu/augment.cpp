@@ -1,7 +1,7 @@
 // Bytes to floats by a table of the 256 values of each colour.
 #include "tensor/augment.h"
 
-#include "tensor/cpu/parallel.h"
+#include "tensor/parallel.h"
 
 namespace proxent::kernel {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "tensor/cpu/parallel.h"
+#include "tensor/parallel.h"
 
 namespace proxent::kernel {
 namespace {

@@ -4,8 +4,8 @@
 #include "tensor/conv.h"
 
 #include "tensor/copy.h"
-#include "tensor/cpu/backend.h"
-#include "tensor/cpu/parallel.h"
+#include "tensor/onednn.h"
+#include "tensor/parallel.h"
 #include "tensor/pointwise.h"
 #include "tensor/window.h"
 #ifdef PROXENT_ONEDNN

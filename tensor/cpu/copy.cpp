@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "tensor/cpu/parallel.h"
+#include "tensor/parallel.h"
 
 namespace proxent::kernel {
 namespace {

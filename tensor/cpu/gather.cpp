@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "tensor/cpu/parallel.h"
 #include "tensor/cpu/row.h"
+#include "tensor/parallel.h"
 
 namespace proxent::kernel {
 

@@ -4,8 +4,8 @@
 #include <cstring>
 #include <vector>
 
-#include "tensor/cpu/backend.h"
-#include "tensor/cpu/parallel.h"
+#include "tensor/onednn.h"
+#include "tensor/parallel.h"
 #ifdef PROXENT_ONEDNN
 #include "tensor/onednn/matmul.h"
 #endif

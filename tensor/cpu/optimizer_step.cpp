@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "tensor/copy.h"
-#include "tensor/cpu/parallel.h"
+#include "tensor/parallel.h"
 #include "tensor/step_decision.h"
 
 namespace proxent::kernel {

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "tensor/broadcast.h"
-#include "tensor/cpu/parallel.h"
+#include "tensor/parallel.h"
 
 namespace proxent::kernel {
 namespace {

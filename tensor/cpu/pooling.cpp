@@ -5,7 +5,7 @@
 #include <cmath>
 #include <limits>
 
-#include "tensor/cpu/parallel.h"
+#include "tensor/parallel.h"
 #include "tensor/window.h"
 
 namespace proxent::kernel {

@@ -14,12 +14,12 @@
 #include <vector>
 
 #include "tensor/cpu/panel_product.h"
-#include "tensor/cpu/parallel.h"
 #include "tensor/cpu/proxy_row.h"
 #include "tensor/cpu/proxy_selection.h"
 #include "tensor/cpu/row.h"
 #include "tensor/cpu/vector_math.h"
 #include "tensor/normalize.h"
+#include "tensor/parallel.h"
 
 namespace proxent::kernel {
 namespace {

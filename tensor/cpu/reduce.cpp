@@ -4,8 +4,8 @@
 #include <cmath>
 
 #include "tensor/broadcast.h"
-#include "tensor/cpu/parallel.h"
 #include "tensor/cpu/row.h"
+#include "tensor/parallel.h"
 
 namespace proxent::kernel {
 namespace {

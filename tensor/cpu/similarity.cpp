@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "tensor/cpu/parallel.h"
+#include "tensor/parallel.h"
 
 namespace proxent::kernel {
 namespace {

@@ -9,8 +9,8 @@
 #include <numeric>
 #include <vector>
 
-#include "tensor/cpu/parallel.h"
 #include "tensor/cpu/row.h"
+#include "tensor/parallel.h"
 
 namespace proxent::kernel {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <array>
 
-#include "tensor/cpu/parallel.h"
+#include "tensor/parallel.h"
 
 namespace proxent::onednn {
 namespace {

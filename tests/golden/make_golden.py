@@ -1,5 +1,5 @@
 """Writes golden/ops.safetensors: values and gradients, by PyTorch in float64, of the rows of
-tests/op_table.cpp, and of the same rows at inputs where a formula has a corner ("relu@zero"). The losses
+train/op_table.cpp, and of the same rows at inputs where a formula has a corner ("relu@zero"). The losses
 of the literature are in make_loss_golden.py.
 Run with Debian's python3-torch, from anywhere:  /usr/bin/python3 tests/golden/make_golden.py
 """

@@ -1,4 +1,4 @@
-#include "train/progress.h"
+#include "train/progress_view.h"
 
 #include <fmt/format.h>
 

@@ -1,4 +1,4 @@
-#include "train/model_options.h"
+#include "train/optimizer_options.h"
 
 #include "train/choice.h"
 

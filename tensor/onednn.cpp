@@ -1,4 +1,4 @@
-#include "tensor/cpu/backend.h"
+#include "tensor/onednn.h"
 
 #include <atomic>
 

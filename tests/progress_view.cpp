@@ -1,5 +1,5 @@
 // What a run shows: lines, the live bar and tables, compared as text.
-#include "train/progress.h"
+#include "train/progress_view.h"
 
 #include <doctest/doctest.h>
 

@@ -1,4 +1,4 @@
-#include "tests/op_table.h"
+#include "train/op_table.h"
 
 #include "autograd/ops.h"
 #include "losses/arcface.h"

@@ -9,6 +9,9 @@
 
 namespace proxent {
 
+// None of the functions f may throw: an exception cannot leave OpenMP's threads. What may throw,
+// such as reading files, has data/parallel.h.
+
 // Calls f(first, last) for consecutive ranges that cover 0 .. n. Ranges of fewer than `grain` items
 // are not worth a thread.
 template <class F>
