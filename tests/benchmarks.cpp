@@ -5,6 +5,7 @@
 #include "data/formats.h"
 #include "tests/mat_writer.h"
 #include "tests/temp_folder.h"
+#include "tests/test_data.h"
 
 namespace proxent {
 namespace {
@@ -409,11 +410,8 @@ TEST_SUITE("benchmarks") {
   }
 
   TEST_CASE("the miniatures of the official files open") {
-    const fs::path shared = PROXENT_SOURCE_DIR "/../shared/data/fixtures";
-    if (!fs::exists(shared)) {
-      MESSAGE("skipped: ", shared.string(), " is absent");
-      return;
-    }
+    const std::filesystem::path shared = test_data("fixtures");
+    if (shared.empty()) return;
     const auto counts = [&](const DatasetOptions& options) {
       const DatasetSplits splits = open_dataset(options);
       for (const Dataset* part : {&splits.train, &splits.test}) {

@@ -5,6 +5,7 @@
 #include "data/dataset_stats.h"
 #include "tests/run_binary.h"
 #include "tests/temp_folder.h"
+#include "tests/test_data.h"
 
 namespace proxent {
 namespace {
@@ -103,11 +104,8 @@ TEST_SUITE("data_command") {
   }
 
   TEST_CASE("the official layouts survive as tables") {
-    const fs::path shared = PROXENT_SOURCE_DIR "/../shared/data/fixtures";
-    if (!fs::exists(shared)) {
-      MESSAGE("skipped: ", shared.string(), " is absent");
-      return;
-    }
+    const std::filesystem::path shared = test_data("fixtures");
+    if (shared.empty()) return;
     const TempFolder folder;
     for (const char* name : {"cub", "cars", "sop", "inshop"})
       check_round_trip(open_dataset({.name = name, .path = shared}), folder.path() / "table.csv");

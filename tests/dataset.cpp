@@ -8,6 +8,7 @@
 #include "data/dataset_report.h"
 #include "tests/pillow_golden.h"
 #include "tests/temp_folder.h"
+#include "tests/test_data.h"
 
 namespace proxent {
 namespace {
@@ -342,11 +343,8 @@ TEST_SUITE("dataset") {
   }
 
   TEST_CASE("the shared data sets open with their known counts") {
-    const fs::path shared = PROXENT_SOURCE_DIR "/../shared/data";
-    if (!fs::exists(shared / "cub200-2010")) {
-      MESSAGE("skipped: ", shared.string(), " is absent");
-      return;
-    }
+    const std::filesystem::path shared = test_data("cub200-2010").parent_path();
+    if (shared.empty()) return;
     const DatasetSplits cub = open_dataset({.path = shared / "cub200-2010"});
     CHECK(cub.train.describe() == "2990 pictures of 100 classes");
     CHECK(cub.test.describe() == "3043 pictures of 100 classes");

@@ -40,10 +40,12 @@ const std::vector<Source>& sources() {
   return all;
 }
 
+// What the pattern's group is where it fits; \n stands before every line, also the first.
 std::vector<std::string> matches(const Source& source, const std::string& pattern) {
   std::vector<std::string> found;
   const std::regex regex(pattern);
-  for (std::sregex_iterator it(source.text.begin(), source.text.end(), regex), end; it != end; ++it)
+  const std::string text = "\n" + source.text;
+  for (std::sregex_iterator it(text.begin(), text.end(), regex), end; it != end; ++it)
     found.push_back((*it)[1]);
   return found;
 }
@@ -69,7 +71,6 @@ TEST_SUITE("layering") {
     for (const Source& source : sources()) {
       if (source.folder() == "tests") continue;
       for (const std::string& include : own_includes(source)) {
-        if (source.folder() == "train" && include == "tests/op_table.h") continue;  // gradcheck
         INFO(source.path, " includes ", include);
         CHECK(may_know.at(source.folder()).contains(include.substr(0, include.find('/'))));
         CHECK(fs::exists(kRoot / include));
@@ -84,10 +85,10 @@ TEST_SUITE("layering") {
     };
     const std::vector<Library> libraries = {
         {"oneapi/|dnnl", {"tensor/onednn/"}},
-        {"cuda|cudnn|cublas|nccl|nvtx", {"tensor/cuda/", "tests/cuda_emulator", "tests/gpu.cpp"}},
+        {"cuda|cudnn|cublas|nvtx", {"tensor/cuda/", "tests/cuda_emulator", "tests/gpu.cpp"}},
         {"stb_|jpeglib|turbojpeg", {"data/"}},
         {"zlib", {"data/", "train/checkpoint.cpp", "tests/"}},
-        {"fmt/|nlohmann/|toml\\+\\+|CLI/", {"train/", "tests/"}},
+        {"fmt/|nlohmann/|toml\\+\\+", {"train/", "tests/"}},
         {"doctest", {"tests/"}},
     };
     for (const Source& source : sources())
@@ -142,7 +143,7 @@ TEST_SUITE("layering") {
   TEST_CASE("no line is longer than 100 columns") {
     for (const Source& source : sources()) {
       // In tables one row is one line, in help pages one paragraph.
-      if (source.path == "tests/op_table.cpp" || source.path == "train/command_help.cpp" ||
+      if (source.path == "train/op_table.cpp" || source.path == "train/command_help.cpp" ||
           source.path.ends_with(".def"))
         continue;
       std::size_t begin = 0, number = 1;

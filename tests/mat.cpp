@@ -5,6 +5,7 @@
 #include "data/image.h"
 #include "tensor/random.h"
 #include "tests/mat_writer.h"
+#include "tests/test_data.h"
 
 namespace proxent {
 namespace {
@@ -174,11 +175,8 @@ TEST_SUITE("mat") {
   }
 
   TEST_CASE("Cars196 in miniature, as MATLAB's and SciPy's writers lay it out") {
-    const fs::path folder = PROXENT_SOURCE_DIR "/../shared/data/fixtures/cars196";
-    if (!fs::exists(folder)) {
-      MESSAGE("skipped: ", folder.string(), " is absent");
-      return;
-    }
+    const std::filesystem::path folder = test_data("fixtures/cars196");
+    if (folder.empty()) return;
     for (const char* name : {"cars_annos.mat", "cars_annos_uncompressed.mat"}) {
       const MatFile file = MatFile::read(folder / name);
       const MatArray& rows = file.require("annotations", Kind::structure);

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <numeric>
 
+#include "tests/test_data.h"
 #include "train/pickle.h"
 
 namespace proxent {
@@ -62,11 +63,8 @@ TEST_SUITE("pth") {
   }
 
   TEST_CASE("a file of the wild loads") {
-    const fs::path path = PROXENT_SOURCE_DIR "/../shared/data/weights/cifar10_resnet20-12fca82f.th";
-    if (!fs::exists(path)) {
-      MESSAGE("skipped: ", path.string(), " is absent");
-      return;
-    }
+    const std::filesystem::path path = test_data("weights/cifar10_resnet20-12fca82f.th");
+    if (path.empty()) return;
     const TensorMap weights = read_pth(path);
     CHECK(weights.at("module.conv1.weight").shape() == Shape{16, 3, 3, 3});
     CHECK(weights.at("module.linear.weight").shape() == Shape{10, 64});

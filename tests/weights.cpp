@@ -9,6 +9,7 @@
 #include "layers/init.h"
 #include "layers/resnet.h"
 #include "tests/temp_folder.h"
+#include "tests/test_data.h"
 
 namespace proxent {
 namespace {
@@ -249,11 +250,8 @@ TEST_SUITE("weights") {
 
   TEST_CASE("real ImageNet weights with missing layers load in part") {
     const std::filesystem::path path =
-        PROXENT_SOURCE_DIR "/../shared/data/weights/resnet18_imagenet_partial_bn.safetensors";
-    if (!std::filesystem::exists(path)) {
-      MESSAGE("skipped: no ", path.string());
-      return;
-    }
+        test_data("weights/resnet18_imagenet_partial_bn.safetensors");
+    if (path.empty()) return;
     ResNet model(nullptr, "resnet", {.depth = 18});
     initialize(model, 1);
     CHECK_THROWS_AS(load_weights({&model}, path), DataError);
