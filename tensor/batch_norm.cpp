@@ -29,8 +29,9 @@ void check_inputs(const Tensor& x, const Tensor& gamma, const Tensor& beta,
               residual.device() == x.device(),
           "batch_norm: residual should be like x ", x, " on ", x.device(), ", got ", residual,
           " on ", residual.device());
-  check(!options.uses_batch_statistics || rows_of(x) >= 2,
-        "batch_norm: batch statistics need at least 2 values per channel, got x ", x.shape());
+  check<UsageError>(!options.uses_batch_statistics || rows_of(x) >= 2,
+                    "batch_norm: batch statistics need at least 2 values per channel, got x ",
+                    x.shape(), "; take a larger batch, larger images or running statistics");
 }
 
 // A tensor like dy: dy itself if nobody else can see its memory.
