@@ -37,7 +37,7 @@ OpRow loss_row(const std::string& name, LossForm form, const MultiProxyEntropyOp
   };
   // float32: a gradient sums 21 products of a softmax at scale 3 to 5 with the error of another.
   // The golden file of these rows is multi_proxy_entropy.safetensors: PyTorch has no such loss.
-  return {name, {{5, 6}, {7, 3, 6}}, -1, 1, call, 1e-6, 21 * 5 * 5, false};
+  return {name, {{5, 6}, {7, 3, 6}}, -1, 1, call, 1e-6, std::int64_t{21} * 5 * 5, false};
 }
 
 // 7 embeddings of 6 dimensions in 5 classes, of which one is not there, one has a single picture.
@@ -84,7 +84,7 @@ std::vector<OpRow> losses_of_the_literature() {
        1,
        [](const OpInputs& x) { return merging_penalty(x[0], ProxyPairs::of(x[0])); },
        1e-6,
-       30 * 6},
+       std::int64_t{30} * 6},
       pairs("contrastive",
             [](const Comparison& p) {
               return contrastive(p, {.positive_margin = 0.4, .negative_margin = 1.2});

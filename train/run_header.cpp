@@ -1,6 +1,7 @@
 #include "train/run_header.h"
 
 #include <fmt/format.h>
+#include <omp.h>
 
 #include "layers/resnet.h"
 #include "train/config_table.h"
@@ -111,6 +112,9 @@ std::vector<std::string> advice(const Config& config, const Task& task, std::int
   say(model.stem == "small" && data.image_size >= 128,
       fmt::format("--stem small at {} px is about 16 times slower than --stem imagenet",
                   data.image_size));
+  say(run.threads && *run.threads > omp_get_num_procs(),
+      fmt::format("--threads {} on {} cores: threads that wait for a core make a step slower",
+                  run.threads.value_or(0), omp_get_num_procs()));
   say(batch.pictures() < 32,
       fmt::format("batches of {} make noisy steps: 64 or more is usual for this "
                   "loss",
