@@ -280,7 +280,7 @@ TEST_SUITE("cuda emulator") {
     CHECK(cudaGetLastError() == cudaSuccess);
   }
 
-#ifndef __SANITIZE_ADDRESS__  // which ends the program itself
+#ifndef PROXENT_SANITIZE_ADDRESS  // which ends the program itself
   TEST_CASE("a write behind dynamic shared memory is an error") {
     const cudaError_t error = launch(overrun_kernel, 1, 32, 32 * sizeof(float), nullptr);
     CHECK(error == cudaErrorLaunchFailure);

@@ -4,7 +4,7 @@
 #include <sys/mman.h>
 #endif
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PROXENT_SANITIZE_ADDRESS
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -38,10 +38,9 @@ void copy_out(Cpu cpu, void* to, const void* from, std::int64_t bytes) {
   copy_in(cpu, to, from, bytes);
 }
 
-
 void allow_access(Cpu, [[maybe_unused]] const void* data, [[maybe_unused]] std::int64_t bytes,
                   [[maybe_unused]] std::int64_t block_bytes) {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PROXENT_SANITIZE_ADDRESS
   const auto* first = static_cast<const char*>(data);
   __asan_unpoison_memory_region(first, static_cast<std::size_t>(bytes));
   __asan_poison_memory_region(first + bytes, static_cast<std::size_t>(block_bytes - bytes));

@@ -39,7 +39,7 @@ void copy_out(Cuda, void* to, const void* from, std::int64_t bytes) {
 // In the stream's order: kernels that were told to use the block before may not have run yet.
 void allow_access(Cuda, [[maybe_unused]] const void* data, [[maybe_unused]] std::int64_t bytes,
                   [[maybe_unused]] std::int64_t block_bytes) {
-#if defined(__SANITIZE_ADDRESS__) && defined(PROXENT_CUDA_EMULATED)
+#if defined(PROXENT_SANITIZE_ADDRESS) && defined(PROXENT_CUDA_EMULATED)
   cuda_emulator::run_on_stream(cuda::compute_stream(),
                                [=] { allow_access(Cpu{}, data, bytes, block_bytes); });
 #endif

@@ -17,7 +17,7 @@
 #include "tests/cuda_emulator/emulator.h"
 #include "tests/cuda_emulator/fiber.h"
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PROXENT_SANITIZE_ADDRESS
 #include <sanitizer/asan_interface.h>
 #endif
 
@@ -68,7 +68,7 @@ std::string name_of(const Thread& thread) {
 class SharedMemory {
  public:
   void resize(std::size_t bytes) {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PROXENT_SANITIZE_ADDRESS
     if (data_) __asan_unpoison_memory_region(data_ + bytes_, kCanaryBytes);
 #endif
     std::free(data_);
@@ -76,14 +76,14 @@ class SharedMemory {
     data_ = static_cast<std::byte*>(std::aligned_alloc(
         kAlignment, (bytes + kCanaryBytes + kAlignment - 1) & ~(kAlignment - 1)));
     std::fill_n(data_ + bytes_, kCanaryBytes, kCanary);
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PROXENT_SANITIZE_ADDRESS
     __asan_poison_memory_region(data_ + bytes_, kCanaryBytes);
 #endif
   }
   std::byte* data() const { return data_; }
   std::size_t bytes() const { return bytes_; }
   bool was_overrun() const {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PROXENT_SANITIZE_ADDRESS
     return false;  // the sanitizer has said so already
 #else
     return std::any_of(data_ + bytes_, data_ + bytes_ + kCanaryBytes,

@@ -7,11 +7,11 @@
 #include <cstdlib>
 #include <new>
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PROXENT_SANITIZE_ADDRESS
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
-#ifdef __SANITIZE_THREAD__
+#ifdef PROXENT_SANITIZE_THREAD
 #include <sanitizer/tsan_interface.h>
 #endif
 #ifndef __x86_64__
@@ -86,7 +86,7 @@ struct Fiber::Context {
 };
 
 void Fiber::start(Fiber* fiber) {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PROXENT_SANITIZE_ADDRESS
   Context& c = *fiber->context_;
   __sanitizer_finish_switch_fiber(nullptr, &c.caller_bottom, &c.caller_bytes);
 #endif
@@ -120,16 +120,16 @@ Fiber::Fiber(void (*entry)(void*), void* argument)
   makecontext(&context_->own, reinterpret_cast<void (*)()>(trampoline), 2,
               static_cast<unsigned>(self >> 32), static_cast<unsigned>(self));
 #endif
-#ifdef __SANITIZE_THREAD__
+#ifdef PROXENT_SANITIZE_THREAD
   context_->own_tsan = __tsan_create_fiber(0);
 #endif
 }
 
 Fiber::~Fiber() {
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PROXENT_SANITIZE_ADDRESS
   __asan_unpoison_memory_region(memory_ + guard_bytes(), kStackBytes);
 #endif
-#ifdef __SANITIZE_THREAD__
+#ifdef PROXENT_SANITIZE_THREAD
   __tsan_destroy_fiber(context_->own_tsan);
 #endif
   munmap(memory_, guard_bytes() + kStackBytes);
@@ -138,10 +138,10 @@ Fiber::~Fiber() {
 
 void Fiber::resume() {
   Context& c = *context_;
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PROXENT_SANITIZE_ADDRESS
   __sanitizer_start_switch_fiber(&c.caller_fake_stack, memory_ + guard_bytes(), kStackBytes);
 #endif
-#ifdef __SANITIZE_THREAD__
+#ifdef PROXENT_SANITIZE_THREAD
   c.caller_tsan = __tsan_get_current_fiber();
   __tsan_switch_to_fiber(c.own_tsan, 0);
 #endif
@@ -150,17 +150,17 @@ void Fiber::resume() {
 #else
   swapcontext(&c.caller, &c.own);
 #endif
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PROXENT_SANITIZE_ADDRESS
   __sanitizer_finish_switch_fiber(c.caller_fake_stack, nullptr, nullptr);
 #endif
 }
 
 void Fiber::suspend() {
   Context& c = *context_;
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PROXENT_SANITIZE_ADDRESS
   __sanitizer_start_switch_fiber(&c.own_fake_stack, c.caller_bottom, c.caller_bytes);
 #endif
-#ifdef __SANITIZE_THREAD__
+#ifdef PROXENT_SANITIZE_THREAD
   __tsan_switch_to_fiber(c.caller_tsan, 0);
 #endif
 #ifdef __x86_64__
@@ -168,7 +168,7 @@ void Fiber::suspend() {
 #else
   swapcontext(&c.own, &c.caller);
 #endif
-#ifdef __SANITIZE_ADDRESS__
+#ifdef PROXENT_SANITIZE_ADDRESS
   __sanitizer_finish_switch_fiber(c.own_fake_stack, &c.caller_bottom, &c.caller_bytes);
 #endif
 }
