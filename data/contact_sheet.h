@@ -23,7 +23,7 @@ struct SheetOptions {
 
 // One row of cells per row of pictures, on white; rows may differ in length. Pictures keep their
 // aspect and are centred in their cell; small ones grow by whole factors so that pixels stay sharp.
-// Throws when there is nothing to show or a size is not positive.
+// Throws when there is nothing to show, a cell has no size or a gap is negative.
 Image contact_sheet(const std::vector<std::vector<SheetCell>>& rows,
                     const SheetOptions& options = {});
 

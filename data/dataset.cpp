@@ -11,10 +11,7 @@
 #include "tensor/random.h"
 
 namespace proxent {
-namespace {
 namespace fs = std::filesystem;
-
-}  // namespace
 
 bool Dataset::has_query_split() const {
   return std::any_of(samples.begin(), samples.end(),

@@ -1,6 +1,7 @@
 #include "data/dataset_report.h"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <optional>
 #include <set>
@@ -89,13 +90,18 @@ bool may_meet(const Entry& a, const Entry& b, const Dataset& train) {
 // Pictures of equal bytes and box; each is compared with the first of its kind.
 void find_identical(const std::vector<Entry>& entries, const std::vector<Finding>& findings,
                     const Dataset& train, DatasetReport& report) {
-  std::map<std::uint64_t, std::vector<std::size_t>> by_hash;
+  const auto corners = [](const std::optional<CropBox>& box) {
+    return box ? std::array{box->top, box->left, box->height, box->width}
+               : std::array<std::int64_t, 4>{};
+  };
+  std::map<std::pair<std::uint64_t, std::array<std::int64_t, 4>>, std::vector<std::size_t>> by_look;
   for (std::size_t i = 0; i < entries.size(); ++i)
-    if (findings[i].error.empty()) by_hash[findings[i].hash].push_back(i);
-  for (const auto& [hash, same] : by_hash) {
+    if (findings[i].error.empty())
+      by_look[{findings[i].hash, corners(entries[i].sample().box)}].push_back(i);
+  for (const auto& [look, same] : by_look) {
     for (std::size_t k = 1; k < same.size(); ++k) {
       const Entry &a = entries[same[0]], &b = entries[same[k]];
-      if (a.sample().box != b.sample().box || picture_bytes(a) != picture_bytes(b)) continue;
+      if (picture_bytes(a) != picture_bytes(b)) continue;
       report.identical.push_back({.first = a.sample().path,
                                   .second = b.sample().path,
                                   .is_across_splits = a.dataset != b.dataset,

@@ -65,7 +65,8 @@ bool inspect_with_stb(std::span<const std::uint8_t> bytes, ImageInfo& info) {
   int width = 0, height = 0, channels = 0;
   if (!stbi_info_from_memory(bytes.data(), length_of(bytes, ""), &width, &height, &channels))
     return false;
-  info.height = height;
+  info.height =
+      std::abs(std::int64_t{height});  // a BMP whose first row is its top says so by a sign
   info.width = width;
   info.kind = channels == 1   ? PixelKind::gray
               : channels == 2 ? PixelKind::gray_alpha

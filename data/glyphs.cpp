@@ -2,13 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cmath>
-#include <exception>
-#include <mutex>
 #include <numbers>
 #include <set>
-#include <thread>
 
 #include "data/parallel.h"
 #include "data/typeface.h"
@@ -149,28 +145,14 @@ void draw_characters(const Typeface& face, const std::string& file, const GlyphO
 std::vector<FacePictures> draw_faces(const std::vector<fs::path>& faces,
                                      const GlyphOptions& options) {
   std::vector<FacePictures> drawn(faces.size());
-  std::atomic<std::size_t> next = 0;
-  std::mutex mutex;
-  std::exception_ptr error;
-  const auto work = [&] {
-    try {
-      for (std::size_t i = next++; i < faces.size(); i = next++) {
-        const std::optional<Typeface> face = Typeface::open(faces[i]);
-        if (!face) continue;
-        const std::string file = faces[i].filename().string();
-        draw_characters(*face, file, options, kTrainCharacters, drawn[i].train);
-        draw_characters(*face, file, options, kTestCharacters, drawn[i].test);
-      }
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      error = std::current_exception();
-    }
-  };
-  {
-    std::vector<std::jthread> threads;
-    for (int t = 0; t < detail::thread_count(options.threads); ++t) threads.emplace_back(work);
-  }
-  if (error) std::rethrow_exception(error);
+  detail::for_each_index(std::ssize(faces), options.threads, [&](std::int64_t i) {
+    const auto at = static_cast<std::size_t>(i);
+    const std::optional<Typeface> face = Typeface::open(faces[at]);
+    if (!face) return;
+    const std::string file = faces[at].filename().string();
+    draw_characters(*face, file, options, kTrainCharacters, drawn[at].train);
+    draw_characters(*face, file, options, kTestCharacters, drawn[at].test);
+  });
   return drawn;
 }
 

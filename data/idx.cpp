@@ -192,6 +192,9 @@ DatasetSplits read_idx_dataset(const fs::path& folder, const std::vector<std::st
     return {.train = std::move(train),
             .test = std::move(test),
             .description = "IDX files; the same classes train and test"};
+  check<DataError>(train.class_names == test.class_names, folder.string(),
+                   ": training and test file hold other classes, so the even ones of the first and "
+                   "the odd ones of the second need not differ");
   return {.train = of_parity(train, 0, "even classes"),
           .test = of_parity(test, 1, "odd classes"),
           .description =

@@ -59,7 +59,8 @@ struct DecodeOptions {
 ImageInfo inspect_image(std::span<const std::uint8_t> bytes, std::string_view name);
 // Gray is repeated, palettes looked up, alpha dropped, CMYK read inverted (Adobe's convention), as
 // Pillow does. Sixteen bits keep their high byte; Pillow does so for colour, but clips gray to
-// white, which we do not copy.
+// white, which we do not copy. Of a GIF the first frame; its transparent pixels are black, where
+// Pillow has the colour behind them.
 Image decode_image(std::span<const std::uint8_t> bytes, std::string_view name,
                    const DecodeOptions& options = {});
 // Also DataError: missing, not a file, unreadable, empty.

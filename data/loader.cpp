@@ -71,9 +71,8 @@ void Loader::start_threads() {
   check<UsageError>(options_.prefetch >= 1, "prefetch must be at least 1 batch, got ",
                     options_.prefetch);
   options_.transform.validate();
-  results_.resize(options_.prefetch);
-  // More threads than batches in the making would only wait.
-  const int count = std::min(detail::thread_count(options_.threads), options_.prefetch);
+  const int count = detail::thread_count(options_.threads);
+  results_.resize(std::max(options_.prefetch, count));
   for (int i = 0; i < count; ++i)
     threads_.emplace_back([this](const std::stop_token& stop) { work(stop); });
 }
@@ -86,7 +85,7 @@ void Loader::work(const std::stop_token& stop) {
     {
       std::unique_lock lock(mutex_);
       const bool may_go_on = room_.wait(lock, stop, [this] {
-        return claimed_ < consumed_ + options_.prefetch && (tickets_ < 0 || claimed_ < tickets_);
+        return claimed_ < consumed_ + std::ssize(results_) && (tickets_ < 0 || claimed_ < tickets_);
       });
       if (!may_go_on) return;
       task.ticket = claimed_++;
@@ -99,7 +98,7 @@ void Loader::work(const std::stop_token& stop) {
     if (!result.error) result = prepare(task);
     result.is_ready = true;
     const std::lock_guard lock(mutex_);
-    results_[task.ticket % options_.prefetch] = std::move(result);
+    results_[task.ticket % std::ssize(results_)] = std::move(result);
     ready_.notify_one();
   }
 }
@@ -210,7 +209,7 @@ std::optional<Batch> Loader::next() {
   if (error_) std::rethrow_exception(error_);
   if (consumed_ == tickets_) return std::nullopt;
   std::unique_lock lock(mutex_);
-  Result& slot = results_[consumed_ % options_.prefetch];
+  Result& slot = results_[consumed_ % std::ssize(results_)];
   const auto start = std::chrono::steady_clock::now();
   ready_.wait(lock, [&] { return slot.is_ready; });
   seconds_waited_ +=

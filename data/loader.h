@@ -61,7 +61,8 @@ struct LoaderOptions {
   Transform transform;
   std::uint64_t seed = 1;  // of the augmentation
   int threads = 0;         // 0: as many as the machine has
-  int prefetch = 4;        // batches in memory or in the making, beside the one handed out
+  // Batches in memory or in the making, beside the one handed out; at least one for each thread.
+  int prefetch = 4;
   OnBadImage on_bad_image = OnBadImage::stop;
   std::shared_ptr<ImageCache> cache = nullptr;  // of this data set; null: decode every time
 };

@@ -24,7 +24,7 @@ std::string both_cases(const std::string& name, const std::set<std::string>& pre
   return present.contains(upper) && present.contains(lower) ? upper + lower : "";
 }
 
-// The samples whose group's number, in sorted order, leaves `rest` when divided by three, or not.
+// The samples of every third group in sorted order, or of the others.
 Dataset of_groups(const Dataset& dataset, bool is_third, std::string name) {
   std::map<std::string, int> number;
   for (const Sample& sample : dataset.samples) number.emplace(sample.group, 0);

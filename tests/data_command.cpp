@@ -193,6 +193,22 @@ TEST_SUITE("data_command") {
     CHECK((bins[9].low == 100 && bins[9].high == 110 && bins[9].classes == 1));
   }
 
+  TEST_CASE("data check tells scripts by its exit code whether a number would be wrong") {
+    const TempFolder folder;
+    write_tree(folder);
+    const std::string command =
+        "data check --data '" + folder.path().string() + "' --json 2>/dev/null";
+    const Outcome sound = run_binary(command);
+    CHECK(sound.code == 0);
+    CHECK(nlohmann::json::parse(sound.out)["sound"] == true);
+    fs::copy_file(folder.path() / "train/a/1.png", folder.path() / "test/c/2.png");
+    const Outcome leaky = run_binary(command);
+    CHECK(leaky.code == 3);
+    const auto json = nlohmann::json::parse(leaky.out);
+    CHECK(json["sound"] == false);
+    CHECK(json["identical"].size() == 1);
+  }
+
   TEST_CASE("the commands: files whole, previews by seed, errors before any work") {
     const TempFolder folder;
     write_tree(folder);

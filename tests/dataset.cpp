@@ -287,6 +287,16 @@ TEST_SUITE("dataset") {
     CHECK(parity.test.load(1).pixel(0, 0)[0] == 'g');
   }
 
+  TEST_CASE("even and odd classes are told apart only where both files have the same classes") {
+    const TempFolder folder;
+    write_idx_set(folder);
+    const DatasetSplits splits = open_dataset({.name = "fashion-mnist", .path = folder.path()});
+    CHECK(shared_classes(splits.train, splits.test).empty());
+    folder.write("t10k-labels-idx1-ubyte", idx_bytes({4}, std::string_view("\1\2\3\1", 4)));
+    CHECK(reason({.name = "fashion-mnist", .path = folder.path()})
+              .find("training and test file hold other classes") != std::string::npos);
+  }
+
   TEST_CASE("broken IDX files are refused without trusting their sizes") {
     const TempFolder folder;
     write_idx_set(folder);

@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <cstring>
+
 #include "tensor/random.h"
 #include "tests/pillow_golden.h"
 #include "tests/temp_folder.h"
@@ -71,6 +73,20 @@ TEST_SUITE("image") {
     CHECK(info("rgb_420.jpg").orientation == 1);
     CHECK(info("rgb.bmp").width == 30);
     CHECK(name_of(info("rgb.ppm").format) == "PNM");
+  }
+
+  TEST_CASE("a BMP whose first row is its top is read, and refused when rows are missing") {
+    auto bytes = read_file(kPictures / "rgb.bmp");
+    const Image usual = decode_image(bytes, "p.bmp");
+    const auto height = static_cast<std::int32_t>(-usual.height);  // the sign says so
+    std::memcpy(bytes.data() + 22, &height, sizeof height);
+    const Image turned = decode_image(bytes, "p.bmp");
+    REQUIRE((turned.height == usual.height && turned.width == usual.width));
+    const std::int64_t row = usual.width * Image::kChannels;
+    for (std::int64_t y = 0; y < usual.height; ++y)
+      CHECK(std::equal(turned.pixels.begin() + y * row, turned.pixels.begin() + (y + 1) * row,
+                       usual.pixels.begin() + (usual.height - 1 - y) * row));
+    CHECK(reason(std::span(bytes).first(bytes.size() - 1)) != "no error");
   }
 
   TEST_CASE("EXIF orientation is ignored unless asked for") {

@@ -83,7 +83,7 @@ TEST_SUITE("loader") {
     const Dataset dataset = stored_set(23);
     const Sampler sampler(dataset, {.batch = 5, .seed = 3});
     std::vector<Seen> first;
-    for (const auto& [threads, prefetch] : {std::pair(1, 1), {1, 4}, {3, 2}, {4, 7}}) {
+    for (const auto& [threads, prefetch] : {std::pair(1, 1), {1, 4}, {3, 2}, {4, 7}, {6, 1}}) {
       Loader loader(dataset, sampler,
                     {.transform = small_random(), .threads = threads, .prefetch = prefetch});
       const std::vector<Seen> seen = take(loader, 11);
@@ -393,6 +393,22 @@ TEST_SUITE("dataset_report") {
     CHECK(report().impossible[0] == "test: no query has a match in the gallery");
     CHECK(report().queries_without_match.size() == 2);
     CHECK_FALSE(report().is_sound());
+  }
+
+  TEST_CASE("the same box of a copied file is found, whatever other boxes the file has") {
+    const TempFolder folder;
+    for (const char* name : {"a.png", "copy.png"}) folder.write(name, encode_png(Image(4, 4, 9)));
+    folder.write("b.png", encode_png(Image(4, 4, 200)));
+    folder.write("t.csv",
+                 "label,path,split,is_query,is_gallery,x_1,x_2,y_1,y_2\n"
+                 "1,a.png,train,,,0,2,0,2\n"
+                 "2,a.png,train,,,2,4,2,4\n"
+                 "3,copy.png,validation,1,1,2,4,2,4\n"
+                 "3,b.png,validation,1,1,,,,\n");
+    const DatasetReport report = check_datasets(open_dataset({.path = folder.path()}));
+    REQUIRE(report.identical.size() == 1);
+    CHECK(report.identical[0].second.ends_with("copy.png"));
+    CHECK(report.identical[0].is_across_splits);
   }
 
   TEST_CASE("groups and query splits decide what a query can match; an empty set is sound") {

@@ -102,6 +102,15 @@ TEST_SUITE("transform") {
     CHECK(tall == CropBox{494, 0, 12, 9});
   }
 
+  TEST_CASE("a strip that would be resized to more pixels than a file may have is refused") {
+    CHECK_THROWS_WITH_AS(
+        resize_short_side(Image(1, 60000), 256),
+        doctest::Contains("a picture of 60000x1 becomes one of 15360000x256 pixels "
+                          "where its short side is 256; crop it first"),
+        DataError);
+    CHECK(resize_short_side(Image(1, 600), 4).width == 2400);
+  }
+
   TEST_CASE("every crop gives the asked size, from 1x1 pictures too") {
     for (const Crop kind : {Crop::none, Crop::center, Crop::random, Crop::random_resized})
       for (const std::int64_t side : {1, 3, 40}) {
