@@ -66,7 +66,7 @@ class Pool {
     if (!block.data) {
       if (limit_ > 0)
         while (in_use_ + cached_ + bytes > limit_ && !free_.empty()) release_oldest();
-      const bool allowed = limit_ == 0 || in_use_ + bytes <= limit_;
+      const bool allowed = limit_ == 0 || in_use_ + cached_ + bytes <= limit_;
       block = {nullptr, bytes, bytes + canary_bytes(device_, is_guard_on_)};
       if (allowed) block.data = take_fresh(block.owned);
       if (!block.data && allowed) {

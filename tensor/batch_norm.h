@@ -68,7 +68,8 @@ BatchNormed batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta,
 // y once more, from a call without residual: the same bits.
 Tensor batch_norm_again(const BatchNormKept& kept);
 
-// dresidual = dz of the kernels above. What nobody wants is undefined.
+// dresidual = dz of the kernels above. What nobody wants is undefined, except that dx with batch
+// statistics cannot be had without dgamma and dbeta.
 struct BatchNormGradients {
   Tensor dx, dgamma, dbeta, dresidual;
 };

@@ -25,7 +25,9 @@ struct CrossEntropy {
   Tensor log_sum, count;  // for backward
 };
 // logits (B, C) and i32 labels (B) -> mean over the rows, as torch.nn.functional.cross_entropy; but
-// 0 where no row counts (PyTorch: NaN). Throws if a label is neither in 0 .. C-1 nor ignore_index.
+// 0 where no row counts (PyTorch: NaN). Throws if a label is neither in 0 .. C-1 nor ignore_index;
+// on the GPU only under set_gpu_synchronous(true), as looking at labels means to wait. Logits of
+// thousands lose digits: the loss is a difference of two numbers of their size.
 CrossEntropy cross_entropy(const Tensor& logits, const Tensor& labels,
                            CrossEntropyOptions options = {});
 Tensor cross_entropy_backward(const Tensor& dy, const Tensor& logits, const Tensor& labels,

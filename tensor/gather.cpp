@@ -1,5 +1,7 @@
 #include "tensor/gather.h"
 
+#include "tensor/gpu.h"
+
 namespace proxent {
 
 void check_index(std::string_view op, const Tensor& index, Device device, const IndexRules& rules) {
@@ -7,8 +9,9 @@ void check_index(std::string_view op, const Tensor& index, Device device, const 
             index.device() == device,
         op, ": expected one i32 ", rules.what, " for each of ", rules.size, " rows on ", device,
         ", got ", index, " on ", index.device());
-  if (device != Device::cpu) return;
-  const std::int32_t* values = index.data<std::int32_t>();
+  if (device == Device::meta || (device == Device::cuda && !is_gpu_synchronous())) return;
+  const Tensor here = index.to(Device::cpu);
+  const std::int32_t* values = here.data<std::int32_t>();
   for (std::int64_t i = 0; i < rules.size; ++i) {
     const std::int64_t value = values[i];
     check((value >= 0 && value < rules.limit) || value == rules.exception, op, ": ", rules.what,

@@ -1,5 +1,5 @@
 // Picking rows and elements by number. An index is an i32 tensor; one out of range is an error that
-// names it.
+// names it, on the GPU where every op waits (set_gpu_synchronous): looking means to wait.
 #pragma once
 
 #include <optional>
@@ -29,7 +29,8 @@ struct IndexRules {
   std::optional<std::int64_t> exception = {};  // a value outside the range that is allowed too
 };
 // Throws unless index is i32 (size) on `device` and keeps the rules; the message names the first
-// value that does not, its row and the range. Values are read on the CPU only.
+// value that does not, its row and the range. Values are read on the CPU, and on the GPU under
+// set_gpu_synchronous(true).
 void check_index(std::string_view op, const Tensor& index, Device device, const IndexRules& rules);
 
 // 0, 1, ... as an index (n), each `repeats` times, made where it is used: torch.arange, and

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "tensor/cross_entropy.h"
 #include "tensor/gather.h"
 #include "tensor/pointwise.h"
 #include "tensor/random.h"
@@ -373,6 +374,15 @@ TEST_SUITE("gpu") {
       }
       cudaGetLastError();
     }
+    set_gpu_synchronous(false);
+  }
+
+  TEST_CASE("a wrong label is named where every op waits, and only there") {
+    const Tensor logits = Tensor::zeros({2, 3}, DType::f32, kGpu);
+    const Tensor labels = Tensor::from<std::int32_t>({2}, {1, 3}).to(kGpu);
+    set_gpu_synchronous(true);
+    CHECK_THROWS_WITH_AS(cross_entropy(logits, labels),
+                         doctest::Contains("label 3 of row 1 is not in 0 .. 2"), Error);
     set_gpu_synchronous(false);
   }
 

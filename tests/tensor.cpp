@@ -6,6 +6,10 @@
 #include <cmath>
 #include <limits>
 
+#include "tensor/pointwise.h"
+#include "tensor/reduce.h"
+#include "tests/devices.h"
+
 TEST_SUITE("tensor") {
   using namespace proxent;
 
@@ -42,6 +46,25 @@ TEST_SUITE("tensor") {
     Tensor copy = x.clone();
     copy.fill(7);
     CHECK(x.to_vector<float>() == std::vector<float>{0, 1, 2, 3, 0, 0});
+  }
+
+  TEST_CASE("NaN is not lost on the way") {
+    on_every_device([](Device device) {
+      const float nan = std::nanf("");
+      const Tensor x = Tensor::from<float>({3}, {nan, -1, 2}).to(device);
+      const Tensor zeros = Tensor::zeros({3}, DType::f32, device);
+      for (const Tensor& y : {relu(x), maximum(x, zeros), maximum(zeros, x), minimum(x, zeros),
+                              minimum(zeros, x), at_least(x, 0), at_most(x, 0), leaky_relu(x, 0.1)})
+        CHECK(std::isnan(y.to_vector<float>()[0]));
+      CHECK(relu(x).to_vector<float>()[1] == 0);
+      CHECK(relu(x).to_vector<float>()[2] == 2);
+    });
+  }
+
+  TEST_CASE("a sum of many rows keeps what float32 would drop one by one") {
+    const Tensor x = Tensor::from<float>({4, 1}, {1 << 24, 1, 1, 1});
+    CHECK(sum_to(x, {1, 1}).item() == (1 << 24) + 4);  // of 3 the nearest float32
+    CHECK(sum_to(x.reshape({1, 4}), {1, 1}).item() == (1 << 24) + 4);
   }
 
   TEST_CASE("what does not fit is refused") {

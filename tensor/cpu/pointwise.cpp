@@ -54,11 +54,7 @@ void map2(const Tensor& a, const Tensor& b, Tensor& out, F f) {
 // dy * f(a, b) at dy's shape. Multiplies in place, so that a and b may be broadcast.
 template <class T, class F>
 void map_backward(const Tensor& dy, const Tensor& a, const Tensor& b, Tensor& out, F slope) {
-  if (a.shape() == out.shape() || b.shape() == out.shape()) {
-    map2<T>(a, b, out, slope);
-  } else {
-    map_broadcast<T>(a, b, out, slope);
-  }
+  map2<T>(a, b, out, slope);
   map2<T>(out, dy, out, [](T s, T d) { return s * d; });
 }
 }  // namespace

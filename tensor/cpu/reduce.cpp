@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "tensor/broadcast.h"
 #include "tensor/cpu/row.h"
@@ -26,18 +27,20 @@ void sum_to(Cpu, const Tensor& x, Tensor& y) {
   visit_float(x.dtype(), [&](auto zero) {
     using T = decltype(zero);
     const T* in = x.data<T>();
-    T* out = y.data<T>();
-    std::fill_n(out, y.numel(), T(0));
+    std::vector<double> sums(static_cast<std::size_t>(y.numel()));  // of any number of rows
     walk_rows(x.shape(), y.shape(), [&](auto from, auto to, auto length, auto stride) {
+      double* out = sums.data() + to;
       if (stride == 0) {
-        T sum = 0;
+        double sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (std::int64_t i = 0; i < length; ++i) sum += in[from + i];
-        out[to] += sum;
+        *out += sum;
       } else {
-        for (std::int64_t i = 0; i < length; ++i) out[to + i] += in[from + i];
+        for (std::int64_t i = 0; i < length; ++i) out[i] += in[from + i];
       }
     });
+    std::transform(sums.begin(), sums.end(), y.data<T>(),
+                   [](double sum) { return static_cast<T>(sum); });
   });
 }
 
