@@ -57,11 +57,12 @@ for _ in range(options.rounds):
             runs[name].append(json.loads(done.stdout.strip().splitlines()[-1]))
         else:
             refused[name] = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        if options.json:  # so far: whoever stops this keeps what was measured
+            pathlib.Path(options.json).write_text(
+                json.dumps({"work": vars(options), "runs": runs, "refused": refused}) + "\n")
 if "proxent" in refused:
     sys.exit(f"compare_step.py: {refused['proxent']}")
 runs = {name: results for name, results in runs.items() if len(results) == options.rounds}
-if options.json:
-    pathlib.Path(options.json).write_text(json.dumps({"work": vars(options), "runs": runs, "refused": refused}) + "\n")
 
 # ---- the table
 

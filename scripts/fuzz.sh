@@ -21,23 +21,30 @@ scripts/setup.sh build fuzz
 cmake --preset "$preset" > /dev/null
 cmake --build --preset "$preset" --target proxent_fuzz
 build=build-$preset fuzz=build-$preset/tests/proxent_fuzz
-readers=" ${*:-$("$fuzz" | cut -d' ' -f1 | xargs)} "
+known=$("$fuzz" | cut -d' ' -f1)
+for reader in "$@"; do
+  grep -qx -- "$reader" <<<"$known" || { echo "fuzz.sh: no reader '$reader'; expected some of:" $known >&2; exit 2; }
+done
+readers=" ${*:-$(xargs <<<"$known")} " found_in_all=0
 echo "| reader | executions | seconds | edges | findings |"
 echo "| --- | ---: | ---: | ---: | ---: |"
-"$fuzz" | while read -r reader seeds; do
+while read -r reader seeds; do
   [[ $readers == *" $reader "* ]] || continue
   corpus=$build/corpus/$reader findings=$build/findings/$reader log=$build/fuzz_$reader.log
   inputs=("$corpus" "tests/$seeds")
   [ ! -d "tests/fuzz/findings/$reader" ] || inputs+=("tests/fuzz/findings/$reader")
-  rm -rf "$findings"
   mkdir -p "$corpus" "$findings"
   start=$SECONDS
+  : >"$log"  # findings that are newer are this run's: those of earlier ones stay
   # shellcheck disable=SC2086  # the limit may be two options
   "$fuzz" --reader="$reader" $limit -timeout=10 -rss_limit_mb=2048 -max_len=65536 \
-    -artifact_prefix="$findings/" -print_final_stats=1 "${inputs[@]}" > "$log" 2>&1 < /dev/null || true
+    -artifact_prefix="$findings/" -print_final_stats=1 "${inputs[@]}" >"$log.part" 2>&1 < /dev/null || true
+  found=$(find "$findings" -type f -newer "$log" | wc -l)
+  mv "$log.part" "$log"
   executions=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
   edges=$(sed -n 's/.* cov: \([0-9]*\) .*/\1/p' "$log" | tail -1)
   [ -n "$executions" ] || { echo "fuzz.sh: $reader did not run; $log says why" >&2; exit 1; }
-  echo "| $reader | $executions | $((SECONDS - start)) | $edges | $(find "$findings" -type f | wc -l) |"
-done
-[ -z "$(find "$build/findings" -type f)" ] || { echo "findings are in $build/findings" >&2; exit 1; }
+  echo "| $reader | $executions | $((SECONDS - start)) | $edges | $found |"
+  found_in_all=$((found_in_all + found))
+done < <("$fuzz")
+[ $found_in_all -eq 0 ] || { echo "findings are in $build/findings" >&2; exit 1; }

@@ -35,7 +35,7 @@ part() {
     return 1
   fi
   [ "$limit" -le $left ] || limit=$left
-  timeout "$limit" bash -c '"$@"' _ "$@" >"$out/$name.log" 2>&1  # bash: a part may be a function
+  timeout -k 5 "$limit" bash -c '"$@"' _ "$@" >"$out/$name.log" 2>&1  # bash: a part may be a function
   local code=$?
   if [ $code -eq 124 ]; then outcome="stopped after $limit s"; elif [ $code -ne 0 ]; then outcome="FAILED ($code)"; fi
   [ $code -eq 0 ] || failures=$((failures + 1))
@@ -52,16 +52,20 @@ versions() {
   lscpu | grep 'Model name'
 }
 configure_and_build() {
-  scripts/build.sh "$build" all -DPROXENT_CUDA=ON
+  scripts/build.sh "$build" all -DPROXENT_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES=native
 }
 # Each in a process of its own: after the fault of a kernel a process computes nothing more on the GPU.
 gpu_tests() {
-  local filter failed=()
+  local filter said failed=()
   for filter in "-ts=gpu*" "-tc=float32 on the GPU*" "-tc=float64 on the GPU*" "-tc=bf16 on the GPU*" \
     "-tc=half precision on the GPU*" -ts=gradients -ts=device "-ts=recorded work" "-ts=training step" -ts=optimizer \
-    -ts=augment -ts=multi_proxy_entropy -ts=losses -ts=proxies -ts=goldens -ts=retrieval -ts=similarity -ts=topk -ts=embed; do
+    -ts=augment -ts=multi_proxy_entropy -ts=losses -ts=proxies -ts=goldens -ts=retrieval -ts=similarity -ts=topk -ts=embed \
+    -ts=tensor "-ts=memory plan" -ts=timing -ts=metrics -ts=reranking "-ts=profiled steps" "-ts=bench commands" \
+    -ts=evaluation_commands "-ts=cublas*" -ts=cudnn; do
     echo "== $filter"
-    "$build/tests/proxent_tests" "$filter" || failed+=("$filter")
+    said=$("$build/tests/proxent_tests" "$filter" 2>&1) || failed+=("$filter")
+    echo "$said"
+    if grep -q '] test cases: *0 |' <<<"$said"; then failed+=("$filter, which names no test"); fi
   done
   if [ ${#failed[@]} -gt 0 ]; then echo "failed: ${failed[*]}"; return 1; fi
   echo "all suites passed"
@@ -96,7 +100,7 @@ python3 -c 'import torch, torchvision' 2>/dev/null && has_torch=1
 part versions 30 versions
 if part build 240 configure_and_build; then
   part doctor 15 "$build/proxent" doctor
-  part gpu_tests 100 gpu_tests
+  part gpu_tests 150 gpu_tests
   part device_description 15 describe_gpu
   part bench_layers 40 layers
   part bench_knn 15 "$build/proxent" bench knn --device cuda --repeats 3 --json

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "tests/run_binary.h"
 #include "tests/small_run.h"
 #include "tests/temp_folder.h"
 #include "tests/text_of.h"
@@ -202,6 +203,25 @@ TEST_SUITE("cross validation") {
     others[1] = runs[0];
     CHECK_THROWS_WITH_AS(table_of_runs(others, "twice"), doctest::Contains("count it twice"),
                          UsageError);
+  }
+
+  TEST_CASE("cv and report, as a user gives them") {
+    const TempFolder folder;
+    draw_pictures(folder.path() / "pictures");
+    const std::string out = " --out '" + (folder.path() / "cv").string() + "'";
+    const std::string flags =
+        "cv --seeds 2 --data '" + (folder.path() / "pictures").string() +
+        "' --image-size 16 --resize 16 --crop none --stem compact --width 8 --embed-dim 8 "
+        "--batch 8 --steps 2 --protocol last --no-baselines --workers 1 --progress none --quiet";
+    CHECK(run_binary(flags + out + " --proxies 2 2>&1").code == 0);
+    const Outcome report =
+        run_binary("report table '" + (folder.path() / "cv").string() + "' --format json");
+    CHECK(report.code == 0);
+    const auto json = nlohmann::json::parse(report.out);
+    REQUIRE(json["rows"].size() == 1);
+    CHECK(json["rows"][0]["seeds"] == nlohmann::json({1, 2}));
+    CHECK(run_binary("report table '" + (folder.path() / "pictures").string() + "' 2>&1").code ==
+          kDataError);
   }
 
   TEST_CASE("what cannot be judged is refused") {

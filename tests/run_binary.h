@@ -18,13 +18,14 @@ struct Outcome {
 
 // "<before> proxent <arguments>"; `before` sets variables.
 inline Outcome run_binary(const std::string& arguments, const std::string& before = "") {
-  std::FILE* pipe = popen((before + " " PROXENT_BINARY " " + arguments).c_str(), "r");
+  std::FILE* pipe = popen((before + " '" PROXENT_BINARY "' " + arguments).c_str(), "r");
   REQUIRE(pipe != nullptr);
   Outcome outcome;
   std::array<char, 4096> buffer;
   while (const std::size_t n = std::fread(buffer.data(), 1, buffer.size(), pipe))
     outcome.out.append(buffer.data(), n);
-  outcome.code = WEXITSTATUS(pclose(pipe));
+  const int status = pclose(pipe);
+  outcome.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return outcome;
 }
 
