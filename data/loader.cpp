@@ -173,22 +173,26 @@ void Loader::fill_evaluation(const Task& task, Batch& batch, std::vector<BadImag
 // skipped.
 bool Loader::try_write(std::int64_t index, const BatchPosition& position, std::int64_t place,
                        Batch& batch, std::vector<BadImage>& bad) const {
-  std::shared_ptr<const Image> image;
-  try {
-    image = load(index);
-  } catch (const DataError& error) {
-    if (options_.on_bad_image == OnBadImage::stop)
-      fail<DataError>(error.message(), " (--on-bad-image skip leaves it out)");
-    const auto is_same = [index](const BadImage& known) { return known.index == index; };
-    if (std::none_of(bad.begin(), bad.end(), is_same)) bad.push_back({index, error.message()});
-    return false;
-  }
   const std::int64_t batch_size = sampler_ ? sampler_->options().batch : eval_batch_;
   const auto place_in_epoch = static_cast<std::uint64_t>(position.batch * batch_size + place);
   Philox random(options_.seed,
                 stream_of("augment epoch " + std::to_string(position.epoch), place_in_epoch));
+  std::shared_ptr<const Image> image;
+  Image picture;
   bool is_flipped = false;
-  const Image picture = options_.transform.apply_but_flip(*image, random, is_flipped);
+  try {
+    image = load(index);
+    picture = options_.transform.apply_but_flip(*image, random, is_flipped);
+  } catch (const DataError& error) {
+    // What was read names its file, what was transformed does not.
+    const std::string reason =
+        (image ? "picture " + dataset_.samples[index].path + ": " : "") + error.message();
+    if (options_.on_bad_image == OnBadImage::stop)
+      fail<DataError>(reason, " (--on-bad-image skip leaves it out)");
+    const auto is_same = [index](const BadImage& known) { return known.index == index; };
+    if (std::none_of(bad.begin(), bad.end(), is_same)) bad.push_back({index, reason});
+    return false;
+  }
   write_pixels(picture, options_.transform, batch.pictures.slice(place, 1).data<std::uint8_t>());
   batch.places.data<std::int32_t>()[3 * place + 2] = is_flipped;
   batch.labels.data<std::int32_t>()[place] = dataset_.samples[index].label;

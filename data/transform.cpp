@@ -133,8 +133,8 @@ Image resize_short_side(const Image& image, std::int64_t size) {
   const std::int64_t short_side = std::min(image.height, image.width);
   check(short_side > 0, "resize: the picture is empty, ", image.width, "x", image.height);
   const auto scaled = [&](std::int64_t side) { return size * side / short_side; };
-  // A strip of a pixel's height becomes a picture of any size: the limit of headers holds here too.
-  check<DataError>(scaled(image.width) <= DecodeOptions().max_pixels / scaled(image.height),
+  // A strip of a pixel's height would become a picture of any size.
+  check<DataError>(scaled(image.width) * scaled(image.height) <= DecodeOptions().max_pixels,
                    "resize: a picture of ", image.width, "x", image.height, " becomes one of ",
                    scaled(image.width), "x", scaled(image.height),
                    " pixels where its short side is ", size, "; crop it first, or leave it out");

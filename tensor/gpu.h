@@ -42,7 +42,7 @@ bool has_code_for(const std::string& built_for, int major, int minor);
 // From now on Device::cuda is this one. Throws CudaError if there is none of that number, it has no
 // code in this build, or another one is in use already. Without a call it is number 0.
 void select_gpu(int index);
-int selected_gpu();
+int selected_gpu();  // its number
 // Free and total bytes of its memory, other processes' included. Throws CudaError.
 struct GpuMemory {
   std::int64_t free = 0, total = 0;

@@ -208,6 +208,25 @@ TEST_SUITE("loader") {
     }
   }
 
+  TEST_CASE("a picture that cannot be resized is as bad as one that cannot be read") {
+    const TempFolder folder;
+    for (const char* name : {"train/a/1.png", "train/a/2.png", "test/b/1.png"})
+      folder.write(name, encode_png(Image(8, 8, 9)));
+    Dataset all = open_dataset({.path = folder.path()}).train;
+    REQUIRE(all.size() == 2);
+    all.samples[0].path = folder.write("strip.png", encode_png(Image(1, 60000))).string();
+    LoaderOptions options{.transform = small_plain(), .threads = 1};
+    options.transform.resize = 256;
+    options.transform.crop = Crop::center;
+    CHECK_THROWS_WITH_AS(Loader(all, all.size(), options).next(),
+                         doctest::Contains("strip.png: resize: a picture of 60000x1 becomes"),
+                         DataError);
+    options.on_bad_image = OnBadImage::skip;
+    Loader loader(all, all.size(), options);
+    CHECK(loader.next()->labels.numel() == all.size() - 1);
+    CHECK(loader.bad_images().size() == 1);
+  }
+
   TEST_CASE("evaluation leaves bad pictures out, even whole batches of them") {
     const TempFolder folder;
     const Dataset dataset = file_set(folder, {{1, "x"}, {4, "x"}, {5, "x"}});

@@ -63,7 +63,7 @@ TEST_SUITE("tensor") {
 
   TEST_CASE("a sum of many rows keeps what float32 would drop one by one") {
     const Tensor x = Tensor::from<float>({4, 1}, {1 << 24, 1, 1, 1});
-    CHECK(sum_to(x, {1, 1}).item() == (1 << 24) + 4);  // of 3 the nearest float32
+    CHECK(sum_to(x, {1, 1}).item() == (1 << 24) + 4);  // 2^24 + 3 as a float32
     CHECK(sum_to(x.reshape({1, 4}), {1, 1}).item() == (1 << 24) + 4);
   }
 
