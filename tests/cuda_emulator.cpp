@@ -260,6 +260,7 @@ TEST_SUITE("cuda emulator") {
     CHECK(error == cudaErrorLaunchFailure);
     CHECK(contains(text(error), "32 (as (0, 0, 0)) wait in __syncthreads"));
     CHECK(contains(text(error), "32 (as (1, 0, 0)) wait in __syncthreads"));
+    CHECK(cudaGetLastError() == cudaErrorLaunchFailure);  // or the next test would find it
   }
 
   TEST_CASE("a shuffle whose lanes do not come, or have ended, is an error") {
@@ -285,6 +286,7 @@ TEST_SUITE("cuda emulator") {
     const cudaError_t error = launch(overrun_kernel, 1, 32, 32 * sizeof(float), nullptr);
     CHECK(error == cudaErrorLaunchFailure);
     CHECK(contains(text(error), "wrote behind its 128 bytes of dynamic shared memory"));
+    CHECK(cudaGetLastError() == cudaErrorLaunchFailure);
     CHECK(launch(overrun_kernel, 1, 31, 32 * sizeof(float), nullptr) == cudaSuccess);
   }
 #endif
