@@ -50,7 +50,9 @@ Module::Module(Module* parent, std::string name) : name_(std::move(name)) {
 
 Variable Module::operator()(const Variable& x) {
   Scope scope(name_);
-  Variable y = forward(x);
+  Variable y = is_recomputed_
+                   ? recompute(x, [this](const Variable& input) { return forward(input); })
+                   : forward(x);
   ModuleObserver::tell({.module = *this, .x = x, .y = y});
   return y;
 }

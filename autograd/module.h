@@ -99,6 +99,10 @@ class Module {
   void set_training(bool is_training);
   bool is_training() const { return is_training_; }
 
+  // On: of a call's values backward keeps only x and calls forward() once more (autograd/tape.h,
+  // recompute).
+  void recompute_in_backward(bool is_on) { is_recomputed_ = is_on; }
+
  protected:
   // Modules whose call has another shape leave this one out.
   virtual Variable forward(const Variable& x);
@@ -110,7 +114,7 @@ class Module {
   void walk(const std::string& prefix, const Visit& visit);
 
   std::string name_;
-  bool is_training_ = true;
+  bool is_training_ = true, is_recomputed_ = false;
   std::vector<Module*> children_;
   std::vector<Parameter*> parameters_;
   std::vector<Buffer*> buffers_;

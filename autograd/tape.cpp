@@ -9,6 +9,7 @@ namespace proxent {
 namespace {
 
 thread_local Tape* recording = nullptr;
+thread_local bool recomputing = false;
 
 // v - v is 0 for finite v and NaN otherwise, and NaN survives the sum.
 bool is_finite(const Tensor& x) {
@@ -76,18 +77,46 @@ Variable record(std::string_view op, Tensor y, Inputs variables, JointGradient g
   return Tape::append(op, std::move(y), std::move(inputs), std::move(gradients));
 }
 
+// The first call is under a tape too, which tells whether anything in f wants a gradient.
+Variable recompute(const Variable& x, std::function<Variable(const Variable&)> f) {
+  if (!recording) return f(x);
+  const TapeOptions options = recording->options_;
+  const Variable y = [&] {
+    Tape forgotten(options);
+    return f(x);
+  }();
+  if (!y.wants_gradient()) return y;
+  return Tape::append(
+      "recompute", y.value(), {Tape::input_of(x)},
+      [kept = x.kept(), f = std::move(f), options](Tensor dy, const std::vector<bool>& wanted) {
+        struct Again {
+          bool outer = std::exchange(recomputing, true);
+          ~Again() { recomputing = outer; }
+        } again;
+        Tape tape(options);
+        const Variable x = wanted[0] ? Variable::leaf(kept()) : Variable(kept());
+        tape.backward(f(x), std::move(dy));
+        if (wanted[0] && !x.gradient().is_defined())  // f does not look at x
+          return std::vector{Tensor::zeros(x.shape(), x.dtype(), x.device())};
+        return std::vector{wanted[0] ? x.gradient() : Tensor()};
+      });
+}
+
+bool is_recomputing() { return recomputing; }
+
 void Tape::backward(const Variable& loss) {
   check(loss.value().numel() == 1, "backward: the loss must be one element, got ", loss.value());
   backward(loss, Tensor::full(loss.shape(), loss.dtype(), 1.0, loss.device()));
 }
 
-void Tape::backward(const Variable& y, Tensor dy) {
+void Tape::backward(Variable y, Tensor dy) {
   check(y.wants_gradient(), "backward: this variable depends on nothing that wants a gradient");
   struct Pause {  // gradients are not themselves recorded
     Tape* tape = std::exchange(recording, nullptr);
     ~Pause() { recording = tape; }
   } pause;
   y.cell_->accumulate("backward", std::move(dy));
+  y = {};
   while (!records_.empty()) {
     Record record = std::move(records_.back());
     records_.pop_back();

@@ -43,6 +43,14 @@ struct TapeOptions {
   bool has_nan_guard = false;
 };
 
+// y = f(x), of which only x is kept: backward calls f(x) once more and differentiates that, a
+// forward pass for the memory of all values inside f (torch.utils.checkpoint; Chen et al. 2016,
+// "Training Deep Nets with Sublinear Memory Cost"). The second call must compute what the first one
+// did; what follows its inputs, as a batch norm's running statistics do, stays where
+// is_recomputing().
+Variable recompute(const Variable& x, std::function<Variable(const Variable&)> f);
+bool is_recomputing();
+
 class Tape {
  public:
   explicit Tape(TapeOptions options = {});
@@ -52,8 +60,8 @@ class Tape {
 
   // Adds d(loss)/d(leaf) to every leaf's gradient. The loss must be one element. Empties the tape.
   void backward(const Variable& loss);
-  // The same from the gradient dy of any y.
-  void backward(const Variable& y, Tensor dy);
+  // The same from the gradient dy of any y, which lives no longer than backward looks at it.
+  void backward(Variable y, Tensor dy);
 
   std::size_t size() const { return records_.size(); }
   // True if an op with these inputs will be recorded: lets an op skip what only backward needs.
@@ -76,6 +84,7 @@ class Tape {
 
   friend Variable record(std::string_view, Tensor, std::span<const Edge>);
   friend Variable record(std::string_view, Tensor, Inputs, JointGradient);
+  friend Variable recompute(const Variable&, std::function<Variable(const Variable&)>);
 
   static Input input_of(const Variable& variable);
   static Variable append(std::string_view op, Tensor y, std::vector<Input> inputs,

@@ -1,4 +1,4 @@
-// What turns images into feature maps.
+// What turns images into feature maps, block by block.
 #pragma once
 
 #include "autograd/module.h"
@@ -11,5 +11,19 @@ class Backbone : public Module {
   using Module::Module;
   virtual std::int64_t features() const = 0;
 };
+
+// A part of a backbone from one map to the next, behind its stem.
+class Block : public Module {
+ public:
+  using Module::Module;
+};
+
+// What backward computes again instead of keeping it: the same bits, later.
+enum class Recomputation {
+  none,
+  relu,   // ReLUs that follow a batch norm alone: a pass over memory for each
+  block,  // all that is inside a block: a forward pass
+};
+void set_recomputation(Module& root, Recomputation what);
 
 }  // namespace proxent

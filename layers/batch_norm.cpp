@@ -42,16 +42,16 @@ Variable BatchNorm2d::with_what_follows(const Variable& x, const Variable& resid
 
 Variable BatchNorm2d::normalize(const Variable& x, const Variable& residual, bool has_relu) {
   const bool uses_batch = is_training() && mode_ == BatchNormMode::train;
-  return batch_norm(x, weight, bias, running_mean.mutable_value(), running_var.mutable_value(),
+  // They have followed this batch already when its values are computed again.
+  Tensor none;
+  const bool keeps_running = uses_batch && is_recomputing();
+  Tensor& mean = keeps_running ? none : running_mean.mutable_value();
+  Tensor& variance = keeps_running ? none : running_var.mutable_value();
+  return batch_norm(x, weight, bias, mean, variance,
                     {.uses_batch_statistics = uses_batch,
                      .has_relu = has_relu,
                      .is_remade = remakes_output_ && !residual.value().is_defined()},
                     residual);
-}
-
-void set_batch_norm_recomputation(Module& root, bool is_on) {
-  for (const auto& [path, module] : root.modules())
-    if (auto* norm = dynamic_cast<BatchNorm2d*>(module)) norm->recompute(is_on);
 }
 
 void set_batch_norm_mode(Module& root, BatchNormMode mode) {

@@ -24,7 +24,7 @@ class BatchNorm2d : public Module {
   BatchNormMode mode() const { return mode_; }
   // On: what with_relu() returns is made again in backward instead of kept. The same bits, a pass
   // over memory more.
-  void recompute(bool is_on) { remakes_output_ = is_on; }
+  void remake_output(bool is_on) { remakes_output_ = is_on; }
   // relu(norm(x)) and relu(norm(x) + residual) in one pass over the image. A ModuleObserver sees
   // them as it sees norm(x).
   Variable with_relu(const Variable& x);
@@ -44,7 +44,5 @@ class BatchNorm2d : public Module {
 
 // Sets the mode of every batch norm below root.
 void set_batch_norm_mode(Module& root, BatchNormMode mode);
-// The same for recompute().
-void set_batch_norm_recomputation(Module& root, bool is_on);
 
 }  // namespace proxent

@@ -49,20 +49,21 @@ NormedConv::NormedConv(Module* parent, const std::string& name, std::int64_t in,
 Variable NormedConv::operator()(const Variable& x) { return norm_.with_relu(conv_(x)); }
 
 InceptionBlock::InceptionBlock(Module* parent, const InceptionPlan& plan)
-    : strides_(plan.strides()),
+    : Block(parent, ""),
+      strides_(plan.strides()),
       pools_max_(plan.pools_max),
-      reduce_(parent, part(plan, "3x3_reduce"), plan.in, plan.reduce, 1),
-      three_(parent, part(plan, "3x3"), plan.reduce, plan.three, 3, strides_ ? 2 : 1),
-      double_reduce_(parent, part(plan, "double_3x3_reduce"), plan.in, plan.double_reduce, 1),
-      double_first_(parent, part(plan, "double_3x3_1"), plan.double_reduce, plan.double_three, 3),
-      double_second_(parent, part(plan, "double_3x3_2"), plan.double_three, plan.double_three, 3,
+      reduce_(this, part(plan, "3x3_reduce"), plan.in, plan.reduce, 1),
+      three_(this, part(plan, "3x3"), plan.reduce, plan.three, 3, strides_ ? 2 : 1),
+      double_reduce_(this, part(plan, "double_3x3_reduce"), plan.in, plan.double_reduce, 1),
+      double_first_(this, part(plan, "double_3x3_1"), plan.double_reduce, plan.double_three, 3),
+      double_second_(this, part(plan, "double_3x3_2"), plan.double_three, plan.double_three, 3,
                      strides_ ? 2 : 1) {
   if (strides_) return;
-  one_.emplace(parent, part(plan, "1x1"), plan.in, plan.one, 1);
-  projection_.emplace(parent, part(plan, "pool_proj"), plan.in, plan.projection, 1);
+  one_.emplace(this, part(plan, "1x1"), plan.in, plan.one, 1);
+  projection_.emplace(this, part(plan, "pool_proj"), plan.in, plan.projection, 1);
 }
 
-Variable InceptionBlock::operator()(const Variable& x) {
+Variable InceptionBlock::forward(const Variable& x) {
   const Variable three = three_(reduce_(x));
   const Variable twice = double_second_(double_first_(double_reduce_(x)));
   if (strides_) {

@@ -40,11 +40,13 @@ struct InceptionPlan {
 };
 
 // Branches beside each other, their channels concatenated: 1x1; 1x1 then 3x3; 1x1 then two 3x3; 3x3
-// pool then 1x1.
-class InceptionBlock {
+// pool then 1x1. It has no name, as those of its parameters carry the plan's.
+class InceptionBlock : public Block {
  public:
   InceptionBlock(Module* parent, const InceptionPlan& plan);
-  Variable operator()(const Variable& x);
+
+ protected:
+  Variable forward(const Variable& x) override;
 
  private:
   bool strides_, pools_max_;

@@ -23,9 +23,9 @@ enum class Stem {
 };
 
 // A residual block: relu(branch(x) + shortcut(x)), the branch ending in a batch norm.
-class ResidualBlock : public Module {
+class ResidualBlock : public Block {
  public:
-  using Module::Module;
+  using Block::Block;
   // The batch norm that ends the branch. With its gamma 0 the block starts as its shortcut.
   virtual BatchNorm2d& last_norm() = 0;
 };

@@ -88,13 +88,20 @@ layers() {
     >"$out/layers.json" &&
     "$build/proxent" bench layers --device cuda --arch resnet50 --size 224 --batch 128 --precision bf16 --engines 10
 }
+recompute() {  # what less memory costs: none, relu, block
+  local what
+  for what in none relu block; do
+    "$build/proxent" bench step --device cuda --precision bf16 --arch resnet50 --size 224 --batch 128 --loss mpl \
+      --classes 11318 --optim adamw --warm-up 10 --steps 20 --recompute $what --json || return
+  done
+}
 describe_gpu() {  # for tests/devices
   PROXENT_DEVICE_DESCRIPTION=$out/device.json "$build/tests/proxent_tests" -ts=cudnn -tc="this machine's GPU*" &&
     test -s "$out/device.json"
 }
 
 export out
-export -f versions configure_and_build gpu_tests sanitize compare compare_kernels layers describe_gpu
+export -f versions configure_and_build gpu_tests sanitize compare compare_kernels layers recompute describe_gpu
 has_torch=0
 python3 -c 'import torch, torchvision' 2>/dev/null && has_torch=1
 part versions 30 versions
@@ -118,6 +125,7 @@ if part build 240 configure_and_build; then
       --loss mpl --classes 11318 --optim adamw --warm-up 20 --steps 50 --json
   fi
   if [ "$mode" = full ]; then
+    part recompute 20 recompute
     for tool in memcheck racecheck initcheck synccheck; do part "sanitizer_$tool" 30 sanitize $tool; done
     if [ $has_torch = 1 ]; then
       part step_128_compile 90 compare 128 1 compile

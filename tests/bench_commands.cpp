@@ -22,6 +22,10 @@ TEST_SUITE("bench commands") {
     CHECK(found["losses"].size() == 3);
     for (const auto& loss : found["losses"]) CHECK(loss.get<double>() > 0);
     CHECK(found["first_gradient_norm"].get<double>() > 0);
+    const auto again = run_json(
+        "bench step --arch resnet18 --size 32 --batch 4 --classes 5 --steps 2 --warm-up 1 "
+        "--recompute block");
+    CHECK(again["losses"] == found["losses"]);
   }
 
   TEST_CASE("bench step trains with proxies, and leaves what PyTorch may start from") {

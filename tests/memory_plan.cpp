@@ -150,5 +150,7 @@ TEST_SUITE("memory plan") {
     CHECK(step() == 5'488'296'960);
     config.model.recompute = "relu";
     CHECK(step() == 4'599'104'512);  // 0.83 of it
+    config.model.recompute = "block";
+    CHECK(step() == 1'876'993'536);  // 0.34
   }
 }

@@ -75,6 +75,65 @@ TEST_SUITE("tape") {
     CHECK(a.gradient().to_vector<double>()[0] == doctest::Approx(100));
   }
 
+  TEST_CASE("what is recomputed has the same gradients, and of its values only x is kept") {
+    const Tensor start = Tensor::full({1000}, DType::f64, 0.3);
+    std::vector<double> dx[2], dw[2];
+    std::int64_t kept[2];
+    for (const bool is_recomputed : {false, true}) {
+      const Variable x = Variable::leaf(start), w = Variable::leaf(start);
+      int calls = 0;
+      const auto f = [&](const Variable& z) {
+        CHECK(is_recomputing() == (++calls == 2));
+        Variable y = z;
+        for (int i = 0; i < 10; ++i) y = exp(y * w) + z;
+        return y;
+      };
+      Tape tape;
+      const std::int64_t before = memory_report(Device::cpu).in_use;
+      const Variable y = sum(is_recomputed ? recompute(2 * x, f) : f(2 * x));
+      kept[is_recomputed] = memory_report(Device::cpu).in_use - before;
+      if (is_recomputed) CHECK(tape.size() == 3);
+      tape.backward(y);
+      CHECK(calls == (is_recomputed ? 2 : 1));
+      dx[is_recomputed] = x.gradient().to_vector<double>();
+      dw[is_recomputed] = w.gradient().to_vector<double>();
+    }
+    CHECK_FALSE(is_recomputing());
+    CHECK(dx[0] == dx[1]);
+    CHECK(dw[0] == dw[1]);
+    CHECK(kept[1] < 20'000);  // 2 x and little else
+    CHECK(kept[0] > 20 * 8000);
+  }
+
+  TEST_CASE("recomputed parts: inside each other, of a constant, of nothing, without a tape") {
+    const Variable w = Variable::leaf(Tensor::full({3}, DType::f64, 2));
+    const Variable x = Tensor::full({3}, DType::f64, 5);
+    const auto square_times_w = [&](const Variable& z) {
+      return recompute(z, [&](const Variable& inner) { return square(inner) * w; });
+    };
+    CHECK_FALSE(recompute(w, square_times_w).wants_gradient());  // no tape
+    Tape tape;
+    CHECK_FALSE(recompute(x, [](const Variable& z) { return square(z); }).wants_gradient());
+    CHECK(tape.size() == 0);
+    tape.backward(sum(recompute(x, square_times_w)));
+    CHECK(w.gradient().to_vector<double>() == std::vector<double>(3, 25));
+    tape.backward(sum(recompute(w, [&](const Variable&) { return x * w; })));  // past its input
+    CHECK(w.gradient().to_vector<double>() == std::vector<double>(3, 30));
+  }
+
+  TEST_CASE("the guard names what is not finite inside a recomputed part") {
+    const Variable x = Variable::leaf(Tensor::full({2}, DType::f64, 0));
+    Tape tape({.has_nan_guard = true});
+    const auto in_head = [](const Variable& z) {
+      Scope scope("head");
+      return sqrt(z);
+    };
+    const Variable y = sum(recompute(x, in_head));
+    CHECK_THROWS_WITH_AS(tape.backward(y), doctest::Contains("sqrt: a gradient is not finite"),
+                         NonFiniteError);
+    CHECK_FALSE(is_recomputing());
+  }
+
   TEST_CASE("a value edited between forward and backward is refused") {
     Variable x = Variable::leaf(Tensor::full({2}, DType::f64, 3));
     Tape tape;

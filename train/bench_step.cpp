@@ -60,6 +60,7 @@ struct Network {
       model = std::make_unique<Classifier>(*resnet_depth(options.arch), options.classes);
       initialize(*model, 0);
     }
+    set_recomputation(*model, recomputation_of(options.recompute));
     model->move_to(options.device);
   }
 
@@ -192,6 +193,7 @@ std::string to_json(const BenchStepOptions& options, const BenchStepResult& resu
                        {"objective", options.loss},
                        {"optim", options.optim},
                        {"precision", options.precision},
+                       {"recompute", options.recompute},
                        {"deterministic", options.is_deterministic},
                        {"cuda_graphs", options.uses_graph},
                        {"device", describe(options.device)},

@@ -20,6 +20,7 @@ struct BenchStepOptions {
   std::int64_t proxies = 2, dim = 512;  // of mpl: per class, and size of the embedding
   std::string optim = "sgd";            // sgd (0.01, momentum 0.9), adamw (1e-4)
   std::string precision = "f32";        // f32, tf32, bf16, fp16
+  std::string recompute = "none";       // none, relu, block
   bool is_deterministic = true;         // of the GPU's libraries
   bool uses_graph = true;               // on a GPU: a step is one CUDA graph
   std::int64_t steps = 8;               // timed

@@ -46,6 +46,9 @@ int bench_step_command(const Arguments& arguments) {
   line.settings().add("optim", &options.optim, "optimizer", {.choices = {"sgd", "adamw"}});
   line.settings().add("precision", &options.precision, "of the backbone; all but f32 on a GPU",
                       {.choices = {"f32", "tf32", "bf16", "fp16"}});
+  line.settings().add("recompute", &options.recompute,
+                      "computed again in backward instead of kept, as train's",
+                      {.choices = {"none", "relu", "block"}});
   line.settings().add("deterministic", &options.is_deterministic,
                       "on a GPU: only engines of the libraries that repeat their bits");
   line.settings().add("cuda_graphs", &cuda_graphs,

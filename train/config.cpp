@@ -109,9 +109,10 @@ void add_model(Settings& s, ModelConfig& c) {
         "(nothing trained)",
         {.choices = {"train", "eval-stats", "frozen"}});
   s.add("recompute", &c.recompute,
-        "relu: make the ReLUs inside blocks again in backward instead of keeping them: the same "
-        "numbers with a sixth less memory, a little slower",
-        {.choices = {"none", "relu"}});
+        "compute values again in backward instead of keeping them, the same numbers with less "
+        "memory. relu: the ReLUs inside blocks, a sixth less and a little slower; block: all that "
+        "is inside blocks, half of it for a second forward pass",
+        {.choices = {"none", "relu", "block"}});
   s.add("freeze", &c.freeze, "modules that are not trained, as conv1,bn1,layer1",
         {.value = "NAMES"});
   s.add("warmup_head", &c.warmup_head, "train only head and proxies for this long",

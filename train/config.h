@@ -58,7 +58,7 @@ struct ModelConfig {
   std::int64_t embed_dim = 512;     // size of the embedding
   std::string head = "linear";      // linear, ln-linear
   std::string bn_mode = "train";    // train, eval-stats, frozen
-  std::string recompute = "none";   // none, relu: made again in backward instead of kept
+  std::string recompute = "none";   // none, relu, block: what backward computes again
   std::vector<std::string> freeze;  // modules that are not trained: conv1, layer1, ...
   Duration warmup_head;             // only head and proxies are trained for this long
 };

@@ -39,6 +39,13 @@ BatchNormMode batch_norm_mode_of(const std::string& name) {
 
 }  // namespace
 
+Recomputation recomputation_of(const std::string& name) {
+  return chosen<Recomputation>("model.recompute", name,
+                               {{"none", Recomputation::none},
+                                {"relu", Recomputation::relu},
+                                {"block", Recomputation::block}});
+}
+
 std::unique_ptr<EmbeddingModel> build_model(const ModelConfig& config, std::uint64_t seed) {
   auto model = std::make_unique<EmbeddingModel>(
       config.arch, [&](Module* parent) { return build_backbone(parent, config); },
@@ -47,7 +54,7 @@ std::unique_ptr<EmbeddingModel> build_model(const ModelConfig& config, std::uint
                        .has_layer_norm = config.head == "ln-linear"});
   initialize(*model, seed);
   set_batch_norm_mode(*model, batch_norm_mode_of(config.bn_mode));
-  set_batch_norm_recomputation(*model, config.recompute == "relu");
+  set_recomputation(*model, recomputation_of(config.recompute));
   return model;
 }
 

@@ -14,6 +14,9 @@ namespace proxent {
 // does not know.
 std::unique_ptr<EmbeddingModel> build_model(const ModelConfig& config, std::uint64_t seed);
 
+// model.recompute's "none", "relu" or "block". Throws UsageError for another name.
+Recomputation recomputation_of(const std::string& name);
+
 // Lets every residual block whose branch has a parameter named in `fresh` (paths of randomly
 // initialised parameters) start as its shortcut: its last gamma becomes 0, so that a network with
 // some pretrained layers missing still passes on what the others see. Returns the paths of those

@@ -315,7 +315,7 @@ int train_within_memory(const Config& config, Device device, const Task& task, R
     } catch (const OutOfMemory&) {  // not even for a plan
     }
     fail<OutOfMemory>(error.what(), plan.empty() ? "" : "\n  planned: ", plan,
-                      "\n  Choose a smaller --batch, --batch auto or --recompute relu",
+                      "\n  Choose a smaller --batch, --batch auto or --recompute block",
                       config.loss.memory > 0 ? ", or a smaller --memory" : "");
   }
 }
