@@ -2,9 +2,10 @@
 // device share, so that they count, forget and score in one way.
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <limits>
+
+#include "tensor/ordered_bits.h"
 
 namespace proxent {
 
@@ -13,13 +14,10 @@ namespace proxent {
 using RankKey = std::uint64_t;
 
 constexpr RankKey rank_key(float similarity, std::int32_t row) {
-  const auto bits = std::bit_cast<std::uint32_t>(similarity + 0.0f);  // -0 becomes 0
-  const std::uint32_t ordered = bits >> 31 ? ~bits : bits | 0x80000000u;
-  return RankKey{ordered} << 32 | static_cast<std::uint32_t>(~row);
+  return RankKey{ordered_bits(similarity)} << 32 | static_cast<std::uint32_t>(~row);
 }
 constexpr float similarity_of(RankKey key) {
-  const auto ordered = static_cast<std::uint32_t>(key >> 32);
-  return std::bit_cast<float>(ordered >> 31 ? ordered ^ 0x80000000u : ~ordered);
+  return score_of<float>(static_cast<std::uint32_t>(key >> 32));
 }
 constexpr bool is_as_similar(RankKey a, RankKey b) { return a >> 32 == b >> 32; }
 

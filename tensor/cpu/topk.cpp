@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "tensor/cpu/row.h"
+#include "tensor/ordered_bits.h"
 #include "tensor/parallel.h"
 
 namespace proxent::kernel {
@@ -19,19 +19,12 @@ namespace {
 // lower column. One comparison without a branch makes sorting and merging fast.
 template <class T>
 struct Entry {
-  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
   using Key = std::conditional_t<sizeof(T) == 4, std::uint64_t, unsigned __int128>;
-  static constexpr Bits kSign = Bits{1} << (8 * sizeof(T) - 1);
 
   static Key pack(T score, std::int32_t column) {
-    const Bits bits = std::bit_cast<Bits>(score + T(0));  // + 0 makes -0 equal to 0
-    const Bits ordered = bits & kSign ? ~bits : bits | kSign;
-    return Key{ordered} << 32 | ~static_cast<std::uint32_t>(column);
+    return Key{ordered_bits(score)} << 32 | ~static_cast<std::uint32_t>(column);
   }
-  static T score(Key key) {
-    const auto ordered = static_cast<Bits>(key >> 32);
-    return std::bit_cast<T>(ordered & kSign ? ordered ^ kSign : ~ordered);
-  }
+  static T score(Key key) { return score_of<T>(static_cast<OrderedBits<T>>(key >> 32)); }
   static std::int32_t column(Key key) {
     return static_cast<std::int32_t>(~static_cast<std::uint32_t>(key));
   }

@@ -13,6 +13,7 @@
 #include "tensor/cuda/element.cuh"
 #include "tensor/cuda/runtime.h"
 #include "tensor/cuda/shared_memory.cuh"
+#include "tensor/ordered_bits.h"
 
 namespace proxent::kernel {
 namespace {
@@ -22,27 +23,10 @@ constexpr unsigned kThreads = 256;
 constexpr unsigned kPerThread = 4;  // scores in flight
 constexpr std::int64_t kSharedBytes = 48 << 10;
 
-// A score's bits in an order that integers share. -0 becomes 0.
-__device__ unsigned ordered_bits(float score) {
-  const unsigned bits = __float_as_uint(score + 0.0f);
-  return bits >> 31 ? ~bits : bits | 0x80000000u;
-}
-__device__ float score_of(unsigned ordered) {
-  return __uint_as_float(ordered >> 31 ? ordered ^ 0x80000000u : ~ordered);
-}
-__device__ unsigned long long ordered_bits(double score) {
-  const auto bits = static_cast<unsigned long long>(__double_as_longlong(score + 0.0));
-  return bits >> 63 ? ~bits : bits | 1ull << 63;
-}
-__device__ double score_of(unsigned long long ordered) {
-  return __longlong_as_double(
-      static_cast<long long>(ordered >> 63 ? ordered ^ 1ull << 63 : ~ordered));
-}
-
 // A score and its column: the larger entry stands first in the result. All bits 0: no entry.
 template <class T>
 struct alignas(2 * sizeof(T)) Entry {
-  using Bits = decltype(ordered_bits(T()));
+  using Bits = OrderedBits<T>;
   Bits score, order;  // order: the column, inverted, so that of equal scores the lower column leads
 
   __device__ static Entry of(T score, unsigned column) {
@@ -139,7 +123,7 @@ struct Best {
   __device__ void store(T* values, std::int32_t* indices) const {
     for (int i = threadIdx.x; i < k; i += blockDim.x) {
       const Entry<T> entry = entries[i];
-      values[i] = entry.exists() ? score_of(entry.score) : -std::numeric_limits<T>::infinity();
+      values[i] = entry.exists() ? score_of<T>(entry.score) : -std::numeric_limits<T>::infinity();
       indices[i] = entry.exists() ? entry.column() : -1;
     }
   }
