@@ -96,7 +96,7 @@ recompute() {  # what less memory costs: none, relu, block
   done
 }
 describe_gpu() {  # for tests/devices
-  PROXENT_DEVICE_DESCRIPTION=$out/device.json "$build/tests/proxent_tests" -ts=cudnn -tc="this machine's GPU*" &&
+  DEVICE_DESCRIPTION=$out/device.json "$build/tests/proxent_tests" -ts=cudnn -tc="this machine's GPU*" &&
     test -s "$out/device.json"
 }
 

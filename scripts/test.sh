@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds everything and runs all tests. Usage: test.sh [doctest options...]
-# A few tests want pictures and weights that are not ours to hand out; they say so where $PROXENT_TEST_DATA has none.
+# A few tests want pictures and weights that are not ours to hand out; they say so where $TEST_DATA has none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh build test data

@@ -52,8 +52,8 @@ GpuMemory gpu_memory();
 // Waits until the device has done all it was told. Nothing to do on the CPU. Throws CudaError.
 void synchronize(Device device);
 // On: every op on the GPU waits for its kernels, so that an error names the op that caused it.
-// Slow, and nothing is recorded as a CUDA graph meanwhile. Off at start, unless PROXENT_CUDA_SYNC=1
-// stands in the environment.
+// Slow, and nothing is recorded as a CUDA graph meanwhile. Off at start, unless the environment has
+// CUDA_LAUNCH_BLOCKING=1, which makes CUDA wait as well.
 void set_gpu_synchronous(bool is_on);
 bool is_gpu_synchronous();
 // Kernels launched since the program began; a CUDA graph's count where they were recorded.

@@ -225,7 +225,7 @@ TEST_SUITE("cudnn") {
   }
 
   // On a machine with a GPU its description becomes one for tests/devices: the file that
-  // PROXENT_DEVICE_DESCRIPTION names.
+  // DEVICE_DESCRIPTION names.
   TEST_CASE("this machine's GPU describes itself, and plans are made from that") {
     if (const std::string problem = gpu_report().problem; !problem.empty()) {
       MESSAGE("skipped: ", problem);
@@ -235,7 +235,7 @@ TEST_SUITE("cudnn") {
     CHECK(nlohmann::json::parse(json).contains("multiProcessorCount"));
     const Target target = Target::described(json, "this GPU");
     CHECK(complaint(key_of(kLayer, ConvDirection::forward, DType::f32), target) == "");
-    if (const char* path = std::getenv("PROXENT_DEVICE_DESCRIPTION")) {
+    if (const char* path = std::getenv("DEVICE_DESCRIPTION")) {
       std::ofstream file(path);
       file << nlohmann::json::parse(json).dump(2) << "\n";
       CHECK(file.good());

@@ -370,7 +370,7 @@ TEST_SUITE("gpu") {
         CHECK(text.find("cudaErrorLaunchFailure") != std::string::npos);
         CHECK(text.find("63 (as (1, 0, 0)) wait in __syncthreads at gpu.cpp") != std::string::npos);
         CHECK(text.find("in network > broken") != std::string::npos);
-        CHECK((text.find("PROXENT_CUDA_SYNC=1") != std::string::npos) == !is_synchronous);
+        CHECK((text.find("CUDA_LAUNCH_BLOCKING=1") != std::string::npos) == !is_synchronous);
       }
       cudaGetLastError();
     }

@@ -140,6 +140,18 @@ TEST_SUITE("layering") {
     }
   }
 
+  TEST_CASE("variables named PROXENT_... are settings alone") {
+    // A command refuses any other, so that one with a mistake in it is not passed over.
+    int read = 0;
+    for (const Source& source : sources())
+      for (const std::string& name : matches(source, R"(getenv\("(\w+)\"\))")) {
+        INFO(source.path, " reads ", name);
+        CHECK_FALSE(name.starts_with("PROXENT_"));
+        ++read;
+      }
+    CHECK(read > 0);
+  }
+
   TEST_CASE("no line is longer than 100 columns") {
     for (const Source& source : sources()) {
       // In tables one row is one line, in help pages one paragraph.

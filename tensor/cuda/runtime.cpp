@@ -21,7 +21,7 @@ std::atomic<int> chosen = 0;
 std::atomic<std::int64_t> launches = 0;
 bool keeps_workspaces = false;
 std::atomic<bool> is_synchronous = [] {
-  const char* value = std::getenv("PROXENT_CUDA_SYNC");
+  const char* value = std::getenv("CUDA_LAUNCH_BLOCKING");
   return value && std::string_view(value) == "1";
 }();
 
@@ -115,8 +115,8 @@ void throw_cuda_error(cudaError_t error, std::string_view call, const std::sourc
   throw CudaError(
       detail::concat(call, ": ", cudaGetErrorName(error), ", ", cudaGetErrorString(error),
                      is_late && !is_synchronous
-                         ? "\n  an earlier kernel may be the cause: run with PROXENT_CUDA_SYNC=1 "
-                           "to see which"
+                         ? "\n  an earlier kernel may be the cause: run with "
+                           "CUDA_LAUNCH_BLOCKING=1 to see which"
                          : ""),
       detail::origin(where));
 }
