@@ -81,7 +81,7 @@ Variable record(std::string_view op, Tensor y, Inputs variables, JointGradient g
 Variable recompute(const Variable& x, std::function<Variable(const Variable&)> f) {
   if (!recording) return f(x);
   const TapeOptions options = recording->options_;
-  const Variable y = [&] {
+  Variable y = [&] {
     Tape forgotten(options);
     return f(x);
   }();
