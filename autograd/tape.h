@@ -46,7 +46,7 @@ struct TapeOptions {
 // y = f(x), of which only x is kept: backward calls f(x) once more and differentiates that, a
 // forward pass for the memory of all values inside f (torch.utils.checkpoint; Chen et al. 2016,
 // "Training Deep Nets with Sublinear Memory Cost"). The second call must compute what the first one
-// did; what follows its inputs, as a batch norm's running statistics do, stays where
+// did; state that a call moves on, as a batch norm's running statistics, stays while
 // is_recomputing().
 Variable recompute(const Variable& x, std::function<Variable(const Variable&)> f);
 bool is_recomputing();
@@ -60,7 +60,7 @@ class Tape {
 
   // Adds d(loss)/d(leaf) to every leaf's gradient. The loss must be one element. Empties the tape.
   void backward(const Variable& loss);
-  // The same from the gradient dy of any y, which lives no longer than backward looks at it.
+  // The same from the gradient dy of any y; the value of a y that is given away is freed at once.
   void backward(Variable y, Tensor dy);
 
   std::size_t size() const { return records_.size(); }

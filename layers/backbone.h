@@ -24,6 +24,7 @@ enum class Recomputation {
   relu,   // ReLUs that follow a batch norm alone: a pass over memory for each
   block,  // all that is inside a block: a forward pass
 };
+// Sets it for every batch norm and block below root.
 void set_recomputation(Module& root, Recomputation what);
 
 }  // namespace proxent

@@ -97,6 +97,7 @@ TEST_SUITE("device") {
       const Config config = two_steps(pictures, temporary.path() / device, device);
       CHECK(run_training(config, {"train"}) == kDone);
     }
+    // 2e-4 on the emulated GPU; libraries sum in other orders, which may cost a ReLU its sign.
     const TensorMap start = first_weights(two_steps(pictures, {}, "cpu"));
     CHECK(apart(weights(temporary.path() / "cuda"), weights(temporary.path() / "cpu"), start) <
           0.01);
@@ -107,7 +108,7 @@ TEST_SUITE("device") {
     const auto pictures = draw_pictures(temporary.path() / "pictures");
     Config config = two_steps(pictures, temporary.path() / "bf16", "cpu");
     config.run.precision = "bf16";
-    config.model.bn_mode = "eval-stats";  // those of eight 1x1 maps would make noise of the rest
+    config.model.bn_mode = "eval-stats";
     CHECK_THROWS_WITH_AS(run_training(config, {"train"}),
                          doctest::Contains("run.precision = \"bf16\" needs a GPU"), UsageError);
     if (!has_gpu()) return;
@@ -119,6 +120,8 @@ TEST_SUITE("device") {
     CHECK(run_training(config, {"train"}) == kDone);
     const double by = apart(weights(temporary.path() / "bf16"), weights(temporary.path() / "f32"),
                             first_weights(config));
+    // 0.24 on the emulated GPU. By the batch's statistics, of eight 1x1 maps in the last layers,
+    // rounding would grow beyond the movement itself.
     CHECK(by > 0.01);
     CHECK(by < 0.5);
   }
