@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "tensor/device_code.h"
 #include "tensor/optimizer_step.h"
 
 namespace proxent {
@@ -16,11 +17,8 @@ struct StepNumbers {
   std::int64_t groups;
 };
 
-#ifdef __CUDACC__
-__host__ __device__
-#endif
-    inline void
-    decide(double clip_norm, const LossScaling& scaling, const StepNumbers& state) {
+PROXENT_DEVICE_CODE inline void decide(double clip_norm, const LossScaling& scaling,
+                                       const StepNumbers& state) {
   // NOLINTBEGIN(*NullDereference): clang-tidy does not see that decide_step checks its tensors
   double &unit = state.loss_scale[0], &in_a_row = state.loss_scale[1],
          &skipped = state.loss_scale[2];

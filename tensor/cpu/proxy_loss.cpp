@@ -14,19 +14,17 @@
 #include <vector>
 
 #include "tensor/cpu/panel_product.h"
-#include "tensor/cpu/proxy_row.h"
 #include "tensor/cpu/proxy_selection.h"
 #include "tensor/cpu/row.h"
 #include "tensor/cpu/vector_math.h"
 #include "tensor/normalize.h"
 #include "tensor/parallel.h"
+#include "tensor/proxy_row.h"
 
 namespace proxent::kernel {
 namespace {
 
 constexpr std::int64_t kTileProxies = 256;  // x 512 dimensions x 4 bytes: half of a 1 MiB L2 cache
-constexpr double kMasked = -1e30;           // similarity or score that shall not count
-constexpr double kZeroPower = -1e4;         // exp of it is 0 in float and double
 
 // How the C x K proxies are cut. A lane is a range of tiles that one thread works through; sums
 // over all proxies are made lane by lane, so they do not depend on the number of threads.
@@ -57,11 +55,18 @@ void each_lane(const Tiling& tiling, const F& f) {
   for (std::int64_t lane = 0; lane < tiling.lanes; ++lane) f(lane, omp_get_thread_num());
 }
 
-// x, but not so low that the product with its own exponential could be infinity times 0.
-template <class T>
-T power_of(T x) {
-  return x < T(kZeroPower) ? T(kZeroPower) : x;
-}
+// The team of tensor/proxy_row.h: one thread does it all.
+struct OneThread {
+  template <class F>
+  void each(std::int64_t K, const F& f) const {
+    for (std::int64_t k = 0; k < K; ++k) f(k);
+  }
+  template <class Op>
+  double all(double x, const Op&) const {
+    return x;
+  }
+  bool is_first() const { return true; }
+};
 
 // One call of the forward or backward kernel at one element type. n is B up to whole panels; all
 // arrays over rows of the batch are n long, and what stands behind row B never reaches a result.
@@ -329,28 +334,21 @@ class Pass {
   void finish_rows(const std::vector<T>& parts, const Tensor& usage) {
     std::vector<std::array<double, 4>> terms(B_);
     parallel_for(B_, 16, [&](std::int64_t i) {
-      T* own = state_.own_gradients.data<T>() + i * K_;
-      T* assignment = state_.assignment.data<T>() + i * K_;
-      if (label_[i] == kIgnoredLabel) {
-        std::fill_n(own, K_, T(0));
-        std::fill_n(assignment, K_, T(0));
-        saved_rows()[i] = {};
-        return;
+      const ProxyRow<T, OneThread> row{.own = state_.own_gradients.data<T>() + i * K_,
+                                       .assignment = state_.assignment.data<T>() + i * K_,
+                                       .saved = saved_rows() + i,
+                                       .terms = terms[i].data(),
+                                       .K = K_,
+                                       .team = {}};
+      if (label_[i] == kIgnoredLabel) return row.ignore();
+      SoftmaxSums<double> ce, inter;
+      for (std::int64_t tile = 0; tile < tiling_.tiles; ++tile) {
+        const auto part = [&](Sum sum) { return double(parts[(tile * kSums + sum) * n_ + i]); };
+        ce.merge({part(kCeMax), part(kCeZ), 0}, settings_.sigma);
+        inter.merge({part(kInterMax), part(kInterZ), part(kInterT)}, settings_.sigma_h);
       }
-      const auto part = [&](std::int64_t tile, Sum sum) {
-        return double(parts[(tile * kSums + sum) * n_ + i]);
-      };
-      const SoftmaxSums ce(tiling_.tiles, settings_.sigma, [&](std::int64_t tile) {
-        return SoftmaxPart{part(tile, kCeMax), part(tile, kCeZ), 0};
-      });
-      const SoftmaxSums inter(tiling_.tiles, settings_.sigma_h, [&](std::int64_t tile) {
-        return SoftmaxPart{part(tile, kInterMax), part(tile, kInterZ), part(tile, kInterT)};
-      });
       const T* u = usage.is_defined() ? usage.data<T>() + std::int64_t{label_[i]} * K_ : nullptr;
-      const ProxyRow row(settings_, tiling_.C, K_, ce, inter, own, u);
-      row.write(assignment, own);
-      saved_rows()[i] = row.template saved<T>();
-      terms[i] = row.terms();
+      row.finish(settings_, tiling_.C, ce, inter, u);
     });
     write_terms(terms);
   }
@@ -360,8 +358,7 @@ class Pass {
     for (const auto& row : rows)
       for (int j = 0; j < 4; ++j) mean[j] += row[j] / std::max<double>(1, count_);
     T* out = state_.terms.data<T>();
-    out[0] = T(mean[0] - settings_.weight_inter * mean[1] + settings_.weight_intra * mean[2] +
-               settings_.weight_usage * mean[3]);
+    out[0] = T(weighted_sum(settings_, mean.data()));
     for (int j = 0; j < 4; ++j) out[1 + j] = T(mean[j]);
   }
 
@@ -369,8 +366,7 @@ class Pass {
   Tensor row_factors(T scale) const {
     Tensor factors = Tensor::zeros({kOwn + K_, n_}, proxies_.dtype());
     T* out = factors.data<T>();
-    const bool is_divided = settings_.normalises_entropy && tiling_.C > 1;
-    const T inter = T(settings_.weight_inter / (is_divided ? std::log(double(tiling_.C)) : 1));
+    const T inter = T(settings_.weight_inter * entropy_scale(settings_, tiling_.C));
     for (std::int64_t i = 0; i < B_; ++i) {
       if (label_[i] == kIgnoredLabel) continue;
       const SavedProxyRow<T>& row = saved_rows()[i];

@@ -13,11 +13,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tensor/cuda/block_reduce.cuh"
 #include "tensor/cuda/element.cuh"
-#include "tensor/cuda/proxy_row.cuh"
+#include "tensor/cuda/proxy_score.cuh"
 #include "tensor/cuda/runtime.h"
 #include "tensor/matmul.h"
 #include "tensor/normalize.h"
+#include "tensor/proxy_row.h"
 
 namespace proxent::kernel {
 namespace {
@@ -25,9 +27,6 @@ using cuda::block_sum;
 using cuda::ClassScore;
 using cuda::ClassSimilarities;
 using cuda::elements;
-using cuda::power_of;
-using cuda::SavedRow;
-using cuda::SoftmaxSums;
 using cuda::warp_sum;
 
 // Blocks that walk over classes: a lane per row of the batch, so that warps read the matrix in
@@ -176,60 +175,37 @@ __device__ RowSums<double> rest_of(const ProxyLossSettings& o, const Parts<T>& p
               scale);
     x = {__shfl_sync(cuda::kAllLanes, x.top, 0), __shfl_sync(cuda::kAllLanes, x.z, 0),
          __shfl_sync(cuda::kAllLanes, x.t, 0)};
-    if (x.z == 0) x.top = 0;
   };
   add_up(sums.ce, o.sigma);
   add_up(sums.inter, o.sigma_h);
   return sums;
 }
 
-// What finish_rows_kernel writes, row by row.
-template <class T>
-struct RowResults {
-  T* own;         // (B, K): similarities, which become gradients
-  T* assignment;  // (B, K)
-  SavedRow<T>* rows;
-  double* terms;  // (B, 4): as they are weighted
+// The team of tensor/proxy_row.h: a warp.
+struct Warp {
+  template <class F>
+  __device__ void each(std::int64_t K, const F& f) const {
+    for (std::int64_t k = threadIdx.x; k < K; k += kLanes) f(k);
+  }
+  template <class Op>
+  __device__ double all(double x, const Op& op) const {
+    return cuda::warp_reduce(x, op);
+  }
+  __device__ bool is_first() const { return threadIdx.x == 0; }
 };
 
-// One warp per row of the batch.
+// One warp per row of the batch; `row` is the first.
 template <class T>
 __global__ void finish_rows_kernel(Problem<T> p, ProxyLossSettings o, Parts<T> parts,
-                                   const T* usage, RowResults<T> out) {
-  const int i = blockIdx.x, label = p.label(i), lane = threadIdx.x;
-  T* s = out.own + std::int64_t{i} * p.K;
-  T* q = out.assignment + std::int64_t{i} * p.K;
-  if (label == kIgnoredLabel) {
-    for (int k = lane; k < p.K; k += kLanes) s[k] = q[k] = 0;
-    if (lane == 0) out.rows[i] = {};
-    if (lane < 4) out.terms[4 * i + lane] = 0;
-    return;
-  }
-  const double inter_scale = o.normalises_entropy && p.C > 1 ? 1 / log(double(p.C)) : 1;
-  const double intra_scale = o.normalises_entropy && p.K > 1 ? 1 / log(double(p.K)) : 1;
-  const auto log_u = [&](int k) {
-    return usage ? log(max(double(usage[std::int64_t{label} * p.K + k]), kSmallestUsage)) : 0.0;
-  };
+                                   const T* usage, ProxyRow<T, Warp> row) {
+  const int i = blockIdx.x, label = p.label(i);
+  row.own += std::int64_t{i} * p.K;
+  row.assignment += std::int64_t{i} * p.K;
+  row.saved += i;
+  row.terms += 4 * i;
+  if (label == kIgnoredLabel) return row.ignore();
   const RowSums<double> rest = rest_of(o, parts, i);
-  const cuda::OwnSimilarities<T> own{s, p.K};
-  const cuda::OwnScore<T> score(own, o);
-  const cuda::RowTerms row(o, score.score, o.weight_inter * inter_scale, rest.ce, rest.inter);
-  const cuda::OwnAssignment<T> chosen(own, score.top, o.sigma_a, log_u);
-
-  const double intra = o.weight_intra * intra_scale, used = o.weight_usage * intra_scale;
-  for (int k = lane; k < p.K; k += kLanes) {
-    const double x = s[k], log_q = o.sigma_a * (x - chosen.top) - chosen.log_z;
-    const double within =
-        -intra * (log_q + chosen.intra) - used * expm1(chosen.log_even(log_u(k)));
-    q[k] = T(exp(log_q));
-    s[k] = T(row.score_gradient * score.slope(x, k, o) + o.sigma_a * exp(log_q) * within);
-  }
-  if (lane > 0) return;
-  out.rows[i] = {T(rest.ce.top), T(row.ce_log_z), T(rest.inter.top), T(row.inter_log_z),
-                 T(row.inter)};
-  double* terms = out.terms + 4 * i;
-  terms[0] = row.ce, terms[1] = inter_scale * row.inter;
-  terms[2] = intra_scale * chosen.intra, terms[3] = intra_scale * chosen.used;
+  row.finish(o, p.C, rest.ce, rest.inter, usage ? usage + std::int64_t{label} * p.K : nullptr);
 }
 
 // The averages over the rows that count. One block.
@@ -243,8 +219,7 @@ __global__ void average_kernel(Problem<T> p, ProxyLossSettings o, const double* 
     mean[j] = block_sum(sum) / count;
   }
   if (threadIdx.x > 0) return;
-  terms[0] =
-      T(mean[0] - o.weight_inter * mean[1] + o.weight_intra * mean[2] + o.weight_usage * mean[3]);
+  terms[0] = T(weighted_sum(o, mean));
   for (int j = 0; j < 4; ++j) terms[1 + j] = T(mean[j]);
 }
 
@@ -254,7 +229,7 @@ struct Factors {
   T scale = 0;  // dy / rows, which is in all the others too
   T ce_top = 0, ce = 0, inter_top = 0, inter = 0, inter_level = 0;
 
-  __device__ Factors(const Problem<T>& p, const SavedRow<T>& row, T scale, T weight_inter)
+  __device__ Factors(const Problem<T>& p, const SavedProxyRow<T>& row, T scale, T weight_inter)
       : scale(scale),
         ce_top(row.ce_max),
         ce(scale * p.sigma * exp(-row.ce_log_z)),
@@ -278,13 +253,14 @@ struct Factors {
 
 // Overwrites the tile's products with g / |w|, g the gradient of the loss by the similarities.
 template <class T, ProxySelect kSelect>
-__global__ void differentiate_kernel(Problem<T> p, Tile tile, const T* dy, const SavedRow<T>* rows,
-                                     T weight_inter, const T* own, T* products) {
+__global__ void differentiate_kernel(Problem<T> p, Tile tile, const T* dy,
+                                     const SavedProxyRow<T>* rows, T weight_inter, const T* own,
+                                     T* products) {
   const T scale = T(*dy / p.counted_rows());
   const int i = static_cast<int>(blockIdx.x * kLanes + threadIdx.x % kLanes);
   const int label = p.label(i);
   const bool counts = label != kIgnoredLabel;
-  const Factors<T> factors(p, counts ? rows[i] : SavedRow<T>{}, scale, weight_inter);
+  const Factors<T> factors(p, counts ? rows[i] : SavedProxyRow<T>{}, scale, weight_inter);
   const int first = tile.first + static_cast<int>(blockIdx.y) * tile.per_chunk;
   const int last = min(tile.last, first + tile.per_chunk);
   for (int c = first + static_cast<int>(threadIdx.x / kLanes); c < last; c += kWarps) {
@@ -472,8 +448,7 @@ class Pass {
   void backward(const Tensor& dy, Tensor& dz, Tensor& dw) {
     Tensor shares;
     if (dz.is_defined()) shares = Tensor({tiling_.tiles, n_, D_}, kDType<T>, Device::cuda);
-    const bool is_divided = settings_.normalises_entropy && problem_.C > 1;
-    const T inter = T(settings_.weight_inter / (is_divided ? std::log(double(problem_.C)) : 1));
+    const T inter = T(settings_.weight_inter * entropy_scale(settings_, problem_.C));
     for_tiles([&](const Tile& tile) {
       Tensor g = of_tile(state_.similarities, tile);
       const Tensor w = of_tile(proxies_, tile);
@@ -503,16 +478,18 @@ class Pass {
   Tensor of_tile(const Tensor& all, const Tile& tile) const {
     return all.slice(tile.first * K_, (tile.last - tile.first) * K_);
   }
-  SavedRow<T>* saved_rows() { return reinterpret_cast<SavedRow<T>*>(state_.rows.raw()); }
+  SavedProxyRow<T>* saved_rows() { return reinterpret_cast<SavedProxyRow<T>*>(state_.rows.raw()); }
 
   void finish_rows(const Parts<T>& parts, const Tensor& usage) {
     Tensor terms({B_, 4}, DType::f64, Device::cuda);
-    const RowResults<T> out{.own = elements<T>(state_.own_gradients),
-                            .assignment = elements<T>(state_.assignment),
-                            .rows = saved_rows(),
-                            .terms = elements<double>(terms)};
+    const ProxyRow<T, Warp> first{.own = elements<T>(state_.own_gradients),
+                                  .assignment = elements<T>(state_.assignment),
+                                  .saved = saved_rows(),
+                                  .terms = elements<double>(terms),
+                                  .K = K_,
+                                  .team = {}};
     cuda::launch_kernel(finish_rows_kernel<T>, blocks(B_), kLanes, 0, problem_, settings_, parts,
-                        elements<T>(usage), out);
+                        elements<T>(usage), first);
     cuda::launch_kernel(average_kernel<T>, 1, kThreads, 0, problem_, settings_,
                         elements<double>(terms), elements<T>(state_.terms));
   }
