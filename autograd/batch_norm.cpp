@@ -10,16 +10,25 @@ Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& be
                     const Variable& residual) {
   const BatchNormed forward = batch_norm(x.value(), gamma.value(), beta.value(), running_mean,
                                          running_var, options, residual.value());
+  std::function<Tensor()> remake;
+  if (options.is_remade)
+    remake = [kept = forward.kept, residual = residual.kept()] {
+      return batch_norm_again(kept, residual());
+    };
+  const bool asks_y =
+      options.has_relu && residual.value().is_defined() && !forward.kept.passed.is_defined();
   Variable y =
       record("batch_norm", forward.y, {x, gamma, beta, residual},
-             [kept = forward.kept, options](Tensor dy, const std::vector<bool>& wanted) {
+             [forward = forward.kept, options, passed = asks_y ? remake : nullptr](
+                 Tensor dy, const std::vector<bool>& wanted) {
+               BatchNormKept kept = forward;
+               if (passed) kept.passed = passed();
                const BatchNormGradients d = batch_norm_backward(
                    std::move(dy), kept, options,
                    {.dx = wanted[0], .parameters = wanted[1] || wanted[2], .dresidual = wanted[3]});
                return std::vector<Tensor>{d.dx, d.dgamma, d.dbeta, d.dresidual};
              });
-  if (options.is_remade && y.wants_gradient())
-    y.remake_with([kept = forward.kept] { return batch_norm_again(kept); });
+  if (remake && y.wants_gradient()) y.remake_with(remake, residual.passes_to_remake() + 1);
   return y;
 }
 

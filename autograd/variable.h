@@ -65,10 +65,13 @@ class Variable {
   }
   // What an op that takes this variable keeps of it for backward.
   Kept kept() const { return remake_ ? Kept(remake_) : Kept(value_); }
-  // From now on kept() holds no value but this, which must make the same bits.
-  void remake_with(std::function<Tensor()> remake) {
+  // From now on kept() holds no value but this, which must make the same bits in `passes` passes
+  // over memory.
+  void remake_with(std::function<Tensor()> remake, int passes) {
     remake_ = std::make_shared<const std::function<Tensor()>>(std::move(remake));
+    passes_to_remake_ = passes;
   }
+  int passes_to_remake() const { return passes_to_remake_; }  // 0 if kept() holds the value
   const Shape& shape() const { return value_.shape(); }
   std::int64_t dim(int i) const { return value_.dim(i); }
   DType dtype() const { return value_.dtype(); }
@@ -84,6 +87,7 @@ class Variable {
   Tensor value_;
   std::shared_ptr<GradientCell> cell_;
   std::shared_ptr<const std::function<Tensor()>> remake_;
+  int passes_to_remake_ = 0;
   Tensor rounded_;
 };
 

@@ -21,7 +21,7 @@ class Block : public Module {
 // What backward computes again instead of keeping it: the same bits, later.
 enum class Recomputation {
   none,
-  relu,   // ReLUs that follow a batch norm alone: a pass over memory for each
+  relu,   // ReLUs that follow a batch norm: one or two passes over memory for each
   block,  // all that is inside a block: a forward pass
 };
 // Sets it for every batch norm and block below root.

@@ -1,6 +1,9 @@
 #include "layers/batch_norm.h"
 
 namespace proxent {
+namespace {
+constexpr int kMostPasses = 2;  // to make an output again: of three blocks one keeps its own
+}
 
 BatchNorm2d::BatchNorm2d(Module* parent, std::string name, std::int64_t channels)
     : Module(parent, std::move(name)),
@@ -50,7 +53,7 @@ Variable BatchNorm2d::normalize(const Variable& x, const Variable& residual, boo
   return batch_norm(x, weight, bias, mean, variance,
                     {.uses_batch_statistics = uses_batch,
                      .has_relu = has_relu,
-                     .is_remade = remakes_output_ && !residual.value().is_defined()},
+                     .is_remade = remakes_output_ && residual.passes_to_remake() < kMostPasses},
                     residual);
 }
 

@@ -22,8 +22,9 @@ class BatchNorm2d : public Module {
 
   void set_mode(BatchNormMode mode);
   BatchNormMode mode() const { return mode_; }
-  // On: what with_relu() returns is made again in backward instead of kept. The same bits, a pass
-  // over memory more.
+  // On: what this returns is made again in backward instead of kept, unless that would take more
+  // than two passes over memory, as where the residual of a residual would have to be made. The
+  // same bits.
   void remake_output(bool is_on) { remakes_output_ = is_on; }
   // relu(norm(x)) and relu(norm(x) + residual) in one pass over the image. A ModuleObserver sees
   // them as it sees norm(x).

@@ -137,7 +137,9 @@ ResNet::ResNet(Module* parent, std::string name, ResNetOptions options)
 Variable ResNet::forward(const Variable& x) {
   Variable y = bn1.with_relu(conv1(x));
   if (stem_ == Stem::imagenet) y = max_pool2d(y, kStemPool);
-  return layer4(layer3(layer2(layer1(y))));
+  // Nested calls would hold every layer's result until the last layer is done.
+  for (Sequence* layer : {&layer1, &layer2, &layer3, &layer4}) y = (*layer)(y);
+  return y;
 }
 
 }  // namespace proxent

@@ -44,15 +44,16 @@ Tensor reuse_or_new(const Tensor& dy) {
 BatchNormed batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta,
                        Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options,
                        const Tensor& residual) {
-  check(!options.is_remade || !residual.is_defined(),
-        "batch_norm: with a residual y cannot be made again");
   check_inputs(x, gamma, beta, running_mean, running_var, options, residual);
   const auto like_gamma = [&] { return Tensor(gamma.shape(), gamma.dtype(), x.device()); };
   BatchNormKept kept{x, like_gamma(), like_gamma(), gamma, beta, options.has_relu, {}};
   Tensor y(x.shape(), x.dtype(), x.device());
-  if (options.has_relu && residual.is_defined())
-    kept.passed =
-        x.device() == Device::cpu ? y : Tensor({(x.numel() + 7) / 8}, DType::u8, x.device());
+  if (options.has_relu && residual.is_defined()) {
+    if (x.device() != Device::cpu)
+      kept.passed = Tensor({(x.numel() + 7) / 8}, DType::u8, x.device());
+    else if (!options.is_remade)
+      kept.passed = y;
+  }
   launch("batch_norm", x.device(), [&](auto device) {
     if (options.uses_batch_statistics)
       kernel::batch_statistics(device, x, options, kept.mean, kept.invstd, running_mean,
@@ -69,10 +70,10 @@ BatchNormed batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta,
   return {y, kept};
 }
 
-Tensor batch_norm_again(const BatchNormKept& kept) {
+Tensor batch_norm_again(const BatchNormKept& kept, const Tensor& residual) {
   Tensor y(kept.x.shape(), kept.x.dtype(), kept.x.device());
   launch("batch_norm_again", y.device(),
-         [&](auto device) { kernel::batch_norm(device, kept, {}, y); });
+         [&](auto device) { kernel::batch_norm(device, kept, residual, y); });
   return y;
 }
 

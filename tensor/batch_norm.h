@@ -14,7 +14,7 @@ struct BatchNormOptions {
   bool uses_batch_statistics = true;  // false: the running ones, as constants
   bool has_relu = false;
   // For autograd: ops that take y keep no copy of it for backward, but have it made again from x,
-  // which is kept anyway: a pass over memory more, a tensor less. Not with a residual.
+  // which is kept anyway: a pass over memory more, a tensor less.
   bool is_remade = false;
 };
 
@@ -24,7 +24,8 @@ struct BatchNormKept {
   bool has_relu = false;
   // Where the ReLU of a residual sum let values pass: on the CPU y itself, which is positive there,
   // on the GPU a bit for every element, bit i % 8 of byte i / 8. Undefined without a residual: then
-  // y > 0 is computed again from x, which is read anyway.
+  // y > 0 is computed again from x, which is read anyway. Undefined on the CPU if y is made again:
+  // backward wants it here first.
   Tensor passed;
 };
 
@@ -65,8 +66,8 @@ BatchNormed batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta,
                        Tensor& running_mean, Tensor& running_var, const BatchNormOptions& options,
                        const Tensor& residual = {});
 
-// y once more, from a call without residual: the same bits.
-Tensor batch_norm_again(const BatchNormKept& kept);
+// y once more, from what was kept and the same residual: the same bits.
+Tensor batch_norm_again(const BatchNormKept& kept, const Tensor& residual = {});
 
 // dresidual = dz of the kernels above. What nobody wants is undefined, except that dx with batch
 // statistics cannot be had without dgamma and dbeta.

@@ -296,33 +296,35 @@ TEST_SUITE("layers") {
     CHECK(norm.running_mean.value().to_vector<float>()[0] == 0);
   }
 
-  TEST_CASE("blocks that are computed again give the same gradients and running statistics") {
+  TEST_CASE("what is computed again gives the same gradients and running statistics") {
     Tensor x({2, 64, 64, 3}, DType::f32);
     fill_normal(x, Philox(0, 0), 0, 1);
-    for (const char* arch : {"resnet12", "bn-inception", "resnet18"}) {
+    // What is left of the memory without ReLUs; ResNet-12 has leaky ones.
+    for (const auto& [arch, share] :
+         {std::pair{"resnet12", 1.0}, {"bn-inception", 0.85}, {"resnet34", 0.75}}) {
       CAPTURE(arch);
       std::vector<std::vector<float>> expected;
-      std::int64_t kept[2];
-      for (const char* recompute : {"none", "block"}) {
-        const bool is_first = expected.empty();
+      std::vector<std::int64_t> kept;
+      for (const char* recompute : {"none", "relu", "block"}) {
         const auto model = build_model({.arch = arch, .embed_dim = 8, .recompute = recompute}, 1);
-        if (arch == std::string("resnet18"))
+        if (arch == std::string("resnet34"))
           freeze(*model, {"conv1", "bn1"});  // so that the first block is given a constant
         Tape tape;
         const std::int64_t before = memory_report(Device::cpu).in_use;
         const Variable embeddings = (*model)(x);
         const Variable loss = sum(square(embeddings - 0.1));
-        kept[!is_first] = memory_report(Device::cpu).in_use - before;
+        kept.push_back(memory_report(Device::cpu).in_use - before);
         tape.backward(loss);
         std::vector<std::vector<float>> found;
         for (const auto& [path, parameter] : model->parameters())
           if (parameter->is_trained()) found.push_back(parameter->gradient().to_vector<float>());
         for (const auto& [path, buffer] : model->buffers())
           found.push_back(buffer->value().to_vector<float>());
-        if (is_first) expected = found;
+        if (expected.empty()) expected = found;
         CHECK(found == expected);
       }
-      CHECK(kept[1] < kept[0] / 2);
+      CHECK(static_cast<double>(kept[1]) <= share * static_cast<double>(kept[0]));
+      CHECK(kept[2] < kept[0] / 2);
     }
   }
 

@@ -110,8 +110,8 @@ void add_model(Settings& s, ModelConfig& c) {
         {.choices = {"train", "eval-stats", "frozen"}});
   s.add("recompute", &c.recompute,
         "compute values again in backward instead of keeping them, the same numbers with less "
-        "memory. relu: the ReLUs inside blocks, a sixth less and a little slower; block: all that "
-        "is inside blocks, less than half is left, for a second forward pass",
+        "memory. relu: ReLUs behind batch norms, a third less and a little slower; block: all "
+        "that is inside blocks, less than half is left, for a second forward pass",
         {.choices = {"none", "relu", "block"}});
   s.add("freeze", &c.freeze, "modules that are not trained, as conv1,bn1,layer1",
         {.value = "NAMES"});
