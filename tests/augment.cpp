@@ -5,12 +5,12 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <vector>
 
 #include "data/transform.h"
 #include "tests/devices.h"
+#include "tests/tensors.h"
 
 namespace proxent {
 namespace {
@@ -31,10 +31,6 @@ AugmentOptions image_net(std::int64_t height, std::int64_t width) {
 }
 float normalised(std::uint8_t byte, std::size_t colour, const Transform& transform) {
   return (static_cast<float>(byte) / 255.0f - transform.mean[colour]) / transform.std[colour];
-}
-bool is_bitwise_equal(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && a.dtype() == b.dtype() &&
-         std::memcmp(a.raw(), b.raw(), static_cast<std::size_t>(a.bytes())) == 0;
 }
 }  // namespace
 }  // namespace proxent

@@ -2,7 +2,6 @@
 
 #include <doctest/doctest.h>
 
-#include "tensor/allocator.h"
 #include "tensor/gpu.h"
 
 #ifdef PROXENT_CUDA_EMULATED
@@ -12,11 +11,7 @@
 namespace proxent {
 namespace {
 void run_guarded(const std::function<void(Device)>& test, Device device) {
-  struct Guard {
-    explicit Guard(Device device) : device(device) { set_memory_guard(device, true); }
-    ~Guard() { set_memory_guard(device, false); }
-    Device device;
-  } guard(device);
+  const MemoryGuard guard(device);
   test(device);
 }
 }  // namespace

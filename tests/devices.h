@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "tensor/allocator.h"
 #include "tensor/device.h"
 
 namespace proxent {
@@ -10,9 +11,15 @@ namespace proxent {
 // True where the GPU, or its emulation, can be used; says that the test is skipped where it cannot.
 bool has_gpu();
 
+// While it lives, fresh tensors of the device read as NaN and have canaries behind them.
+struct MemoryGuard {
+  explicit MemoryGuard(Device device) : device(device) { set_memory_guard(device, true); }
+  ~MemoryGuard() { set_memory_guard(device, false); }
+  Device device;
+};
+
 // Calls test() for the CPU, and for the GPU where there is one; for its emulation several times,
-// each with another order of the threads. Meanwhile fresh tensors of that device read as NaN and
-// have canaries behind them.
+// each with another order of the threads. All under a MemoryGuard.
 void on_every_device(const std::function<void(Device)>& test);
 
 }  // namespace proxent

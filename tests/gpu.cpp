@@ -16,6 +16,7 @@
 #include "tensor/softmax.h"
 #include "tensor/upload.h"
 #include "tests/devices.h"
+#include "tests/tensors.h"
 
 #ifdef PROXENT_CUDA_EMULATED
 #include <nvtx3/nvToolsExt.h>
@@ -32,14 +33,6 @@ Tensor uniform(const Shape& shape, double low, double high) {
   Tensor x(shape, DType::f32);
   fill_uniform(x, Philox(0, stream_of("tests/gpu.cpp")), low, high);
   return x;
-}
-
-// x on the GPU with its first element `shift` elements behind an aligned address.
-Tensor shifted(const Tensor& x, std::int64_t shift) {
-  Tensor room({x.numel() + shift}, x.dtype(), kGpu);
-  Tensor view = room.view(shift, x.shape());
-  view.copy_from(x);
-  return view;
 }
 
 constexpr DType kDTypes[] = {DType::f32, DType::f64, DType::bf16, DType::f16,
@@ -126,7 +119,7 @@ TEST_SUITE("gpu") {
 
   TEST_CASE("fill and convert every dtype at every alignment as the CPU does") {
     if (!has_gpu()) return;
-    set_memory_guard(kGpu, true);
+    const MemoryGuard guard(kGpu);
     const Tensor values = Tensor::from<double>(
         {10}, {0, 1, -1, 2.5, 100, 3.14159265, 250.75, 65504, 1.0 / 3, 1 + 0x1p-8 + 0x1p-9});
     for (const DType from : kDTypes)
@@ -136,7 +129,7 @@ TEST_SUITE("gpu") {
         const Tensor x = (is_narrow ? at_most(abs(values), 250) : values).to(from);
         for (const std::int64_t shift : {0, 1, 3}) {
           INFO(from, " to ", to, ", shift ", shift);
-          CHECK(shifted(x, shift).to(to).to_vector<double>() == x.to(to).to_vector<double>());
+          CHECK(shifted(x, shift, kGpu).to(to).to_vector<double>() == x.to(to).to_vector<double>());
         }
       }
     for (const DType dtype : kDTypes)
@@ -151,18 +144,17 @@ TEST_SUITE("gpu") {
         expected.front() = expected.back() = 0;
         CHECK(x.to_vector<double>() == expected);
       }
-    set_memory_guard(kGpu, false);
   }
 
   TEST_CASE("elementwise ops at every alignment") {
     if (!has_gpu()) return;
     const Tensor a = uniform({3, 43}, 0.5, 2), b = uniform({3, 43}, -1, 1);
     for (const std::int64_t shift : {0, 1, 2, 4}) {
-      CHECK(mul(shifted(a, shift), shifted(b, 0)).to_vector<float>() ==
+      CHECK(mul(shifted(a, shift, kGpu), shifted(b, 0, kGpu)).to_vector<float>() ==
             mul(a, b).to_vector<float>());
-      CHECK(mul(shifted(a, 0), shifted(b, shift)).to_vector<float>() ==
+      CHECK(mul(shifted(a, 0, kGpu), shifted(b, shift, kGpu)).to_vector<float>() ==
             mul(a, b).to_vector<float>());
-      CHECK(scale(shifted(a, shift), 3).to_vector<float>() == scale(a, 3).to_vector<float>());
+      CHECK(scale(shifted(a, shift, kGpu), 3).to_vector<float>() == scale(a, 3).to_vector<float>());
     }
     Tensor sum = a.to(kGpu);
     add_into(sum, b.to(kGpu));
@@ -255,7 +247,7 @@ TEST_SUITE("gpu") {
         const Tensor index = Tensor::from<std::int32_t>({6}, {3, 0, 3, 6, 3, 0});
         CHECK(gather_rows(x.to(kGpu), index.to(kGpu)).to_vector<double>() ==
               gather_rows(x, index).to_vector<double>());
-        CHECK(gather_rows(shifted(x, 1), index.to(kGpu)).to_vector<double>() ==
+        CHECK(gather_rows(shifted(x, 1, kGpu), index.to(kGpu)).to_vector<double>() ==
               gather_rows(x, index).to_vector<double>());
         if (dtype != DType::f32) continue;
         const Tensor dy = uniform({6, cols}, -1, 1);

@@ -11,18 +11,11 @@
 #include "tensor/random.h"
 #include "tests/devices.h"
 #include "tests/gpu_runs.h"
+#include "tests/tensors.h"
 
 namespace proxent {
 namespace {
 constexpr Device kGpu = Device::cuda;
-
-// x with its first element `shift` elements behind an aligned address.
-Tensor shifted(const Tensor& x, std::int64_t shift) {
-  Tensor room({x.numel() + shift}, x.dtype(), x.device());
-  Tensor view = room.view(shift, x.shape());
-  view.copy_from(x);
-  return view;
-}
 
 struct Case {
   Shape shape;
@@ -74,7 +67,7 @@ struct Result {
 };
 std::vector<Result> run(const Case& c, const Inputs& in, DType dtype, Device device) {
   const auto image = [&](const Tensor& x) {
-    return x.is_defined() ? shifted(x.to(dtype).to(device), c.shift) : Tensor();
+    return x.is_defined() ? shifted(x.to(dtype), c.shift, device) : Tensor();
   };
   const auto parameter = [&](const Tensor& x) { return x.to(sum_dtype(dtype)).to(device).clone(); };
   Tensor mean = parameter(in.running_mean), variance = parameter(in.running_var);

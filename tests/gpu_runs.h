@@ -7,7 +7,6 @@
 #include <type_traits>
 #include <vector>
 
-#include "tensor/allocator.h"
 #include "tensor/gpu.h"
 
 #ifdef PROXENT_CUDA_EMULATED
@@ -15,12 +14,6 @@
 #endif
 
 namespace proxent {
-
-struct MemoryGuard {
-  explicit MemoryGuard(Device device) : device(device) { set_memory_guard(device, true); }
-  ~MemoryGuard() { set_memory_guard(device, false); }
-  Device device;
-};
 
 // run() under several orders of the threads where they are emulated, in one of them with streams
 // that work as late as they may: a kernel that lacks a barrier, or a copy that lacks a wait, does

@@ -1,11 +1,10 @@
 // Proof 1 of every op: float64 central differences; each input alone; one variable in two places.
 #include <doctest/doctest.h>
 
-#include <cstring>
-
 #include "autograd/ops.h"
 #include "tensor/random.h"
 #include "tests/devices.h"
+#include "tests/tensors.h"
 #include "train/op_table.h"
 
 namespace proxent {
@@ -28,10 +27,6 @@ std::vector<Tensor> gradients(const OpRow& row, const std::vector<bool>& is_leaf
   for (const Variable& input : inputs)
     all.push_back(input.wants_gradient() ? input.gradient().to(Device::cpu) : Tensor());
   return all;
-}
-
-bool is_bitwise_equal(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
 }
 
 void check_each_alone(const OpRow& row, Device device) {

@@ -14,14 +14,11 @@
 #include "losses/soft_triple.h"
 #include "tensor/concat.h"
 #include "tests/devices.h"
+#include "tests/tensors.h"
 #include "train/training_step.h"
 
 namespace proxent {
 namespace {
-
-Tensor labels_of(const std::vector<std::int32_t>& labels) {
-  return Tensor::from({std::ssize(labels)}, labels);
-}
 
 const std::vector<std::int32_t> kLabels = {0, 4, 2, 0, 4, 1, 0};
 

@@ -13,6 +13,7 @@
 #include "tensor/gpu.h"
 #include "tensor/random.h"
 #include "tests/devices.h"
+#include "tests/tensors.h"
 #include "train/safetensors.h"
 
 namespace proxent {
@@ -91,9 +92,6 @@ Tensor normal(Shape shape, std::uint64_t seed, double scale = 1, DType dtype = D
   Tensor x(shape, dtype);
   fill_normal(x, Philox(seed, stream_of("multi_proxy_entropy test")), 0, scale);
   return x;
-}
-Tensor labels_of(const std::vector<std::int32_t>& values) {
-  return Tensor::from({static_cast<std::int64_t>(values.size())}, values);
 }
 Tensor random_labels(std::int64_t rows, std::int64_t classes, std::uint64_t seed) {
   Philox random(seed, stream_of("labels"));

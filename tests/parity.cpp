@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <map>
 #include <set>
 
@@ -13,7 +12,9 @@
 #include "tensor/gpu.h"
 #include "tensor/onednn.h"
 #include "tensor/random.h"
+#include "tests/devices.h"
 #include "tests/gpu_runs.h"
+#include "tests/tensors.h"
 #include "train/op_table.h"
 
 namespace proxent {
@@ -88,10 +89,6 @@ double error_in_ulps(const Tensor& got, const Tensor& expected, std::int64_t ter
   }
   return error / (largest * ulp_of(dtype) *
                   std::sqrt(static_cast<double>(std::max<std::int64_t>(1, terms))));
-}
-
-bool is_bitwise_equal(const Tensor& a, const Tensor& b) {
-  return a.shape() == b.shape() && std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
 }
 
 // The results of several runs.

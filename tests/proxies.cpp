@@ -6,12 +6,10 @@
 #include <cmath>
 
 #include "tensor/random.h"
+#include "tests/tensors.h"
 
 namespace proxent {
 namespace {
-Tensor labels_of(const std::vector<std::int32_t>& values) {
-  return Tensor::from({static_cast<std::int64_t>(values.size())}, values);
-}
 Tensor embeddings_of(std::int64_t rows, std::int64_t dim) {
   Tensor x({rows, dim}, DType::f32);
   fill_normal(x, Philox(1, stream_of("proxies test")), 0, 1);
