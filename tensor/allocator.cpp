@@ -61,21 +61,10 @@ class Pool {
 
   void* allocate(std::int64_t asked) {
     const std::int64_t bytes = size_class(asked);
-    std::lock_guard lock(mutex_);
-    Block block = take_cached(bytes);
-    if (!block.data) {
-      if (limit_ > 0)
-        while (in_use_ + cached_ + bytes > limit_ && !free_.empty()) release_oldest();
-      const bool allowed = limit_ == 0 || in_use_ + cached_ + bytes <= limit_;
-      block = {nullptr, bytes, bytes + canary_bytes(device_, is_guard_on_)};
-      if (allowed) block.data = take_fresh(block.owned);
-      if (!block.data && allowed) {
-        while (!free_.empty()) release_oldest();
-        block.data = take_fresh(block.owned);
-      }
-      if (!block.data) throw_out_of_memory(asked);
-      ++system_requests_;
-    }
+    std::unique_lock lock(mutex_);
+    Block block = take(bytes);
+    if (!block.data && call_in_reserves(lock)) block = take(bytes);
+    if (!block.data) throw_out_of_memory(asked);
     block.asked = asked;
     block.scope = Scope::trail();
     block.reserve = open_reserve_;
@@ -102,10 +91,12 @@ class Pool {
       make_free(std::move(block));
   }
 
-  std::int64_t open_reserve() {
+  std::int64_t open_reserve(std::function<void()> give_up) {
     std::lock_guard lock(mutex_);
     check(open_reserve_ == 0, "memory: a reserve is open already");
-    return open_reserve_ = ++reserves_made_;
+    open_reserve_ = ++reserves_made_;
+    if (give_up) owners_.emplace(open_reserve_, std::move(give_up));
+    return open_reserve_;
   }
   void close_reserve(std::int64_t number) {
     std::lock_guard lock(mutex_);
@@ -114,6 +105,7 @@ class Pool {
   void release_reserve(std::int64_t number) {
     close_reserve(number);
     std::lock_guard lock(mutex_);
+    owners_.erase(number);
     for (auto& [bytes, block] : reserves_[number]) make_free(std::move(block));
     reserves_.erase(number);
     for (auto& [data, block] : used_)
@@ -142,6 +134,36 @@ class Pool {
   }
 
  private:
+  // From the cache, or else from the system, for which cached blocks may have to go. Without data
+  // where neither has one.
+  Block take(std::int64_t bytes) {
+    Block block = take_cached(bytes);
+    if (block.data) return block;
+    if (limit_ > 0) {
+      while (in_use_ + cached_ + bytes > limit_ && !free_.empty()) release_oldest();
+      if (in_use_ + cached_ + bytes > limit_) return {};
+    }
+    block = {nullptr, bytes, bytes + canary_bytes(device_, is_guard_on_)};
+    block.data = take_fresh(block.owned);
+    if (!block.data) {
+      while (!free_.empty()) release_oldest();
+      block.data = take_fresh(block.owned);
+    }
+    if (block.data) ++system_requests_;
+    return block;
+  }
+
+  // True if somebody was asked to give up a reserve. Not while one is open: nobody may wait for the
+  // device then, as the end of recorded work does.
+  bool call_in_reserves(std::unique_lock<std::mutex>& lock) {
+    if (open_reserve_ != 0) return false;
+    const auto owners = std::exchange(owners_, {});
+    lock.unlock();  // they come back with their blocks
+    for (const auto& [number, give_up] : owners) give_up();
+    lock.lock();
+    return !owners.empty();
+  }
+
   void* take_fresh(std::int64_t bytes) const {
     return on_memory(device_, [&](auto device) { return detail::system_allocate(device, bytes); });
   }
@@ -242,6 +264,7 @@ class Pool {
   std::list<Block> free_;  // oldest first
   std::multimap<std::int64_t, std::list<Block>::iterator> by_size_;
   std::map<std::int64_t, std::multimap<std::int64_t, Block>> reserves_;  // their free blocks
+  std::map<std::int64_t, std::function<void()>> owners_;                 // of reserves: give_up
   std::int64_t open_reserve_ = 0, reserves_made_ = 0;
   std::int64_t in_use_ = 0, cached_ = 0, peak_ = 0, limit_ = 0, system_requests_ = 0;
   bool is_guard_on_ = false;
@@ -276,8 +299,8 @@ void set_memory_limit(Device device, std::int64_t bytes) { pool(device).set_limi
 void set_memory_guard(Device device, bool is_on) { pool(device).set_guard(is_on); }
 void release_cached_memory(Device device) { pool(device).release_all(); }
 
-MemoryReserve::MemoryReserve(Device device)
-    : device_(device), number_(pool(device).open_reserve()) {}
+MemoryReserve::MemoryReserve(Device device, std::function<void()> give_up)
+    : device_(device), number_(pool(device).open_reserve(std::move(give_up))) {}
 MemoryReserve::~MemoryReserve() { pool(device_).release_reserve(number_); }
 void MemoryReserve::close() { pool(device_).close_reserve(number_); }
 

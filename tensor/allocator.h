@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,7 +46,9 @@ void release_cached_memory(Device device);
 // everybody else as long as it lives, those longer in which a tensor lies. One is open at a time.
 class MemoryReserve {
  public:
-  explicit MemoryReserve(Device device);
+  // give_up is called, once, by whoever asks for a block that can be had in no other way, before
+  // that is out of memory: it should destroy the reserve.
+  explicit MemoryReserve(Device device, std::function<void()> give_up = {});
   ~MemoryReserve();
   MemoryReserve(const MemoryReserve&) = delete;
   MemoryReserve& operator=(const MemoryReserve&) = delete;

@@ -21,8 +21,9 @@ class RecordedWork {
 
   // Records what work() tells the GPU to do; nothing of it is done yet. Everything that it prepares
   // only once (a library's plans and scratch memory) must have been used before. Throws CudaError
-  // where the work waits for the device, and what work() throws.
-  explicit RecordedWork(const std::function<void()>& work);
+  // where the work waits for the device, and what work() throws. give_up is MemoryReserve's: called
+  // where the GPU's memory is wanted for something else, it should destroy this object.
+  explicit RecordedWork(const std::function<void()>& work, std::function<void()> give_up = {});
   ~RecordedWork();
   RecordedWork(const RecordedWork&) = delete;
   RecordedWork& operator=(const RecordedWork&) = delete;

@@ -3,6 +3,7 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
+#include <memory>
 
 #include "tensor/allocator.h"
 #include "tensor/download.h"
@@ -85,6 +86,37 @@ TEST_SUITE("recorded work") {
     CHECK(memory_report(Device::cpu).reserved == 4096);
     reserve.close();
     CHECK(Tensor({1024}, DType::f32).raw() != first);
+  }
+
+  TEST_CASE("a reserve is called in before somebody is out of memory") {
+    struct Limit {
+      explicit Limit(std::int64_t bytes) { set_memory_limit(Device::cpu, bytes); }
+      ~Limit() { set_memory_limit(Device::cpu, 0); }
+    };
+    constexpr std::int64_t kBytes = 8 << 20;
+    release_cached_memory(Device::cpu);
+    int calls = 0;
+    std::unique_ptr<MemoryReserve> reserve;
+    const auto give_up = [&] {
+      ++calls;
+      reserve.reset();
+    };
+    reserve = std::make_unique<MemoryReserve>(Device::cpu, give_up);
+    const Limit limit(memory_report(Device::cpu).in_use + kBytes + kBytes / 2);
+    const auto take = [] { return Tensor({kBytes}, DType::u8); };
+    take();  // freed at once, into the reserve
+    {
+      const Tensor same = take();
+      CHECK_THROWS_AS(take(), OutOfMemory);
+      CHECK(calls == 0);  // while it is open there is no way back
+    }
+    reserve->close();
+    take();
+    CHECK(calls == 1);
+    CHECK(memory_report(Device::cpu).reserved == 0);
+    const Tensor all = take();
+    CHECK_THROWS_AS(take(), OutOfMemory);
+    CHECK(calls == 1);
   }
 
   TEST_CASE("downloads bring back what a tensor held when they were pushed, in order") {

@@ -139,6 +139,28 @@ TEST_SUITE("training step") {
     }
   }
 
+  TEST_CASE("a recording gives its memory to who finds no other, and is made again") {
+    if (!has_gpu()) return;
+    Run plain(Device::cuda, DType::f32, false), recorded(Device::cuda, DType::f32, true);
+    release_cached_memory(Device::cuda);
+    for (std::uint64_t i = 0; i < 8; ++i) {
+      for (Run* run : {&plain, &recorded}) {
+        run->step->run({images_of(6, i), labels_of(6)}, 1e-3);
+        run->step->take();
+      }
+      CHECK(has_same_bits(plain.weights(), recorded.weights()));
+      CHECK(recorded.step->is_recorded() == ((i >= 2 && i < 4) || i >= 6));
+      if (i != 3) continue;
+      release_cached_memory(Device::cuda);
+      const MemoryReport report = memory_report(Device::cuda);
+      REQUIRE(report.reserved > 0);
+      set_memory_limit(Device::cuda, report.in_use + report.cached);
+      Tensor({report.reserved / 2}, DType::u8, Device::cuda);
+      set_memory_limit(Device::cuda, 0);
+      CHECK_FALSE(recorded.step->is_recorded());
+    }
+  }
+
   TEST_CASE("the batch that is recorded is the usual one") {
     if (!has_gpu()) return;
     Run run(Device::cuda, DType::f32, true);

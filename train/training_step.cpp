@@ -44,9 +44,9 @@ void TrainingStep::run(std::vector<Tensor> batch, double learning_rate) {
   } else if (recording_ || !options_.uses_graph) {
     queue(inputs);
   } else if (is_usual && plain_steps_ >= options_.plain_steps) {
-    recorded_batch_.clear();
     for (const Tensor& input : inputs) recorded_batch_.push_back(input.clone());
-    recording_ = std::make_unique<RecordedWork>([&] { queue(recorded_batch_); });
+    recording_ = std::make_unique<RecordedWork>([&] { queue(recorded_batch_); },
+                                                [this] { forget_recording(); });
     recording_->run();
   } else {
     queue(inputs);
@@ -65,6 +65,7 @@ std::vector<Tensor> TrainingStep::uploaded(const std::vector<Tensor>& batch) {
 
 void TrainingStep::forget_recording() {
   recording_.reset();
+  recorded_batch_.clear();
   plain_steps_ = 0;
 }
 

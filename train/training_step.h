@@ -25,7 +25,8 @@ struct StepResult {
 };
 
 struct TrainingStepOptions {
-  // Records the work of a step once and repeats it. Without effect on the CPU. The same bits.
+  // Records the work of a step once and repeats it; once more after its memory was wanted for
+  // something else, such as an evaluation. Without effect on the CPU. The same bits.
   bool uses_graph = true;
   // Before recording, of batches of one shape: they make plans and scratch memory.
   std::int64_t plain_steps = 2;

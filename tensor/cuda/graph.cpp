@@ -7,7 +7,8 @@ namespace proxent {
 
 class RecordedWork::Gpu {
  public:
-  explicit Gpu(const std::function<void()>& work) {
+  Gpu(const std::function<void()>& work, std::function<void()> give_up)
+      : memory_(Device::cuda, std::move(give_up)) {
     cudaGraph_t graph = nullptr;
     const cudaStream_t stream = cuda::compute_stream();
     // Relaxed: the pool may ask the driver for a block meanwhile, and so may other threads.
@@ -37,13 +38,13 @@ class RecordedWork::Gpu {
   void run() { CUDA_CHECK(cudaGraphLaunch(executable_, cuda::compute_stream())); }
 
  private:
-  MemoryReserve memory_{Device::cuda};  // first in, last out
+  MemoryReserve memory_;  // first in, last out
   cudaGraphExec_t executable_ = nullptr;
 };
 
-RecordedWork::RecordedWork(const std::function<void()>& work) {
+RecordedWork::RecordedWork(const std::function<void()>& work, std::function<void()> give_up) {
   Scope scope("record");
-  gpu_ = std::make_unique<Gpu>(work);
+  gpu_ = std::make_unique<Gpu>(work, std::move(give_up));
 }
 RecordedWork::~RecordedWork() = default;
 
