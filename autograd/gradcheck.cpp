@@ -62,7 +62,8 @@ GradcheckResult gradcheck(const DifferentiableFunction& f, const std::vector<Ten
       const double expected = (above - below) / (2 * step);
       const double got = gradient.is_defined() ? gradient.data<double>()[e] : 0.0;
       const double error = std::abs(expected - got) / std::max(1.0, std::abs(got));
-      if (!(error <= result.largest_error))  // NaN counts as the largest
+      // NaN counts as the largest: the first stays.
+      if (!(error <= result.largest_error) && !std::isnan(result.largest_error))
         result = {error, static_cast<int>(i), e, expected, got, error <= options.tolerance};
     }
   }

@@ -75,8 +75,12 @@ Dataset read_cub(const fs::path& path) {
   const auto class_of = read_classes(root / "image_class_labels.txt", images, names);
   PartBuilder part;
   part.dataset.list = (root / "images.txt").string();
-  for (const auto& [id, file] : images)
-    part.add({.path = (root / "images" / file).string()}, std::to_string(class_of.at(id)));
+  PictureOnce known;
+  for (const auto& [id, file] : images) {
+    Sample sample{.path = (root / "images" / file).string()};
+    known.add(sample, concat(part.dataset.list, ": image_id ", id));
+    part.add(std::move(sample), std::to_string(class_of.at(id)));
+  }
   Dataset all = part.finish("cub");
   for (std::string& name : all.class_names) name = names.at(std::stoll(name));
   check_official_halves(kOfficial, path, all);

@@ -234,6 +234,12 @@ bool is_complete_gif(Bytes bytes) {
   return false;
 }
 
+// A code of 12 bits stands for 4096 pixels at most; the first 4 million are free, for a small
+// picture on a large canvas.
+constexpr std::int64_t most_gif_pixels(std::size_t bytes) {
+  return (1 << 22) + static_cast<std::int64_t>(bytes) * 8 / 12 * 4096;
+}
+
 // Whether all rows of an uncompressed BMP are there (stb_image reads no compressed ones).
 bool is_complete_bmp(Bytes bytes, const ImageInfo& info) {
   if (bytes.size() < 30) return false;
@@ -308,6 +314,9 @@ void detail::check_complete(Bytes bytes, const ImageInfo& info, std::string_view
       break;
     case ImageFormat::gif:
       check<DataError>(is_complete_gif(bytes), "picture ", name, ": truncated or broken GIF");
+      check<DataError>(info.width * info.height <= most_gif_pixels(bytes.size()), "picture ", name,
+                       ": broken GIF, ", bytes.size(), " bytes that claim ", info.width, "x",
+                       info.height, " pixels");
       break;
     case ImageFormat::bmp:
       check<DataError>(is_complete_bmp(bytes, info), "picture ", name, ": truncated BMP");

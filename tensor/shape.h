@@ -14,16 +14,21 @@ namespace proxent {
 class Shape {
  public:
   static constexpr int kMaxRank = 4;
+  static constexpr std::int64_t kMostElements = std::int64_t{1} << 56;  // bytes fit 64 bits too
 
   Shape() = default;  // rank 0: a scalar, one element
   Shape(std::initializer_list<std::int64_t> sizes)
       : Shape(std::span(sizes.begin(), sizes.size())) {}
   explicit Shape(std::span<const std::int64_t> sizes) : rank_(static_cast<int>(sizes.size())) {
     check(sizes.size() <= kMaxRank, "shape: at most ", kMaxRank, " dimensions, got ", sizes.size());
+    std::int64_t n = 1;
+    bool is_countable = true;
     for (int i = 0; i < rank_; ++i) {
       check(sizes[i] >= 0, "shape: sizes must not be negative, got ", sizes[i]);
       sizes_[i] = sizes[i];
+      is_countable = !__builtin_mul_overflow(n, sizes[i], &n) && is_countable;
     }
+    check(is_countable && n <= kMostElements, "shape: more than 2^56 elements");
   }
 
   int rank() const { return rank_; }

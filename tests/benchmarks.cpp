@@ -135,6 +135,10 @@ TEST_SUITE("benchmarks") {
           "images.txt:1: expected \"1 001.Black_footed_Albatross/name.jpg\", "
           "got \"1 a.png extra\"");
     write_cub(folder);
+    folder.write("images.txt",
+                 "1 001.Auk/a.png\n2 001.Auk/a.png\n3 003.Coot/c.png\n4 004.Duck/d.png\n");
+    CHECK(reason(folder).starts_with("images.txt: image_id 2: images/001.Auk/a.png occurs twice"));
+    write_cub(folder);
     fs::remove(folder.path() / "images/003.Coot/c.png");
     CHECK(reason(folder) == "images.txt: 1 of 4 files do not exist:\n  images/003.Coot/c.png");
   }

@@ -162,6 +162,10 @@ TEST_SUITE("config") {
           "run.seed in my.toml:1: expected a whole number of at least 0, got 'a date or time'.");
     CHECK(refusal("[optim]\nlr = 1\nlr = 2").starts_with("my.toml:3: not TOML: "));
     CHECK(refusal("[optim").starts_with("my.toml:1: not TOML: "));
+    std::string deep = "\na";
+    for (int i = 0; i < 100000; ++i) deep += ".a";
+    CHECK(refusal(deep + " = 1").starts_with("my.toml:2: a key of more than 100 parts"));
+    CHECK(refusal("[data]\nx = {" + deep.substr(1) + " = 1}").starts_with("my.toml:2: a key"));
     CHECK(refusal(std::string_view("a = \"\0\"", 7)).starts_with("my.toml:1: not TOML: "));
   }
 

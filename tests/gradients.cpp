@@ -1,6 +1,8 @@
 // Proof 1 of every op: float64 central differences; each input alone; one variable in two places.
 #include <doctest/doctest.h>
 
+#include <cmath>
+
 #include "autograd/ops.h"
 #include "tensor/random.h"
 #include "tests/devices.h"
@@ -93,5 +95,21 @@ TEST_SUITE("gradients") {
     const auto result = gradcheck(wrong, {Tensor::full({3}, DType::f64, 0.7)});
     CHECK_FALSE(result.passed);
     CHECK(result.expected == doctest::Approx(2 * result.got));
+  }
+
+  TEST_CASE("gradcheck finds a gradient that is not a number, wherever it stands") {
+    for (std::int64_t where = 0; where < 3; ++where) {
+      const auto broken = [where](const std::vector<Variable>& x) {
+        return record("broken", square(x[0].value()),
+                      {{x[0], [x = x[0].value(), where](const Tensor& dy) {
+                          Tensor dx = scale(mul(dy, x), 2);
+                          dx.data<double>()[where] = std::nan("");
+                          return dx;
+                        }}});
+      };
+      const auto result = gradcheck(broken, {Tensor::full({3}, DType::f64, 0.7)});
+      CHECK_FALSE(result.passed);
+      CHECK(result.element == where);
+    }
   }
 }

@@ -174,6 +174,9 @@ TEST_SUITE("image") {
     CHECK(
         reason(png).starts_with("picture p.jpg: 1073741854x21 pixels, more than the limit of "
                                 "178956970"));
+    auto gif = read_file(kPictures / "rgb.gif");
+    gif[7] = gif[9] = 0x32;  // 12,800 pixels and more on either side, within the limit
+    CHECK(reason(gif).find("bytes that claim") != std::string::npos);
     const auto jpeg = read_file(kPictures / "rgb_420.jpg");
     CHECK(reason(jpeg, {.max_pixels = 629}).starts_with("picture p.jpg: 30x21 pixels, more than"));
     CHECK(reason(jpeg, {.max_pixels = 630}) == "no error");

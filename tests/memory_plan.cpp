@@ -144,6 +144,16 @@ TEST_SUITE("memory plan") {
     CHECK(planner.plan(128).step > 1.8 * static_cast<double>(planner.plan(64).step));
   }
 
+  TEST_CASE("a batch that the loss refuses does not fit") {
+    Config config = config_of("resnet18", 32);
+    config.loss.name = "triplet";
+    config.loss.mining = "semi-hard";
+    MemoryPlanner planner(config, 100, DType::f32);
+    const std::int64_t fits = planner.largest_batch(std::int64_t{1} << 40);
+    CHECK(fits >= 256);
+    CHECK(fits < 4096);
+  }
+
   TEST_CASE("ResNet-50 in bf16 at batch 128, beside the 5.56 GB that eager autograd keeps") {
     Config config = config_of("resnet50", 224);
     const auto step = [&] { return MemoryPlanner(config, 11318, DType::bf16).plan(128).step; };

@@ -27,6 +27,10 @@ TEST_SUITE("tensor") {
     CHECK(Shape{3} != Shape{3, 1});
     CHECK_THROWS_WITH_AS(shape[4], doctest::Contains("dimension 4 of rank 4"), Error);
     CHECK_THROWS_WITH_AS((Shape{2, -1}), doctest::Contains("must not be negative, got -1"), Error);
+    constexpr std::int64_t kMany = std::int64_t{1} << 40;
+    CHECK_THROWS_WITH_AS((Shape{kMany, kMany}), doctest::Contains("more than 2^56"), Error);
+    CHECK_THROWS_WITH_AS((Shape{kMany, 1 << 20}), doctest::Contains("more than 2^56"), Error);
+    CHECK(Shape{kMany, 0}.numel() == 0);
     CHECK_THROWS_WITH_AS((Shape{1, 1, 1, 1, 1}), doctest::Contains("at most 4"), Error);
   }
 

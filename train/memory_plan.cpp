@@ -51,12 +51,20 @@ MemoryPlan MemoryPlanner::plan(std::int64_t batch) {
   return plan;
 }
 
+bool MemoryPlanner::fits_into(std::int64_t bytes, std::int64_t batch) {
+  try {
+    return plan(batch).peak() <= bytes;
+  } catch (const UsageError&) {  // too large for the loss: mining looks at all triplets
+    return false;
+  }
+}
+
 std::int64_t MemoryPlanner::largest_batch(std::int64_t bytes, std::int64_t multiple,
                                           std::int64_t most) {
   std::int64_t fits = 0, fails = most / multiple + 1;  // in multiples
   while (fails - fits > 1) {
     const std::int64_t middle = fits + (fails - fits) / 2;
-    (plan(middle * multiple).peak() <= bytes ? fits : fails) = middle;
+    (fits_into(bytes, middle * multiple) ? fits : fails) = middle;
   }
   return fits * multiple;
 }

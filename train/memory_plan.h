@@ -26,12 +26,14 @@ class MemoryPlanner {
 
   // Throws UsageError for a batch that the model refuses.
   MemoryPlan plan(std::int64_t batch);
-  // The largest batch of which the plan's peak is at most `bytes`, a multiple of `multiple` from
-  // `multiple` to `most`; 0 if there is none.
+  // The largest batch that model and loss take and of which the plan's peak is at most `bytes`, a
+  // multiple of `multiple` from `multiple` to `most`; 0 if there is none.
   std::int64_t largest_batch(std::int64_t bytes, std::int64_t multiple = 1,
                              std::int64_t most = 1 << 16);
 
  private:
+  bool fits_into(std::int64_t bytes, std::int64_t batch);
+
   std::int64_t image_size_;
   std::int64_t fixed_;
   Learner learner_;

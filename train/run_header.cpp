@@ -112,6 +112,10 @@ std::vector<std::string> advice(const Config& config, const Task& task, std::int
   say(model.stem == "small" && data.image_size >= 128,
       fmt::format("--stem small at {} px is about 16 times slower than --stem imagenet",
                   data.image_size));
+  say(!model.freeze.empty() && model.weights.empty() && run.resume.empty(),
+      fmt::format(
+          "--freeze {} without --weights: they stay as they were drawn, which learns little",
+          join(model.freeze, ",")));
   say(run.threads && *run.threads > omp_get_num_procs(),
       fmt::format("--threads {} on {} cores: threads that wait for a core make a step slower",
                   run.threads.value_or(0), omp_get_num_procs()));

@@ -43,6 +43,21 @@ void add_item(GivenValue& value, const toml::node& node) {
   value.items.push_back(text);
 }
 
+// Parsing, and freeing what was parsed, goes as deep as a key has parts.
+void check_depth(std::string_view text, std::string_view source) {
+  constexpr int kMostParts = 100;
+  int parts = 0, line = 1;
+  bool is_quoted = false;
+  for (const char c : text) {
+    if (c == '"' || c == '\'') is_quoted = !is_quoted;
+    if (c == '\n') is_quoted = false, ++line;
+    if (c == '\n' || c == '=' || c == ',' || c == '{') parts = 0;
+    parts += c == '.' && !is_quoted;
+    check<UsageError>(parts < kMostParts, source, ":", line, ": a key of more than ", kMostParts,
+                      " parts; settings have two, as optim.lr");
+  }
+}
+
 void flatten(const toml::table& table, const std::string& prefix, const std::string& source,
              std::vector<std::pair<std::uint32_t, TomlEntry>>& entries) {
   for (const auto& [key, node] : table) {
@@ -67,6 +82,7 @@ void flatten(const toml::table& table, const std::string& prefix, const std::str
 std::vector<TomlEntry> read_toml(std::string_view text, std::string_view source) {
   std::vector<std::pair<std::uint32_t, TomlEntry>> entries;
   try {
+    check_depth(text, source);
     flatten(toml::parse(text), "", std::string(source), entries);
   } catch (const toml::parse_error& error) {
     fail<UsageError>(source, ":", error.source().begin.line, ": not TOML: ", error.description());
@@ -78,12 +94,18 @@ std::vector<TomlEntry> read_toml(std::string_view text, std::string_view source)
   return in_order;
 }
 
+constexpr std::int64_t kMostBytes = 1 << 20;
 std::string read_config_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   const bool is_file = file.good() && !std::filesystem::is_directory(path);
   check<UsageError>(is_file, "cannot read the configuration file '", path,
                     "'. Give -c an existing TOML file.");
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  std::string text(kMostBytes + 1, '\0');
+  file.read(text.data(), std::ssize(text));
+  text.resize(static_cast<std::size_t>(file.gcount()));
+  check<UsageError>(std::ssize(text) <= kMostBytes, "the configuration file '", path,
+                    "' is larger than 1 MiB; give -c a TOML file of settings");
+  return text;
 }
 
 }  // namespace proxent
