@@ -69,6 +69,8 @@ TEST_SUITE("checkpoint") {
     CHECK(progress_of(to_texts(progress), "f") == progress);
     progress.best = 0.7;
     progress.best_epoch = 1;
+    progress.owes_evaluation = true;
+    progress.evaluated_at = 0.25;
     CHECK(progress_of(to_texts(progress), "f") == progress);
   }
 
@@ -134,6 +136,10 @@ TEST_SUITE("checkpoint") {
       damage(files.last_state(), where);
       CHECK(resumed() == 2);
       CHECK(warning.find("previous.state") != std::string::npos);
+      // Nor does a save put the damaged one in the place of the one that is whole.
+      save(4);
+      damage(files.last_state(), where);
+      CHECK(resumed() == 2);
     }
     std::filesystem::remove(files.last_state());
     CHECK(resumed() == 2);

@@ -10,6 +10,7 @@
 #include "tests/small_run.h"
 #include "tests/temp_folder.h"
 #include "tests/text_of.h"
+#include "train/checkpoint.h"
 #include "train/command.h"
 #include "train/exit_code.h"
 #include "train/finished_run.h"
@@ -19,6 +20,7 @@
 #include "train/safetensors.h"
 #include "train/saved_model.h"
 #include "train/text.h"
+#include "train/trainer.h"
 #include "train/training_step.h"
 
 TEST_SUITE("training") {
@@ -127,6 +129,59 @@ TEST_SUITE("training") {
     config.optim.sched = "cosine";
     CHECK_THROWS_WITH_AS(check_config(config), doctest::Contains("belong to --sched step"),
                          UsageError);
+  }
+
+  TEST_CASE("a run whose checkpoints are gone is not begun anew over its logs") {
+    const TempFolder temporary;
+    Config config =
+        small_config(draw_pictures(temporary.path() / "pictures"), temporary.path() / "run");
+    const fs::path run = config.run.out;
+    CHECK(run_training(config, {"train"}) == kDone);
+    config.run.resume = "auto";
+    const std::string log = text_of(run / "train.jsonl");
+    for (const std::string status : {"done", "killed"}) {
+      CAPTURE(status);
+      std::string record = text_of(run / "run.json");
+      if (status == "killed") record.replace(record.find("\"done\""), 6, "\"killed\"");
+      std::ofstream(run / "run.json") << record;
+      fs::rename(run / "ckpt", temporary.path() / "away");
+      CHECK_THROWS_WITH_AS(run_training(config, {"train"}),
+                           doctest::Contains("Nothing was changed"), UsageError);
+      CHECK(text_of(run / "train.jsonl") == log);
+      fs::rename(temporary.path() / "away", run / "ckpt");
+    }
+  }
+
+  TEST_CASE("an evaluation that cannot be made costs no step, and is made when the run goes on") {
+    const TempFolder temporary;
+    const fs::path pictures = draw_pictures(temporary.path() / "pictures");
+    Config config = small_config(pictures, temporary.path() / "run");
+    const fs::path run = config.run.out, bad = pictures / "class7/5.png";
+    config.run.protocol = "paper";
+    config.run.eval_every = {3, Duration::Unit::iterations};
+    const std::string whole = text_of(bad);
+    std::ofstream(bad, std::ios::binary) << whole.substr(0, whole.size() / 2);
+    CHECK_THROWS_AS(run_training(config, {"train"}), DataError);
+    const TextMap saved = read_state(run / "ckpt/last.state").texts;
+    CHECK(progress_of(saved, "").step == 3);
+    CHECK(progress_of(saved, "").owes_evaluation);
+    CHECK(text_of(run / "eval.jsonl").empty());
+    std::ofstream(bad, std::ios::binary) << whole;
+    config.run.resume = "auto";
+    CHECK(run_training(config, {"train"}) == kDone);
+    const auto lines = split(text_of(run / "metrics.csv"), '\n');
+    REQUIRE(lines.size() >= 3);
+    CHECK(lines[1].starts_with("3,"));
+    CHECK(lines[2].starts_with("6,"));
+  }
+
+  TEST_CASE("the turn of what is due every so many seconds is kept by who saves it") {
+    double last = 5;
+    Every every({1, Duration::Unit::seconds}, 10, last);
+    CHECK_FALSE(every.is_due(1, 5.9));
+    CHECK(every.is_due(2, 6.5));
+    CHECK(last == 6.5);
+    CHECK_FALSE(every.is_due(3, 7.4));
   }
 
   TEST_CASE("one batch can be learnt by heart") {

@@ -90,6 +90,13 @@ void AtomicFile::fail_with_errno(std::string_view what) const {
   fail<DataError>("cannot write ", path_.string(), ": ", what, " (", reason_of(error), ")", advice);
 }
 
+void replace_file(const std::filesystem::path& from, const std::filesystem::path& path) {
+  const int error = ::rename(from.c_str(), path.c_str()) == 0 ? 0 : errno;
+  check<DataError>(error == 0, "cannot rename ", from.string(), " to ", path.string(), ": ",
+                   reason_of(error));
+  sync_folder(path.parent_path());
+}
+
 void write_file_atomically(const std::filesystem::path& path, std::string_view text) {
   AtomicFile file(path);
   file.write(text);

@@ -37,6 +37,9 @@ class AtomicFile {
   bool is_committed_ = false;
 };
 
+// `path` becomes what `from` is, durably; `from` is gone. Throws DataError, and leaves both.
+void replace_file(const std::filesystem::path& from, const std::filesystem::path& path);
+
 // The file becomes `text`, at once or not at all.
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
 

@@ -7,6 +7,7 @@
 #include <system_error>
 
 #include "data/parse_number.h"
+#include "train/atomic_file.h"
 
 namespace proxent {
 namespace {
@@ -31,6 +32,10 @@ class Fields {
     check<DataError>(value.has_value(), origin_, ": the metadata '", key,
                      "' should be a number, got '", digits, "'");
     return *value;
+  }
+  // What older files do not have.
+  double number_or_0(const std::string& key) const {
+    return texts_.contains(key) ? number<double>(key) : 0;
   }
   std::int64_t count(const std::string& key) const {
     const auto value = number<std::int64_t>(key);
@@ -103,6 +108,10 @@ TextMap to_texts(const Progress& progress) {
                 {"evals_since_best", fmt::format("{}", progress.evals_since_best)},
                 {"skipped", fmt::format("{}", progress.skipped)},
                 {"nonfinite_in_row", fmt::format("{}", progress.nonfinite_in_row)},
+                {"owes_evaluation", fmt::format("{:d}", progress.owes_evaluation)},
+                {"logged_at", fmt::format("{}", progress.logged_at)},
+                {"evaluated_at", fmt::format("{}", progress.evaluated_at)},
+                {"saved_at", fmt::format("{}", progress.saved_at)},
                 {"loss", progress.loss.text()},
                 {"gradient_norm", progress.gradient_norm.text()}};
   if (progress.best) texts["best"] = fmt::format("{}", *progress.best);
@@ -121,6 +130,10 @@ Progress progress_of(const TextMap& texts, const std::string& origin) {
                     .evals_since_best = fields.count("evals_since_best"),
                     .skipped = fields.count("skipped"),
                     .nonfinite_in_row = fields.count("nonfinite_in_row"),
+                    .owes_evaluation = fields.number_or_0("owes_evaluation") > 0,
+                    .logged_at = fields.number_or_0("logged_at"),
+                    .evaluated_at = fields.number_or_0("evaluated_at"),
+                    .saved_at = fields.number_or_0("saved_at"),
                     .loss = fields.spread("loss"),
                     .gradient_norm = fields.spread("gradient_norm")};
   if (texts.contains("best")) progress.best = fields.number<double>("best");
@@ -196,6 +209,9 @@ TrainingState read_newest_state(const std::filesystem::path& last,
   try {
     TrainingState state = read_state(state_before(last));
     warn(reason + "; going on from " + state_before(last).string());
+    // Or the next save would put it in the place of the one that is whole.
+    std::error_code ignored;
+    std::filesystem::rename(last, last.parent_path() / "damaged.state", ignored);
     return state;
   } catch (const DataError& error) {
     fail<DataError>(reason, "\nand the one before it: ", error.message());
@@ -218,11 +234,12 @@ void CheckpointFolder::save_last(const TensorMap& weights, const CheckpointInfo&
     remove_old_steps();
   }
   write_safetensors(last_weights(), weights, texts);
-  // Linked, so that last.state is there at every moment. Without links there is one state only.
-  std::error_code ignored;
-  std::filesystem::remove(state_before(last_state()), ignored);
-  std::filesystem::create_hard_link(last_state(), state_before(last_state()), ignored);
-  write_state(last_state(), state);
+  // The two that are there stay until the new one is written and was read back whole.
+  const std::filesystem::path next = folder_ / "next.state";
+  write_state(next, state);
+  read_state(next);
+  if (std::filesystem::exists(last_state())) replace_file(last_state(), state_before(last_state()));
+  replace_file(next, last_state());
 }
 
 void CheckpointFolder::save_best(const TensorMap& weights, const CheckpointInfo& info) {

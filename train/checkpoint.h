@@ -42,6 +42,9 @@ struct Progress {
   std::int64_t evals_since_best = 0;
   std::int64_t skipped = 0;  // steps that changed nothing: fp16's loss scale, --on-nan skip
   std::int64_t nonfinite_in_row = 0;  // of them the last ones without a finite step between
+  bool owes_evaluation = false;       // it was due at this step, and was broken off
+  // Of training, when it was last the turn of what is asked for every so many seconds.
+  double logged_at = 0, evaluated_at = 0, saved_at = 0;
   RunningSpread loss = {}, gradient_norm = {};  // of the steps so far, for z-scores
   bool operator==(const Progress&) const = default;
 };
@@ -69,7 +72,8 @@ TrainingState read_state(const std::filesystem::path& path);
 // The state that was saved before a last.state, beside it.
 std::filesystem::path state_before(const std::filesystem::path& last);
 // The state at `last` or, where that one is damaged or gone, the one before it, of which `warn` is
-// told. Throws DataError, with both reasons, where neither can be read.
+// told; the damaged one is renamed to damaged.state. Throws DataError, with both reasons, where
+// neither can be read.
 TrainingState read_newest_state(const std::filesystem::path& last,
                                 const std::function<void(const std::string&)>& warn);
 
@@ -84,7 +88,8 @@ class CheckpointFolder {
   std::filesystem::path best_weights() const { return folder_ / "best.safetensors"; }
   std::filesystem::path last_state() const { return folder_ / "last.state"; }
 
-  // The state last: it is what resuming reads, and it is complete in itself.
+  // The state last: it is what resuming reads, and it is complete in itself. Of the two before it
+  // one is there at every moment, both until the new one was read back.
   void save_last(const TensorMap& weights, const CheckpointInfo& info, const TrainingState& state);
   void save_best(const TensorMap& weights, const CheckpointInfo& info);
 

@@ -182,15 +182,15 @@ void EventFile::add(const EventScalars& scalars) { write(event_message(scalars))
 void EventFile::write(std::string_view message) {
   const std::string record = event_record(message);
   const bool is_written =
-      std::fwrite(record.data(), 1, record.size(), file_.get()) == record.size();
-  check<DataError>(is_written && std::fflush(file_.get()) == 0, "cannot write '", path_.string(),
-                   "': ", std::strerror(errno),
+      std::fwrite(record.data(), 1, record.size(), file_.get()) == record.size() &&
+      std::fflush(file_.get()) == 0;
+  check<DataError>(is_written, "cannot write '", path_.string(), "': ", std::strerror(errno),
                    "; the run can go on from its last checkpoint by --resume");
 }
 
 void EventFile::sync() {
-  check<DataError>(::fsync(::fileno(file_.get())) == 0 || errno == EINVAL, "cannot write '",
-                   path_.string(), "': ", std::strerror(errno));
+  const bool is_written = ::fsync(::fileno(file_.get())) == 0 || errno == EINVAL;
+  check<DataError>(is_written, "cannot write '", path_.string(), "': ", std::strerror(errno));
 }
 
 fs::path event_file_in(const fs::path& folder) {

@@ -55,13 +55,25 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
+// Its logs would be emptied.
+void check_may_start_over(const std::string& folder) {
+  const bool is_done = status_of_run(folder) == "done";
+  const bool has_place = std::filesystem::is_directory(folder + "/ckpt");
+  check<UsageError>(!is_done && has_place, "run.resume: the run in '", folder, "' ",
+                    is_done ? "is done, and its checkpoints are gone"
+                            : "has no folder ckpt: moved, or on a disk that is not there?",
+                    ". Nothing was changed. Bring its ckpt/ back, or choose another --out");
+}
+
 RunFolder open_folder(const Config& config, const std::optional<TemporaryFolder>& dry) {
   const std::vector<std::string> metrics = metric_names(metric_choice(config.run.metrics));
   if (const auto state = state_to_resume(config.run); !state.empty())
     return RunFolder::resume(folder_of_state(state).string(), metrics);
   // With "auto", a run that was killed before its first checkpoint starts over in its folder.
-  if (config.run.resume == "auto" && std::filesystem::exists(config.run.out + "/run.json"))
+  if (config.run.resume == "auto" && std::filesystem::exists(config.run.out + "/run.json")) {
+    check_may_start_over(config.run.out);
     return RunFolder::start_over(config.run.out, metrics);
+  }
   return RunFolder::create({.out = dry ? dry->path() + "/run" : config.run.out,
                             .name = run_name(config),
                             .metrics = metrics,
@@ -377,6 +389,12 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
   RunFolder folder = open_folder(config, dry);
   log.copy_to(folder.file("log.txt"));
   bool has_begun = false;
+  const auto stopped = [&] {
+    log.result(fmt::format("stopped early ({}); go on with: proxent train --resume auto --out {}",
+                           stop_reason(), folder.path()));
+    if (has_begun) folder.set_status("killed", stop_reason());
+    return kStoppedEarly;
+  };
   const auto begin = [&] {
     begin_sitting(config, arguments, task, device, folder);
     has_begun = true;
@@ -386,6 +404,8 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
     const int code = train_within_memory(config, device, task, folder, log, begin);
     if (dry) log.result("dry run: data, model, one step, evaluation and checkpoint all work");
     return code;
+  } catch (const StopRequested&) {  // in an evaluation before or after training
+    return stopped();
   } catch (const std::exception& error) {
     if (has_begun) tell_failure(folder, error);
     throw;

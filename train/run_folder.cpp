@@ -265,9 +265,11 @@ void RunFolder::add_metrics(std::int64_t step, double epoch, std::string_view sp
 }
 
 void RunFolder::sync_logs() {
-  for (std::FILE* log : {steps_.get(), evals_.get(), metrics_.get()})
-    check(::fsync(::fileno(log)) == 0 || errno == EINVAL, "cannot write the logs in '", path_,
-          "': ", std::strerror(errno));
+  for (std::FILE* log : {steps_.get(), evals_.get(), metrics_.get()}) {
+    const bool is_written = ::fsync(::fileno(log)) == 0 || errno == EINVAL;
+    check<DataError>(is_written, "cannot write the logs in '", path_, "': ", std::strerror(errno),
+                     "; the run can go on from its last checkpoint by --resume");
+  }
   if (events_) events_->sync();
 }
 

@@ -50,6 +50,10 @@ SignalGuard::~SignalGuard() {
 
 bool stop_requested() { return stop_signal.load() != 0; }
 
+void throw_if_stop_requested() {
+  if (stop_requested()) throw StopRequested();
+}
+
 const char* stop_reason() {
   switch (stop_signal.load()) {
     case SIGINT:

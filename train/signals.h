@@ -17,6 +17,9 @@ class SignalGuard {
 };
 
 bool stop_requested();
+// Breaks off what a stop cannot wait for, such as an evaluation. Not an error: not std::exception.
+struct StopRequested {};
+void throw_if_stop_requested();
 // The signal's name, "SIGTERM"; empty if none came.
 const char* stop_reason();
 // Whether a checkpoint was asked for since the last call.

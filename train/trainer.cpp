@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "train/crc32c.h"
 #include "train/device.h"
 #include "train/process_memory.h"
 #include "train/profiled_steps.h"
@@ -72,9 +73,18 @@ std::string keep_bad_batch(const RunFolder& folder, const Batch& batch, std::int
   return "The batch is in " + path.string();
 }
 
+// Names and labels, which tell one set of training pictures from another wherever it lies.
+std::string fingerprint(const Dataset& dataset) {
+  std::string lines;
+  for (const Sample& sample : dataset.samples)
+    lines += fmt::format("{}\n{}\n", std::filesystem::path(sample.path).filename().string(),
+                         sample.label);
+  return fmt::format("{} pictures, {:08x}", dataset.size(), crc32c(lines));
+}
+
 }  // namespace
 
-Every::Every(const Duration& span, double steps_per_epoch) {
+Every::Every(const Duration& span, double steps_per_epoch, double& last) : last_(last) {
   if (span.is_time())
     seconds_ = span.amount;
   else if (!span.is_zero())
@@ -110,9 +120,9 @@ Trainer::Trainer(const Config& config, Device device, const Task& task, RunFolde
 TrainOutcome Trainer::run() {
   watch_ = Stopwatch();
   const auto steps_per_epoch = static_cast<double>(sampler_.batches_per_epoch());
-  Every log_due(config_.log.log_every, steps_per_epoch);
-  Every eval_due(config_.run.eval_every, steps_per_epoch);
-  Every save_due(config_.run.save_every, steps_per_epoch);
+  Every log_due(config_.log.log_every, steps_per_epoch, progress_.logged_at);
+  Every eval_due(config_.run.eval_every, steps_per_epoch, progress_.evaluated_at);
+  Every save_due(config_.run.save_every, steps_per_epoch, progress_.saved_at);
   LoaderOptions options = loader_options_of(config_, task_.train_transform);
   if (config_.data.cache == "decoded") options.cache = std::make_shared<ImageCache>(kCacheBytes);
   // A resumed run learns the same one batch by heart.
@@ -129,25 +139,30 @@ TrainOutcome Trainer::run() {
   // must act before anything else happens.
   const int runs_ahead = device_ == Device::cpu || config_.run.on_nan != "stop" ? 0 : 1;
   while (!is_done()) {
-    const Stopwatch watch;
-    const std::int64_t done = progress_.step;
-    profiled.before_step();
-    step(next_batch());
-    profiled.after_step();
-    const bool is_last = progress_.step == total_steps_;
-    const bool is_line_due = log_due.is_due(progress_.step, seconds()) || is_last;
-    take_results(is_line_due ? 0 : runs_ahead);
-    if (progress_.step <= done) continue;  // went back
-    if (outcome.first_loss == 0) outcome.first_loss = last_step_.loss;
-    const double waited = loader_->seconds_waited();
-    pace_.step(watch.seconds(), waited - waited_, config_.batch.pictures());
-    waited_ = waited;
-    log_step(is_line_due);
-    if (eval_due.is_due(progress_.step, seconds()) || is_last) evaluate_and_choose();
+    const bool was_owed = progress_.owes_evaluation;  // since an earlier sitting
+    if (!was_owed) {
+      const Stopwatch watch;
+      const std::int64_t done = progress_.step;
+      profiled.before_step();
+      step(next_batch());
+      profiled.after_step();
+      const bool is_last = progress_.step == total_steps_;
+      const bool is_line_due = log_due.is_due(progress_.step, seconds()) || is_last;
+      take_results(is_line_due ? 0 : runs_ahead);
+      if (progress_.step <= done) continue;  // went back
+      if (outcome.first_loss == 0) outcome.first_loss = last_step_.loss;
+      const double waited = loader_->seconds_waited();
+      pace_.step(watch.seconds(), waited - waited_, config_.batch.pictures());
+      waited_ = waited;
+      log_step(is_line_due);
+      progress_.owes_evaluation = eval_due.is_due(progress_.step, seconds()) || is_last;
+    }
+    if (progress_.owes_evaluation) settle_evaluation();
     const bool is_end = is_done();
     outcome.stop_reason = is_end ? "" : reason_to_stop();
     outcome.is_finished = outcome.stop_reason.empty();
-    if (save_due.is_due(progress_.step, seconds()) || take_save_request() || is_end ||
+    // What was owed is settled for good, or going back to the state would evaluate once more.
+    if (save_due.is_due(progress_.step, seconds()) || take_save_request() || was_owed || is_end ||
         !outcome.is_finished)
       save();
     if (!outcome.is_finished) break;
@@ -237,12 +252,16 @@ void Trainer::forget_numbers() {
 }
 
 // Weights, moments and schedule of the last checkpoint, but the data go on where they are: the same
-// batches would only lead to the same place.
+// batches would only lead to the same place. The best weights so far stay the best, as their file
+// does.
 void Trainer::roll_back() {
-  const BatchPosition next{progress_.epoch, progress_.batch};
+  const Progress now = progress_;
   restore_from(checkpoints_.last_state());
-  progress_.epoch = next.epoch;
-  progress_.batch = next.batch;
+  progress_.epoch = now.epoch;
+  progress_.batch = now.batch;
+  progress_.best = now.best;
+  progress_.best_epoch = now.best_epoch;
+  progress_.evals_since_best = now.evals_since_best;
 }
 
 void Trainer::hold_still_parts() {
@@ -278,6 +297,19 @@ void Trainer::log_step(bool is_line_due) {
   record.process_bytes = process_bytes();
   view_.line(record);
   folder_.add_step(to_json(record));
+}
+
+// One that is broken off, by a signal or by a picture that cannot be read, is owed: the steps so
+// far are saved, and whoever goes on from them begins with it.
+void Trainer::settle_evaluation() {
+  try {
+    evaluate_and_choose();
+    progress_.owes_evaluation = false;
+  } catch (const StopRequested&) {
+  } catch (const DataError&) {
+    save();
+    throw;
+  }
 }
 
 void Trainer::evaluate_and_choose() {
@@ -337,6 +369,7 @@ EmbedOptions Trainer::embed_options() {
           .batch = config_.batch.pictures(),
           .device = device_,
           .on_progress = [this](std::int64_t done, std::int64_t all) {
+            throw_if_stop_requested();
             view_.doing(detail::concat("evaluating ", done, "/", all));
           }};
 }
@@ -380,8 +413,7 @@ std::vector<std::string> Trainer::bad_images() const {
 std::string Trainer::reason_to_stop() const {
   if (stop_requested()) return stop_reason();
   // Of this sitting: a job that is run again under the same limit gets all of it again.
-  const double sitting = seconds() - seconds_before_;
-  if (!config_.run.time_limit.is_zero() && sitting >= config_.run.time_limit.amount)
+  if (!config_.run.time_limit.is_zero() && sitting_.seconds() >= config_.run.time_limit.amount)
     return "time limit";
   return "";
 }
@@ -410,6 +442,8 @@ TrainingState Trainer::state() {
   state.tensors.merge(learner_.optimizer->state());
   if (learner_.average) state.tensors.merge(learner_.average->state());
   state.texts["config"] = to_toml(config_);
+  state.texts["seed"] = fmt::format("{}", config_.run.seed);
+  state.texts["train_data"] = fingerprint(task_.train);
   return state;
 }
 
@@ -426,21 +460,36 @@ void Trainer::save() {
 }
 
 void Trainer::resume(const std::filesystem::path& path) {
-  restore_from(path);
+  const TrainingState saved = restore_from(path);
   seconds_before_ = progress_.seconds;
+  const auto pictures = saved.texts.find("train_data");  // older states do not tell
+  if (pictures != saved.texts.end() && pictures->second != fingerprint(task_.train))
+    log_.warning(
+        "the training pictures are not those that this run began with; what comes out is of both");
 }
 
-void Trainer::restore_from(const std::filesystem::path& path) {
-  const TrainingState saved =
+TrainingState Trainer::restore_from(const std::filesystem::path& path) {
+  TrainingState saved =
       read_newest_state(path, [this](const std::string& reason) { log_.warning(reason); });
   const Progress progress = progress_of(saved.texts, path.string());
+  const std::string seed = fmt::format("{}", config_.run.seed);
+  const std::string began = saved.texts.contains("seed") ? saved.texts["seed"] : seed;
+  check<UsageError>(seed == began, "run.resume: ", path.string(), " began with --seed ", began,
+                    ", got ", seed,
+                    ". The seed draws batches and the classes that are held out; go on with the "
+                    "same, or start a new run");
   check<UsageError>(progress.step <= total_steps_, "run.resume: ", path.string(), " has made ",
                     progress.step, " steps, and ", total_steps_,
                     " are asked for. Give more --steps or --epochs, or start a new run");
+  check<UsageError>(progress.batch < sampler_.batches_per_epoch(), "run.resume: ", path.string(),
+                    " was saved after batch ", progress.batch, " of an epoch that has ",
+                    sampler_.batches_per_epoch(),
+                    " now. Go on with the batch size and the pictures that it began with");
   TrainingState present = state();
   restore(present.tensors, saved.tensors, path.string());
   progress_ = progress;
   folder_.go_on_after(progress_.step);
+  return saved;
 }
 
 bool Trainer::load_best() {

@@ -28,14 +28,15 @@ namespace proxent {
 // A span of training that comes round: "every 2 epochs", "every 10 minutes".
 class Every {
  public:
-  Every(const Duration& span, double steps_per_epoch);
+  // `last` is when its turn was last, in seconds of training; it outlives the object.
+  Every(const Duration& span, double steps_per_epoch, double& last);
   // Whether a turn has come since the last one, after `step` steps and `seconds` of training.
   bool is_due(std::int64_t step, double seconds);
 
  private:
   std::int64_t steps_ = 0;  // 0: by time, or never
   double seconds_ = 0;
-  double last_ = 0;
+  double& last_;
 };
 
 struct TrainOutcome {
@@ -69,7 +70,9 @@ class Trainer {
   const Progress& progress() const { return progress_; }
   std::int64_t total_steps() const { return total_steps_; }
   // No step is left to make: all are made, or no evaluation was better for so long as asked.
-  bool is_done() const { return progress_.step == total_steps_ || is_settled(); }
+  bool is_done() const {
+    return !progress_.owes_evaluation && (progress_.step == total_steps_ || is_settled());
+  }
   std::int64_t steps_per_epoch() const { return sampler_.batches_per_epoch(); }
   EmbedOptions embed_options();  // of evaluations; tells the progress line
   // What evaluations report.
@@ -97,10 +100,11 @@ class Trainer {
   void roll_back();
   void hold_still_parts();
   void log_step(bool is_line_due);
+  void settle_evaluation();
   void evaluate_and_choose();
   void warn_of_collapse(const EmbeddingSpread& spread, std::int64_t dim);
   void save();
-  void restore_from(const std::filesystem::path& state);
+  TrainingState restore_from(const std::filesystem::path& state);  // what the file holds
   std::string reason_to_stop() const;
   bool is_settled() const;  // no better evaluation for so long that the run ends
   double seconds() const;
@@ -132,6 +136,7 @@ class Trainer {
   bool has_warned_of_collapse_ = false;
   Stopwatch watch_;                 // of this sitting
   double seconds_before_ = 0;       // of earlier sittings
+  Stopwatch sitting_;               // with what comes before training
   double waited_ = 0;               // of the loader, at the last step
   std::set<std::string> left_out_;  // by evaluations: the reasons
   Pace pace_;

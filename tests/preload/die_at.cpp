@@ -2,7 +2,7 @@
 // would, at the n-th call of a function by which it changes files. DIE_AT names both:
 //   write N   in the middle of the N-th write to a file: half of the bytes are there
 //   fputs N, fwrite N   the same for a line of a log, a record of an event file
-//   fsync N, link N, rename N   just before
+//   fsync N, rename N   just before
 //   renamed N   just after the N-th rename
 #include <dlfcn.h>
 #include <signal.h>
@@ -69,11 +69,6 @@ size_t fwrite(const void* data, size_t size, size_t count, std::FILE* file) {
 int fsync(int file) {
   if (is_due("fsync")) die();
   return next<int(int)>("fsync")(file);
-}
-
-int link(const char* from, const char* to) noexcept {
-  if (is_due("link")) die();
-  return next<int(const char*, const char*)>("link")(from, to);
 }
 
 int rename(const char* from, const char* to) noexcept {
