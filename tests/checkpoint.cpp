@@ -6,6 +6,7 @@
 #include <cmath>
 #include <fstream>
 
+#include "layers/linear.h"
 #include "tests/temp_folder.h"
 #include "tests/text_of.h"
 
@@ -145,6 +146,20 @@ TEST_SUITE("checkpoint") {
     CHECK(resumed() == 2);
     damage(state_before(files.last_state()), "");
     CHECK(complaint(resumed).find("and the one before it") != std::string::npos);
+  }
+
+  TEST_CASE("weights that one bit was changed in are refused") {
+    const TempFolder folder;
+    CheckpointFolder files(folder.path());
+    Linear layer(nullptr, "", 3, 2);
+    files.save_best(weights_of({&layer}), {.arch = "linear"});
+    load_weights({&layer}, files.best_weights());
+    std::string bytes = text_of(files.best_weights());
+    bytes.back() ^= 1;
+    std::ofstream(files.best_weights(), std::ios::binary) << bytes;
+    CHECK(complaint([&] {
+            load_weights({&layer}, files.best_weights());
+          }).find("damaged, its checksum should be") != std::string::npos);
   }
 
   TEST_CASE("weights are not taken for a state") {

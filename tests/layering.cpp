@@ -87,7 +87,7 @@ TEST_SUITE("layering") {
         {"oneapi/|dnnl", {"tensor/onednn/"}},
         {"cuda|cudnn|cublas|nvtx", {"tensor/cuda/", "tests/cuda_emulator", "tests/gpu.cpp"}},
         {"stb_|jpeglib|turbojpeg", {"data/"}},
-        {"zlib", {"data/", "train/checkpoint.cpp", "tests/"}},
+        {"zlib", {"data/", "train/checksum.cpp", "tests/"}},
         {"fmt/|nlohmann/|toml\\+\\+", {"train/", "tests/"}},
         {"doctest", {"tests/"}},
     };

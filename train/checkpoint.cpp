@@ -1,18 +1,19 @@
 #include "train/checkpoint.h"
 
 #include <fmt/format.h>
-#include <zlib.h>
 
 #include <algorithm>
 #include <system_error>
 
 #include "data/parse_number.h"
 #include "train/atomic_file.h"
+#include "train/checksum.h"
 
 namespace proxent {
 namespace {
 
 constexpr std::string_view kStepPrefix = "step-", kWeightsSuffix = ".safetensors";
+constexpr const char* kStateFormat = "proxent-state-3";
 
 // Fields of a TextMap, with errors that name the file.
 class Fields {
@@ -53,25 +54,6 @@ class Fields {
   const TextMap& texts_;
   const std::string& origin_;
 };
-
-// CRC-32 of names, texts and bytes: a file that a disk or a copy has changed is not resumed from.
-std::string checksum(const TrainingState& state) {
-  uLong crc = 0;
-  const auto add = [&](const void* data, std::int64_t bytes) {
-    crc = crc32_z(crc, static_cast<const Bytef*>(data), static_cast<z_size_t>(bytes));
-  };
-  const auto add_text = [&](const std::string& text) { add(text.c_str(), std::ssize(text) + 1); };
-  for (const auto& [key, text] : state.texts) {
-    add_text(key);
-    add_text(text);
-  }
-  for (const auto& [name, tensor] : state.tensors) {
-    add_text(name);
-    const Tensor here = tensor.to(Device::cpu);
-    if (here.bytes() > 0) add(here.raw(), here.bytes());
-  }
-  return fmt::format("{:08x}", crc);
-}
 
 }  // namespace
 
@@ -174,23 +156,17 @@ void restore(const TensorMap& into, const TensorMap& from, const std::string& or
 
 void write_state(const std::filesystem::path& path, const TrainingState& state) {
   TextMap texts = state.texts;
-  texts["format"] = "proxent-state-3";
-  texts["crc32"] = checksum(state);
-  write_safetensors(path, state.tensors, texts);
+  texts["format"] = kStateFormat;
+  write_with_checksum(path, state.tensors, texts);
 }
 
 TrainingState read_state(const std::filesystem::path& path) {
   SafetensorsFile file = read_safetensors(path);
-  const std::string format = file.metadata["format"], crc32 = file.metadata["crc32"];
-  check<DataError>(format == "proxent-state-3", path.string(),
-                   ": not the state of a run; resume from ckpt/last.state");
-  file.metadata.erase("format");
-  file.metadata.erase("crc32");
-  TrainingState state{std::move(file.tensors), std::move(file.metadata)};
-  const std::string found = checksum(state);
-  check<DataError>(found == crc32, path.string(), ": damaged, its checksum should be ", crc32,
-                   " and is ", found);
-  return state;
+  const auto format = file.metadata.extract("format");
+  check<DataError>(
+      !format.empty() && format.mapped() == kStateFormat && take_checksum(file, path.string()),
+      path.string(), ": not the state of a run; resume from ckpt/last.state");
+  return {std::move(file.tensors), std::move(file.metadata)};
 }
 
 std::filesystem::path state_before(const std::filesystem::path& last) {
@@ -230,10 +206,10 @@ void CheckpointFolder::save_last(const TensorMap& weights, const CheckpointInfo&
   const TextMap texts = to_texts(info);
   if (keep_last_ > 1) {
     const std::string name = fmt::format("{}{:08}{}", kStepPrefix, info.step, kWeightsSuffix);
-    write_safetensors(folder_ / name, weights, texts);
+    write_with_checksum(folder_ / name, weights, texts);
     remove_old_steps();
   }
-  write_safetensors(last_weights(), weights, texts);
+  write_with_checksum(last_weights(), weights, texts);
   // The two that are there stay until the new one is written and was read back whole.
   const std::filesystem::path next = folder_ / "next.state";
   write_state(next, state);
@@ -243,7 +219,7 @@ void CheckpointFolder::save_last(const TensorMap& weights, const CheckpointInfo&
 }
 
 void CheckpointFolder::save_best(const TensorMap& weights, const CheckpointInfo& info) {
-  write_safetensors(best_weights(), weights, to_texts(info));
+  write_with_checksum(best_weights(), weights, to_texts(info));
 }
 
 void CheckpointFolder::remove_old_steps() const {

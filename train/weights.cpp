@@ -6,6 +6,7 @@
 #include <optional>
 #include <utility>
 
+#include "train/checksum.h"
 #include "train/input_file.h"
 #include "train/pth.h"
 
@@ -204,7 +205,8 @@ LoadReport load_weights(const Modules& trees, const std::filesystem::path& path,
   const InputFile file(path);
   file.read(start.data(), 0, std::min(file.size(), std::ssize(start)));
   if (is_pth({start.data(), start.size()})) return load_weights(trees, read_pth(path), options);
-  const SafetensorsFile read = read_safetensors(path, {.accept_trailing_bytes = true});
+  SafetensorsFile read = read_safetensors(path, {.accept_trailing_bytes = true});
+  take_checksum(read, path.string());
   LoadReport report = load_weights(trees, read.tensors, options);
   report.trailing_bytes = read.trailing_bytes;
   return report;
