@@ -29,7 +29,7 @@ std::string terms_text(const StepRecord& record) {
   std::vector<std::string> texts;
   for (const auto& [name, value] : record.terms)
     texts.push_back(fmt::format("{} {:.3f}", name, value));
-  return " (" + join(texts, " ") + ")";
+  return "(" + join(texts, " ") + ")";
 }
 
 std::string speed_text(double images_per_second) {
@@ -95,7 +95,7 @@ std::string step_line(const StepRecord& record) {
       epoch_text(record),
       step_text(record),
       "loss " + bold(loss_text(record.loss)) + unusual_text(record.loss_z) +
-          dim(terms_text(record)),
+          (record.terms.empty() ? "" : " " + dim(terms_text(record))),
       "|g| " + rounded(record.gradient_norm, 3) + unusual_text(record.gradient_z),
       "lr " + rate_text(record.lr),
       speed_text(record.images_per_second),
@@ -119,6 +119,7 @@ std::string bar_line(const StepRecord& record, int width) {
   std::vector<Part> parts = {
       {epoch_text(record), 1},
       {"loss " + bold(loss_text(record.loss)), 0},
+      {dim(terms_text(record)), 7},
       {"lr " + rate_text(record.lr), 5},
       {"|g| " + rounded(record.gradient_norm, 3), 4},
       {speed_text(record.images_per_second), 2},
@@ -128,6 +129,7 @@ std::string bar_line(const StepRecord& record, int width) {
   };
   constexpr int kLeastBar = 10, kMostBar = 30;
   const std::string percent = fmt::format(" {:>3.0f}%", 100 * now_share(record));
+  std::erase_if(parts, [](const Part& part) { return display_width(part.text) == 0; });
   const auto tail = [&] {
     std::string text = percent;
     for (const Part& part : parts) text += std::string(kBetween) + part.text;
