@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "tensor/gpu.h"
 #include "train/device.h"
 #include "train/process_memory.h"
@@ -70,12 +72,12 @@ std::int64_t MemoryPlanner::largest_batch(std::int64_t bytes, std::int64_t multi
 }
 
 std::int64_t usable_memory(Device device) {
-  if (device == Device::cuda) {
-    release_cached_memory(device);
-    return (gpu_memory().free + memory_report(device).in_use) / 10 * 9;
-  }
-  const std::int64_t available = available_bytes();
-  return available == 0 ? 0 : (available + memory_report(device).in_use) / 10 * 9;
+  release_cached_memory(device);
+  const MemoryReport report = memory_report(device);
+  const std::int64_t free = device == Device::cuda ? gpu_memory().free : available_bytes();
+  if (free == 0) return 0;
+  const std::int64_t usable = (free + report.in_use) / 10 * 9;
+  return report.limit > 0 ? std::min(report.limit, usable) : usable;
 }
 
 namespace {

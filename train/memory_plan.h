@@ -40,8 +40,8 @@ class MemoryPlanner {
 };
 
 // Bytes that a run may use on the device: what is free now and what its tensors hold already, less
-// a tenth for scratch memory and fragments. On the CPU that of Linux's MemAvailable; 0 where it is
-// unknown.
+// a tenth for scratch memory and fragments, and no more than the pool's limit. On the CPU that of
+// Linux's MemAvailable, or what a container or `ulimit -v` leaves; 0 where it is unknown.
 std::int64_t usable_memory(Device device);
 
 // The batch that `--batch auto` stands for: the largest that usable_memory(device) holds, in whole

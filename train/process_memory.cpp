@@ -33,7 +33,20 @@ std::int64_t machine_bytes() {
   return std::min(machine, of_control_group("memory.max", machine));
 }
 
-std::int64_t available_bytes() {
+namespace {
+// Addresses that `ulimit -v` leaves.
+std::int64_t addresses_left() {
+  struct rlimit limit {};
+  if (::getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY)
+    return std::numeric_limits<std::int64_t>::max();
+  std::int64_t pages = 0;  // see proc(5), statm
+  std::ifstream("/proc/self/statm") >> pages;
+  return std::max<std::int64_t>(
+      0, static_cast<std::int64_t>(limit.rlim_cur) - pages * ::sysconf(_SC_PAGESIZE));
+}
+
+// What the machine and the control group leave.
+std::int64_t memory_left() {
   std::int64_t machine = 0;
   std::ifstream file("/proc/meminfo");
   for (std::string name, line; file >> name; std::getline(file, line))
@@ -45,6 +58,9 @@ std::int64_t available_bytes() {
       of_control_group("memory.current", 0) - in_group_stat("inactive_file");
   return std::clamp<std::int64_t>(limit - in_use, 0, machine * 1024);
 }
+}  // namespace
+
+std::int64_t available_bytes() { return std::min(memory_left(), addresses_left()); }
 
 std::int64_t process_bytes() {
   std::int64_t all = 0, resident = 0;  // pages; see proc(5), statm

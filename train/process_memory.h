@@ -7,7 +7,7 @@ namespace proxent {
 
 // What the machine has, or the control group (a container) allows if that is less.
 std::int64_t machine_bytes();
-// How much of it a process could still take; 0 where /proc does not tell.
+// How much of it this process could still take, under `ulimit -v` too; 0 where /proc does not tell.
 std::int64_t available_bytes();
 
 std::int64_t process_bytes();       // resident now; 0 where /proc does not tell
