@@ -105,6 +105,9 @@ TEST_SUITE("diagnostics") {
     CHECK(std::isnan(lone.intra));  // no class has a pair
     CHECK(lone.inter == doctest::Approx(1));
     CHECK(std::isnan(diagnose_embeddings(Tensor({0, 4}, DType::f32), {}).effective_rank));
+    const EmbeddingSpread equal = spread_of(Tensor::full({3, 4}, DType::f32, 1));
+    CHECK(std::isnan(equal.effective_rank));
+    CHECK(equal.standard_deviation == 0);
     CHECK_THROWS_WITH_AS(diagnose_embeddings(Tensor({3, 4}, DType::f32), std::vector{1, 2}),
                          doctest::Contains("expected (2, features) f32, got (3, 4) f32"), Error);
   }

@@ -51,7 +51,7 @@ double effective_rank(const std::vector<double>& eigenvalues) {
   double sum = 0, entropy = 0;
   for (const double value : eigenvalues)
     if (value > zero) sum += std::sqrt(value);
-  if (sum == 0) return 0;
+  if (sum == 0) return std::nan("");  // all rows are equal
   for (const double value : eigenvalues) {
     const double p = std::sqrt(std::max(0.0, value)) / sum;
     if (value > zero) entropy -= p * std::log(p);

@@ -79,6 +79,10 @@ std::string_view reason_without_density(const EmbeddingDiagnostics& diagnostics)
   return std::isnan(diagnostics.inter) ? kOneClass : kEqualMeans;
 }
 
+std::string_view reason_without_rank(const EmbeddingDiagnostics& diagnostics) {
+  return std::isnan(diagnostics.standard_deviation) ? kNoEmbeddings : "all embeddings are equal";
+}
+
 // One number about the embeddings' geometry, as records and tables name it.
 struct GeometryRow {
   std::string_view key, label;
@@ -90,7 +94,8 @@ struct GeometryRow {
 
 std::vector<GeometryRow> geometry_rows(const EmbeddingDiagnostics& d) {
   return {
-      {"effective_rank", "effective rank", d.effective_rank, 1, "of {0} features", kNoEmbeddings},
+      {"effective_rank", "effective rank", d.effective_rank, 1, "of {0} features",
+       reason_without_rank(d)},
       {"standard_deviation", "std deviation", d.standard_deviation, 4, "{1:.4f} if spread evenly",
        kNoEmbeddings},
       {"intra", "intra", d.intra, 3, "cosine distance within a class", kNoPair},
