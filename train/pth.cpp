@@ -178,6 +178,10 @@ class PthReader {
     const FileSpan place = find_storage(pickle[storage.items[2]].text);
     const std::int64_t elements = place.bytes / type.bytes;
     const Reach reach = reach_of(sizes, strides);
+    // A few bytes could stand for any amount of memory.
+    if (reach.elements > elements && std::find(strides.begin(), strides.end(), 0) != strides.end())
+      fail("tensor '", name, "' is an expanded one, which repeats elements by a stride of 0; save ",
+           "it by .contiguous()");
     if (!reach.is_valid || reach.elements > elements || offset.number > elements - reach.span)
       fail("tensor '", name, "' reaches beyond its storage of ", elements, " elements");
     const Shape shape{std::span<const std::int64_t>(sizes)};

@@ -113,7 +113,8 @@ protocol = "paper"
 constexpr std::string_view kProxyNca = R"(
 # Teh et al., ProxyNCA++, ECCV 2020; code euwern/proxynca_pp 217233d, CUB and Cars, 2048 features.
 # SOP: --lr 2.4e-2 --proxy-lr-mult 1e4 --batch 192 --m 3 --epochs 85 --embed-dim 512; In-Shop: the
-# same with 2048 features and --proxy-lr-mult 1e5. The five first epochs, in which the backbone rests, are extra.
+# same with 2048 features and --proxy-lr-mult 1e5. The five first epochs, in which the backbone
+# rests, are extra.
 # Not the same: the code first trains on half of the classes, from which a plateau rule finds the
 # milestones and the last epoch (x 0.1 each); find them with --protocol val --val-classes 0.5, then
 # give --lr-milestones and --epochs with --sched step --lr-gamma 0.1. In-Shop has no such half. It
