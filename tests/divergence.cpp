@@ -63,6 +63,23 @@ std::int64_t bad_batches_in(const fs::path& run) {
 }
 
 TEST_SUITE("divergence") {
+  TEST_CASE("weights that an evaluation finds broken: the run ends, or goes back") {
+    for (const std::string on_nan : {"stop", "rollback"}) {
+      const TempFolder temporary;
+      Config config =
+          small_config(draw_pictures(temporary.path() / "pictures"), temporary.path() / "run");
+      config.run.on_nan = on_nan;
+      config.optim.lr = 1e30;
+      config.run.protocol = "paper";
+      config.run.eval_every = {1, Duration::Unit::iterations};
+      CHECK_THROWS_WITH_AS(run_training(config, {}), doctest::Contains("Try a lower --lr"),
+                           NonFiniteError);
+      const std::string log = text_of(temporary.path() / "run/log.txt");
+      CHECK((log.find("after step 1: embed: ") != std::string::npos) == (on_nan == "rollback"));
+      CHECK((log.find("back at step 0") != std::string::npos) == (on_nan == "rollback"));
+    }
+  }
+
   TEST_CASE("on_nan stop: the run ends, and its last checkpoint is finite") {
     const TempFolder temporary;
     Config config = config_with_an_overflowing_picture(temporary.path(), "stop");

@@ -52,6 +52,9 @@ std::string metric_that_chooses() { return "R@1"; }
 // batch that is to blame.
 constexpr std::int64_t kMostNonFinite = 10;
 
+constexpr std::string_view kNonFiniteAdvice =
+    "Try a lower --lr, --clip-norm, or a longer --lr-warmup";
+
 // Keeps the batch for somebody to look at, and says where. So many of them tell all that there is
 // to know; a long run with --on-nan skip must not fill the disk.
 constexpr int kMostBadBatches = 10;
@@ -157,7 +160,9 @@ TrainOutcome Trainer::run() {
       log_step(is_line_due);
       progress_.owes_evaluation = eval_due.is_due(progress_.step, seconds()) || is_last;
     }
+    const std::int64_t reached = progress_.step;
     if (progress_.owes_evaluation) settle_evaluation();
+    if (progress_.step < reached) continue;  // went back
     const bool is_end = is_done();
     outcome.stop_reason = is_end ? "" : reason_to_stop();
     outcome.is_finished = outcome.stop_reason.empty();
@@ -225,13 +230,12 @@ void Trainer::note_result() {
 void Trainer::after_nonfinite(const Batch& batch, std::int64_t step, const NonFiniteError& error) {
   const std::string what = detail::concat("step ", step, ": ", error.what(), "\n",
                                           keep_bad_batch(folder_, batch, step, error));
-  constexpr const char* kAdvice = "Try a lower --lr, --clip-norm, or a longer --lr-warmup";
   if (config_.run.on_nan == "stop")
-    fail<NonFiniteError>(what, ". ", kAdvice, "; or --on-nan skip or rollback");
+    fail<NonFiniteError>(what, ". ", kNonFiniteAdvice, "; or --on-nan skip or rollback");
   const bool is_skip = config_.run.on_nan == "skip";
   const std::int64_t times = is_skip ? ++progress_.nonfinite_in_row : ++rollbacks_;
   check<NonFiniteError>(times <= kMostNonFinite, what, ". This was the ", times, "th ",
-                        is_skip ? "in a row" : "from the same checkpoint", ". ", kAdvice);
+                        is_skip ? "in a row" : "from the same checkpoint", ". ", kNonFiniteAdvice);
   if (is_skip) {
     before_step_->restore();
     ++progress_.skipped;
@@ -239,9 +243,11 @@ void Trainer::after_nonfinite(const Batch& batch, std::int64_t step, const NonFi
   } else {
     roll_back();
   }
-  log_.warning(what + (is_skip ? "; skipped"
-                               : fmt::format("; back at step {}, on with the batches after it",
-                                             progress_.step)));
+  log_.warning(what + (is_skip ? "; skipped" : where_back()));
+}
+
+std::string Trainer::where_back() const {
+  return fmt::format("; back at step {}, on with the batches after it", progress_.step);
 }
 
 // So that the line of a skipped step does not tell those of the step before.
@@ -300,7 +306,8 @@ void Trainer::log_step(bool is_line_due) {
 }
 
 // One that is broken off, by a signal or by a picture that cannot be read, is owed: the steps so
-// far are saved, and whoever goes on from them begins with it.
+// far are saved, and whoever goes on from them begins with it. Embeddings that are not finite are
+// dealt with as --on-nan says.
 void Trainer::settle_evaluation() {
   try {
     evaluate_and_choose();
@@ -309,6 +316,12 @@ void Trainer::settle_evaluation() {
   } catch (const DataError&) {
     save();
     throw;
+  } catch (const NonFiniteError& error) {  // the loss was finite, the weights after it are not
+    const bool goes_back = config_.run.on_nan == "rollback" && ++rollbacks_ <= kMostNonFinite;
+    check<NonFiniteError>(goes_back, error.message(), ". ", kNonFiniteAdvice);
+    const std::int64_t step = progress_.step;
+    roll_back();
+    log_.warning(detail::concat("after step ", step, ": ", error.message(), where_back()));
   }
 }
 

@@ -101,6 +101,7 @@ class Trainer {
   void hold_still_parts();
   void log_step(bool is_line_due);
   void settle_evaluation();
+  std::string where_back() const;  // for a warning, after roll_back()
   void evaluate_and_choose();
   void warn_of_collapse(const EmbeddingSpread& spread, std::int64_t dim);
   void save();
