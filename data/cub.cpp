@@ -51,7 +51,13 @@ std::map<std::int64_t, std::int64_t> read_classes(
   return class_of;
 }
 
-void refuse_2010(const fs::path& folder) {
+}  // namespace
+
+bool has_cub_files(const fs::path& folder) {
+  return fs::exists(folder / "images.txt") && fs::exists(folder / "image_class_labels.txt");
+}
+
+void refuse_cub_2010(const fs::path& folder) {
   check<DataError>(has_cub_files(folder) || !fs::exists(folder / "lists" / "files.txt"),
                    "data set cub: ", folder.string(),
                    " looks like CUB-200-2010 (lists/files.txt, 6,033 pictures), not "
@@ -60,14 +66,8 @@ void refuse_2010(const fs::path& folder) {
                    (folder / "images").string());
 }
 
-}  // namespace
-
-bool has_cub_files(const fs::path& folder) {
-  return fs::exists(folder / "images.txt") && fs::exists(folder / "image_class_labels.txt");
-}
-
 Dataset read_cub(const fs::path& path) {
-  refuse_2010(path);
+  refuse_cub_2010(path);
   const fs::path root = find_layout(path, {"CUB_200_2011"}, has_cub_files, "cub",
                                     "images.txt, image_class_labels.txt and classes.txt");
   const auto images = read_names(root / "images.txt", "1 001.Black_footed_Albatross/name.jpg");

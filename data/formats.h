@@ -75,6 +75,7 @@ bool has_idx_files(const fs::path& folder);
 // CUB-200-2011: all classes, in the order of their ids.
 Dataset read_cub(const fs::path& path);
 bool has_cub_files(const fs::path& folder);
+void refuse_cub_2010(const fs::path& folder);  // DataError if it holds the smaller first edition
 
 // Cars196 in any of its four layouts: all classes, in the order of their ids.
 Dataset read_cars(const fs::path& path);

@@ -231,6 +231,7 @@ constexpr Trace kTraces[] = {
 
 // Half of a benchmark must not become a tree of classes, silently and with other numbers.
 void check_no_half(const fs::path& root) {
+  detail::refuse_cub_2010(root);
   for (const Trace& trace : kTraces) {
     const auto is_there = [&](std::string_view name) { return fs::exists(root / name); };
     if (std::ranges::none_of(split_at_blanks(trace.marks), is_there)) continue;

@@ -146,9 +146,10 @@ TEST_SUITE("benchmarks") {
   TEST_CASE("cub: the first edition is told from the second") {
     const TempFolder folder;
     folder.write("lists/files.txt", "001.Auk/a.jpg\n");
-    CHECK(reason(folder, "cub")
-              .find("looks like CUB-200-2010 (lists/files.txt, 6,033 pictures), "
-                    "not CUB-200-2011") != std::string::npos);
+    for (const char* name : {"cub", "auto"})
+      CHECK(reason(folder, name)
+                .find("looks like CUB-200-2010 (lists/files.txt, 6,033 pictures), "
+                      "not CUB-200-2011") != std::string::npos);
     CHECK_THROWS_WITH_AS(
         detail::check_official_counts({.name = "CUB-200-2011",
                                        .train = {100, 5864},
