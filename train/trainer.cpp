@@ -138,28 +138,11 @@ TrainOutcome Trainer::run() {
                          total_steps_ - progress_.step);
   const bool goes_back = config_.run.on_nan == "rollback";
   if (goes_back && !std::filesystem::exists(checkpoints_.last_state())) save();
-  // A GPU is left to work on this step while the next one is prepared, unless somebody looks, or
-  // must act before anything else happens.
-  const int runs_ahead = device_ == Device::cpu || config_.run.on_nan != "stop" ? 0 : 1;
   while (!is_done()) {
     const bool was_owed = progress_.owes_evaluation;  // since an earlier sitting
-    if (!was_owed) {
-      const Stopwatch watch;
-      const std::int64_t done = progress_.step;
-      profiled.before_step();
-      step(next_batch());
-      profiled.after_step();
-      const bool is_last = progress_.step == total_steps_;
-      const bool is_line_due = log_due.is_due(progress_.step, seconds()) || is_last;
-      take_results(is_line_due ? 0 : runs_ahead);
-      if (progress_.step <= done) continue;  // went back
-      if (outcome.first_loss == 0) outcome.first_loss = last_step_.loss;
-      const double waited = loader_->seconds_waited();
-      pace_.step(watch.seconds(), waited - waited_, config_.batch.pictures());
-      waited_ = waited;
-      log_step(is_line_due);
-      progress_.owes_evaluation = eval_due.is_due(progress_.step, seconds()) || is_last;
-    }
+    const bool goes_on = was_owed || advance(profiled, log_due, eval_due);
+    if (!goes_on) continue;
+    if (outcome.first_loss == 0) outcome.first_loss = last_step_.loss;
     const std::int64_t reached = progress_.step;
     if (progress_.owes_evaluation) settle_evaluation();
     if (progress_.step < reached) continue;  // went back
@@ -178,6 +161,28 @@ TrainOutcome Trainer::run() {
                           counted(progress_.evals_since_best, "evaluation", "evaluations");
   outcome.last_loss = last_step_.loss;
   return outcome;
+}
+
+// A step, its line, and whether an evaluation is due; false if it led back to a checkpoint.
+bool Trainer::advance(ProfiledSteps& profiled, Every& log_due, Every& eval_due) {
+  const Stopwatch watch;
+  const std::int64_t done = progress_.step;
+  profiled.before_step();
+  step(next_batch());
+  profiled.after_step();
+  const bool is_last = progress_.step == total_steps_;
+  const bool is_line_due = log_due.is_due(progress_.step, seconds()) || is_last;
+  // A GPU is left to work on this step while the next one is prepared, unless somebody looks, or
+  // must act before anything else happens.
+  const int runs_ahead = device_ == Device::cpu || config_.run.on_nan != "stop" ? 0 : 1;
+  take_results(is_line_due ? 0 : runs_ahead);
+  if (progress_.step <= done) return false;
+  const double waited = loader_->seconds_waited();
+  pace_.step(watch.seconds(), waited - waited_, config_.batch.pictures());
+  waited_ = waited;
+  log_step(is_line_due);
+  progress_.owes_evaluation = eval_due.is_due(progress_.step, seconds()) || is_last;
+  return true;
 }
 
 Batch Trainer::next_batch() {
@@ -305,13 +310,15 @@ void Trainer::log_step(bool is_line_due) {
   folder_.add_step(to_json(record));
 }
 
-// One that is broken off, by a signal or by a picture that cannot be read, is owed: the steps so
-// far are saved, and whoever goes on from them begins with it. Embeddings that are not finite are
-// dealt with as --on-nan says.
-void Trainer::settle_evaluation() {
+// None if it is broken off, by a signal or by a picture that cannot be read: then it is owed, the
+// steps so far are saved, and whoever goes on from them begins with it. Embeddings that are not
+// finite are dealt with as --on-nan says.
+std::optional<Trainer::Finding> Trainer::evaluate_on_the_way(const Dataset& dataset) {
   try {
-    evaluate_and_choose();
-    progress_.owes_evaluation = false;
+    const Stopwatch watch;
+    Evaluation evaluation = evaluate(dataset);
+    const double seconds = watch.seconds();
+    return Finding{std::move(evaluation), seconds, diagnose_proxies(kProxyPictures)};
   } catch (const StopRequested&) {
   } catch (const DataError&) {
     save();
@@ -323,16 +330,24 @@ void Trainer::settle_evaluation() {
     roll_back();
     log_.warning(detail::concat("after step ", step, ": ", error.message(), where_back()));
   }
+  return std::nullopt;
 }
 
-void Trainer::evaluate_and_choose() {
+void Trainer::settle_evaluation() {
+  const Dataset& dataset = config_.run.protocol == "paper" ? task_.test : task_.validation;
+  if (!config_.debug.overfit_batch && !dataset.is_empty()) {
+    take_results(0);
+    const auto found = evaluate_on_the_way(dataset);
+    if (!found) return;
+    choose_by(*found);
+  }
+  progress_.owes_evaluation = false;
+}
+
+// Keeps the weights if no evaluation was better, and writes down what this one found.
+void Trainer::choose_by(const Finding& found) {
   const bool is_paper = config_.run.protocol == "paper";
-  const Dataset& dataset = is_paper ? task_.test : task_.validation;
-  if (config_.debug.overfit_batch || dataset.is_empty()) return;
-  take_results(0);
-  const Stopwatch watch;
-  const Evaluation evaluation = evaluate(dataset);
-  const EvaluationResult& result = evaluation.result;
+  const EvaluationResult& result = found.evaluation.result;
   // Without any match nothing can be chosen by, and 0 would be a lie.
   const bool is_known = result.retrieval.queries > 0;
   const double chooser = result.retrieval.recall(1);
@@ -353,16 +368,17 @@ void Trainer::evaluate_and_choose() {
                           .best = progress_.best.value_or(std::nan("")),
                           .is_best = is_best,
                           .label = is_paper ? std::string(name_of(task_.selection)) : "",
-                          .seconds = watch.seconds()};
+                          .seconds = found.seconds};
   view_.eval(record);
   Json line = to_json(record);
-  const EmbeddingSpread spread = spread_of(evaluation.embeddings.values);
+  const Tensor& embeddings = found.evaluation.embeddings.values;
+  const EmbeddingSpread spread = spread_of(embeddings);
   line["effective_rank"] = spread.effective_rank;
   line["standard_deviation"] = spread.standard_deviation;
-  warn_of_collapse(spread, evaluation.embeddings.values.dim(1));
-  if (const auto proxies = diagnose_proxies(kProxyPictures)) {
-    log_.info("proxies │ " + to_text(*proxies));
-    line["proxies"] = to_json(*proxies);
+  warn_of_collapse(spread, embeddings.dim(1));
+  if (found.proxies) {
+    log_.info("proxies │ " + to_text(*found.proxies));
+    line["proxies"] = to_json(*found.proxies);
   }
   folder_.add_eval(line);
   std::vector<double> values;

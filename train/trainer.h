@@ -25,6 +25,8 @@
 
 namespace proxent {
 
+class ProfiledSteps;
+
 // A span of training that comes round: "every 2 epochs", "every 10 minutes".
 class Every {
  public:
@@ -90,6 +92,7 @@ class Trainer {
   std::vector<std::string> bad_images() const;
 
  private:
+  bool advance(ProfiledSteps& profiled, Every& log_due, Every& eval_due);
   Batch next_batch();
   void step(Batch batch);
   void take_results(int may_wait);
@@ -100,9 +103,16 @@ class Trainer {
   void roll_back();
   void hold_still_parts();
   void log_step(bool is_line_due);
+  // What an evaluation on the way finds, before anything follows from it.
+  struct Finding {
+    Evaluation evaluation;
+    double seconds;
+    std::optional<ProxyDiagnostics> proxies;
+  };
+  std::optional<Finding> evaluate_on_the_way(const Dataset& dataset);
   void settle_evaluation();
+  void choose_by(const Finding& found);
   std::string where_back() const;  // for a warning, after roll_back()
-  void evaluate_and_choose();
   void warn_of_collapse(const EmbeddingSpread& spread, std::int64_t dim);
   void save();
   TrainingState restore_from(const std::filesystem::path& state);  // what the file holds
