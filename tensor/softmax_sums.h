@@ -23,8 +23,9 @@ template <class T>
 struct SoftmaxSums {
   T top = T(kMasked), z = 0, t = 0;
 
-  // One exponential, whichever of the two tops is the larger.
+  // One exponential, whichever of the two tops is the larger. A part without entries has no top.
   PROXENT_DEVICE_CODE void merge(const SoftmaxSums& other, T scale) {
+    if (other.z == 0) return;
     const bool is_new_top = other.top > top;
     const T power = power_of((is_new_top ? top - other.top : other.top - top) * scale);
     const T e = std::exp(power);

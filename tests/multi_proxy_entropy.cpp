@@ -356,6 +356,27 @@ TEST_SUITE("multi_proxy_entropy") {
     }
   }
 
+  TEST_CASE("a class that stands alone in its tile hides no rivals, however sharp the softmax") {
+    // Of the fused kernel's two tiles the second holds the own class alone: it says nothing of
+    // others, whose similarities, -0.5, are below the 0 that stands there.
+    const std::int64_t C = 257;
+    Tensor w({C, 1, 2}, DType::f64);
+    for (std::int64_t c = 0; c < C; ++c) {
+      w.data<double>()[2 * c] = -0.5;
+      w.data<double>()[2 * c + 1] = std::sqrt(0.75);
+    }
+    w.data<double>()[2 * C - 2] = -1;
+    w.data<double>()[2 * C - 1] = 0;
+    Options o = without_entropies();
+    o.sigma = 4000;
+    for (const Form& form : forms()) {
+      INFO(form.name);
+      const Tensor z = Tensor::from<double>({1, 2}, {1, 0});
+      CHECK(run(form, z, w, labels_of({256}), o).loss ==
+            doctest::Approx(4000 * 0.5 + std::log(256.0)).epsilon(1e-12));
+    }
+  }
+
   TEST_CASE("the inter-class entropy prefers a finite gap between true class and rivals") {
     // Of C-1 equal rivals, CE - lambda H is smallest at the gap d where p(d) d = 1 / lambda. With
     // C orthogonal proxies an embedding e_y has similarity 1 to its own and 0 to the others, so the
