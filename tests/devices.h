@@ -18,6 +18,16 @@ struct MemoryGuard {
   Device device;
 };
 
+// While it lives, the device's pool may hold so many bytes more than its tensors do now.
+struct MemoryLimit {
+  MemoryLimit(Device device, std::int64_t more) : device(device) {
+    release_cached_memory(device);
+    set_memory_limit(device, memory_report(device).in_use + more);
+  }
+  ~MemoryLimit() { set_memory_limit(device, 0); }
+  Device device;
+};
+
 // Calls test() for the CPU, and for the GPU where there is one; for its emulation several times,
 // each with another order of the threads. All under a MemoryGuard.
 void on_every_device(const std::function<void(Device)>& test);

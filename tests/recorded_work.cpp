@@ -89,12 +89,7 @@ TEST_SUITE("recorded work") {
   }
 
   TEST_CASE("a reserve is called in before somebody is out of memory") {
-    struct Limit {
-      explicit Limit(std::int64_t bytes) { set_memory_limit(Device::cpu, bytes); }
-      ~Limit() { set_memory_limit(Device::cpu, 0); }
-    };
     constexpr std::int64_t kBytes = 8 << 20;
-    release_cached_memory(Device::cpu);
     int calls = 0;
     std::unique_ptr<MemoryReserve> reserve;
     const auto give_up = [&] {
@@ -102,7 +97,7 @@ TEST_SUITE("recorded work") {
       reserve.reset();
     };
     reserve = std::make_unique<MemoryReserve>(Device::cpu, give_up);
-    const Limit limit(memory_report(Device::cpu).in_use + kBytes + kBytes / 2);
+    const MemoryLimit limit(Device::cpu, kBytes + kBytes / 2);
     const auto take = [] { return Tensor({kBytes}, DType::u8); };
     take();  // freed at once, into the reserve
     {

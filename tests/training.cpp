@@ -6,6 +6,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "tests/devices.h"
 #include "tests/run_binary.h"
 #include "tests/small_run.h"
 #include "tests/temp_folder.h"
@@ -345,18 +346,11 @@ TEST_SUITE("training") {
     Config config =
         small_config(draw_pictures(temporary.path() / "pictures"), temporary.path() / "run");
     config.model.width = 64;
-    struct Limited {
-      explicit Limited(std::int64_t more) {
-        release_cached_memory(Device::cpu);
-        set_memory_limit(Device::cpu, memory_report(Device::cpu).in_use + more);
-      }
-      ~Limited() { set_memory_limit(Device::cpu, 0); }
-    };
     std::string said;
     for (const auto& [mebibytes, text] :
          {std::pair{120, "planned: "}, {10, "Choose a smaller --batch"}}) {
       config.run.out = (temporary.path() / std::to_string(mebibytes)).string();
-      const Limited limited(std::int64_t{mebibytes} << 20);
+      const MemoryLimit limit(Device::cpu, std::int64_t{mebibytes} << 20);
       try {
         run_training(config, {});
       } catch (const OutOfMemory& error) {

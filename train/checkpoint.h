@@ -3,6 +3,7 @@
 //   ckpt/step-00012000.safetensors            the same, the newest few, where asked for
 //   ckpt/last.state                           everything a resumed run needs, weights included
 //   ckpt/previous.state                       the one before it, should last.state be damaged
+//   ckpt/damaged.state                        a last.state that was, put aside
 #pragma once
 
 #include <filesystem>

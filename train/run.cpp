@@ -389,12 +389,6 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
   RunFolder folder = open_folder(config, dry);
   log.copy_to(folder.file("log.txt"));
   bool has_begun = false;
-  const auto stopped = [&] {
-    log.result(fmt::format("stopped early ({}); go on with: proxent train --resume auto --out {}",
-                           stop_reason(), folder.path()));
-    if (has_begun) folder.set_status("killed", stop_reason());
-    return kStoppedEarly;
-  };
   const auto begin = [&] {
     begin_sitting(config, arguments, task, device, folder);
     has_begun = true;
@@ -405,7 +399,10 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
     if (dry) log.result("dry run: data, model, one step, evaluation and checkpoint all work");
     return code;
   } catch (const StopRequested&) {  // in an evaluation before or after training
-    return stopped();
+    log.result(fmt::format("stopped early ({}); go on with: proxent train --resume auto --out {}",
+                           stop_reason(), folder.path()));
+    if (has_begun) folder.set_status("killed", stop_reason());
+    return kStoppedEarly;
   } catch (const std::exception& error) {
     if (has_begun) tell_failure(folder, error);
     throw;

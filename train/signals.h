@@ -4,10 +4,11 @@
 
 namespace proxent {
 
-// SIGINT and SIGTERM ask for a stop after the present step, with a checkpoint and exit code 75; a
-// second SIGINT ends the process at once with 130. SIGUSR1 and SIGHUP ask for a checkpoint.
-// SIGPIPE is ignored: a pager that was closed must not end a long run. While the object lives; one
-// inside another (a run of several) changes nothing, so that a signal between two runs is not lost.
+// SIGINT and SIGTERM ask for a stop after the present step, or out of an evaluation, with a
+// checkpoint and exit code 75; a second SIGINT ends the process at once with 130. SIGUSR1 and
+// SIGHUP ask for a checkpoint. SIGPIPE is ignored: a pager that was closed must not end a long run.
+// While the object lives; one inside another (a run of several) changes nothing, so that a signal
+// between two runs is not lost.
 class SignalGuard {
  public:
   SignalGuard();

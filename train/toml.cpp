@@ -94,8 +94,8 @@ std::vector<TomlEntry> read_toml(std::string_view text, std::string_view source)
   return in_order;
 }
 
-constexpr std::int64_t kMostBytes = 1 << 20;
 std::string read_config_file(const std::string& path) {
+  constexpr std::int64_t kMostBytes = 1 << 20;
   std::ifstream file(path, std::ios::binary);
   const bool is_file = file.good() && !std::filesystem::is_directory(path);
   check<UsageError>(is_file, "cannot read the configuration file '", path,

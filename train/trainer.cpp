@@ -110,6 +110,7 @@ Trainer::Trainer(const Config& config, Device device, const Task& task, RunFolde
       learner_(config, task.train.classes(), device,
                set_up_precision(config.run.precision, device, config.run.deterministic)),
       sampler_(task.train, sampler_options_of(config)),
+      train_data_(fingerprint(task.train)),
       checkpoints_(folder.file("ckpt"), config.run.keep_last),
       view_(log, progress_mode(config.log.progress, log.terminal())) {
   const auto steps_per_epoch = static_cast<double>(sampler_.batches_per_epoch());
@@ -472,7 +473,7 @@ TrainingState Trainer::state() {
   if (learner_.average) state.tensors.merge(learner_.average->state());
   state.texts["config"] = to_toml(config_);
   state.texts["seed"] = fmt::format("{}", config_.run.seed);
-  state.texts["train_data"] = fingerprint(task_.train);
+  state.texts["train_data"] = train_data_;
   return state;
 }
 
@@ -492,7 +493,7 @@ void Trainer::resume(const std::filesystem::path& path) {
   const TrainingState saved = restore_from(path);
   seconds_before_ = progress_.seconds;
   const auto pictures = saved.texts.find("train_data");  // older states do not tell
-  if (pictures != saved.texts.end() && pictures->second != fingerprint(task_.train))
+  if (pictures != saved.texts.end() && pictures->second != train_data_)
     log_.warning(
         "the training pictures are not those that this run began with; what comes out is of both");
 }

@@ -134,6 +134,7 @@ class Trainer {
   MetricChoice metrics_;
   ScheduleOptions schedule_;
   Sampler sampler_;
+  std::string train_data_;  // its fingerprint
   std::unique_ptr<Loader> loader_;
   std::optional<Batch> only_batch_;  // of --overfit-batch
   CheckpointFolder checkpoints_;
