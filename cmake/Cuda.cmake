@@ -32,6 +32,18 @@ if(PROXENT_CUDA_MODE STREQUAL "ON")
     list(APPEND CMAKE_CUDA_COMPILE_FEATURES cuda_std_20)
   endif()
   find_package(CUDAToolkit REQUIRED)
+  if(NOT TARGET CUDA::cublasLt)
+    # Python's packages may have what a toolkit leaves out; there a library has its versioned name only.
+    find_path(CUBLASLT_INCLUDE_DIR cublasLt.h)
+    find_library(CUBLASLT_LIBRARY libcublasLt.so.${CUDAToolkit_VERSION_MAJOR})
+    if(NOT CUBLASLT_INCLUDE_DIR OR NOT CUBLASLT_LIBRARY)
+      message(FATAL_ERROR "CUDA needs cuBLASLt, which the toolkit in ${CUDAToolkit_LIBRARY_ROOT} has not. Put the folder "
+                          "that has its include and lib on CMAKE_PREFIX_PATH, or set PROXENT_CUDA to OFF")
+    endif()
+    add_library(CUDA::cublasLt UNKNOWN IMPORTED)
+    set_target_properties(CUDA::cublasLt PROPERTIES IMPORTED_LOCATION ${CUBLASLT_LIBRARY}
+                          INTERFACE_INCLUDE_DIRECTORIES ${CUBLASLT_INCLUDE_DIR})
+  endif()
   find_package(CUDNN 9.8...<10)
   if(NOT CUDNN_FOUND)
     message(FATAL_ERROR "CUDA needs cuDNN 9 from 9.8 on, found: ${CUDNN_LIBRARY} ${CUDNN_VERSION}. Set "

@@ -4,7 +4,7 @@
 # Leaves a log per part, summary.json, and JSON of layers and steps in OUT_DIR, prints a table last, and exits 1 if a part
 # failed. Ends after 9 minutes at most: parts stand in the order of their worth, each has a limit, and what finds no
 # time left is named. The build is kept, so that a second run has its time for the parts at the end.
-# cuDNN may lie in the toolkit or in Python's site-packages; PyTorch is compared with where python3 has it.
+# cuDNN and cuBLASLt may lie in the toolkit or in Python's site-packages; PyTorch is compared with where python3 has it.
 set -uo pipefail
 out=${1:?usage: gpu_check.sh OUT_DIR [quick|full]}
 mode=${2:-full}
@@ -19,11 +19,13 @@ failures=0
 command -v nvidia-smi >/dev/null || { echo "gpu_check.sh: no nvidia-smi here, so no NVIDIA driver; nothing to check" >&2; exit 4; }
 command -v nvcc >/dev/null || { echo "gpu_check.sh: nvcc is not on PATH" >&2; exit 4; }
 
-# Where Python brings cuDNN, CMake and the loader are told.
-cudnn=$(python3 -c 'import nvidia.cudnn as c; print(list(c.__path__)[0])' 2>/dev/null || true)
-if [ -n "$cudnn" ]; then
-  export CUDNN_ROOT=$cudnn LD_LIBRARY_PATH=$cudnn/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
-fi
+# Where Python brings NVIDIA's libraries, CMake and the loader are told.
+while IFS= read -r folder; do
+  export CMAKE_PREFIX_PATH=${folder%/lib}${CMAKE_PREFIX_PATH:+:$CMAKE_PREFIX_PATH}
+  export LD_LIBRARY_PATH=$folder${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+done < <(python3 -c 'import glob, nvidia
+for root in nvidia.__path__:
+    for folder in glob.glob(root + "/*/lib"): print(folder)' 2>/dev/null)
 
 # part NAME SECONDS COMMAND...: runs it for at most so long, into OUT_DIR/NAME.log.
 part() {
@@ -70,8 +72,19 @@ gpu_tests() {
   if [ ${#failed[@]} -gt 0 ]; then echo "failed: ${failed[*]}"; return 1; fi
   echo "all suites passed"
 }
-sanitize() {  # TOOL: the op table's float32 rows are small; every kernel is among them
-  compute-sanitizer --tool "$1" --error-exitcode 9 "$build/tests/proxent_tests" -ts=parity -tc="float32 on the GPU*"
+sanitize() {  # the op table's float32 rows are small, and every kernel is among them; a processor core for each tool
+  local tool tools=(memcheck racecheck initcheck synccheck) failed=()
+  local -A running
+  for tool in "${tools[@]}"; do
+    compute-sanitizer --tool "$tool" --error-exitcode 9 "$build/tests/proxent_tests" -ts=parity \
+      -tc="float32 on the GPU*" >"$out/sanitizer_$tool.log" 2>&1 &
+    running[$tool]=$!
+  done
+  for tool in "${tools[@]}"; do
+    wait "${running[$tool]}" || failed+=("$tool")
+  done
+  if [ ${#failed[@]} -gt 0 ]; then echo "failed: ${failed[*]}"; return 1; fi
+  echo "nothing found by ${tools[*]}"
 }
 
 # compare BATCH ROUNDS MODES: a step of retrieval training beside PyTorch's, from the same weights and batch.
@@ -126,7 +139,7 @@ if part build 240 configure_and_build; then
   fi
   if [ "$mode" = full ]; then
     part recompute 20 recompute
-    for tool in memcheck racecheck initcheck synccheck; do part "sanitizer_$tool" 30 sanitize $tool; done
+    part sanitizers 120 sanitize
     if [ $has_torch = 1 ]; then
       part step_128_compile 90 compare 128 1 compile
       part step_128_max_autotune 150 compare 128 1 max-autotune
