@@ -367,14 +367,14 @@ TEST_SUITE("cuda emulator") {
       CHECK(run(true, false) == (streams == Streams::late ? 256 : 128));
       CHECK(run(false, false) == (streams == Streams::late ? 0 : 128));
     }
-    // Other host memory is read at once.
+    // Other host memory too.
     std::vector<int> pageable(128, 1);
     CHECK(cudaMemcpyAsync(x.data(), pageable.data(), 128 * sizeof(int), cudaMemcpyHostToDevice,
                           compute) == cudaSuccess);
     std::fill(pageable.begin(), pageable.end(), 2);
     CHECK(cudaStreamQuery(compute) == cudaErrorNotReady);
     CHECK(cudaStreamSynchronize(compute) == cudaSuccess);
-    CHECK(x == std::vector<int>(128, 1));
+    CHECK(x == std::vector<int>(128, 2));
     // A fault is found by who waits.
     config.blockDim = 96;
     CHECK(cudaLaunchKernelEx(&config, early_return_kernel, 70) == cudaSuccess);

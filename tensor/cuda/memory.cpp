@@ -23,10 +23,13 @@ void fill_bytes(Cuda, void* data, unsigned char value, std::int64_t bytes) {
   CUDA_CHECK(cudaMemsetAsync(data, value, static_cast<std::size_t>(bytes), cuda::compute_stream()));
 }
 
-// From pageable memory CUDA copies to a staging area of its own before it returns.
+// Waits, because only some machines copy pageable memory to a staging area before the call returns:
+// where the GPU reads the processor's memory itself (Grace), it may do so later.
 void copy_in(Cuda, void* to, const void* from, std::int64_t bytes) {
-  CUDA_CHECK(cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice,
-                             cuda::compute_stream()));
+  const cudaStream_t stream = cuda::compute_stream();
+  CUDA_CHECK(
+      cudaMemcpyAsync(to, from, static_cast<std::size_t>(bytes), cudaMemcpyHostToDevice, stream));
+  CUDA_CHECK(cudaStreamSynchronize(stream));
 }
 
 void copy_out(Cuda, void* to, const void* from, std::int64_t bytes) {

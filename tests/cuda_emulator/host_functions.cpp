@@ -93,8 +93,8 @@ cudaError_t submit(cudaStream_t stream, Task task) {
   return state().is_late ? cudaSuccess : drain(s);
 }
 
-// Page-locked memory is read and written when its turn comes; other host memory is read at once,
-// into a staging area, and written before the call returns.
+// Page-locked memory is read and written when its turn comes. Other host memory is read then too,
+// as by a GPU that reads pageable memory itself, and written before the call returns.
 bool is_pinned(const void* data) {
   const auto* address = static_cast<const std::byte*>(data);
   auto next = state().pinned.upper_bound(address);
@@ -299,15 +299,11 @@ cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpy
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t stream) {
-  std::vector<std::byte> staged;
-  if (kind == cudaMemcpyHostToDevice && !is_pinned(from)) {
-    // CUDA would read those bytes when the graph runs, whatever stands there by then.
-    if (of(stream).is_capturing) return cudaErrorStreamCaptureUnsupported;
-    staged.resize(bytes);
-    copy_bytes(staged.data(), from, bytes);
-  }
-  const cudaError_t error = submit(stream, [=, staged = std::move(staged)] {
-    copy_bytes(to, staged.empty() ? from : staged.data(), bytes);
+  // A graph would read those bytes when it runs, whatever stands there by then.
+  if (kind == cudaMemcpyHostToDevice && !is_pinned(from) && of(stream).is_capturing)
+    return cudaErrorStreamCaptureUnsupported;
+  const cudaError_t error = submit(stream, [=] {
+    copy_bytes(to, from, bytes);
     return cudaSuccess;
   });
   const bool returns_late = kind == cudaMemcpyDeviceToHost && !is_pinned(to);
