@@ -23,7 +23,8 @@ struct MemoryReport {
   std::int64_t system_requests = 0;  // blocks ever asked from the system
   std::vector<std::pair<std::string, std::int64_t>> holders;  // scope trail -> bytes, largest first
 
-  std::string text() const;  // a few lines for a person
+  std::int64_t taken() const { return in_use + cached; }  // from the system
+  std::string text() const;                               // a few lines for a person
 };
 
 // Asked for more than there is; carries the report. Exit code 5.

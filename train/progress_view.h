@@ -28,7 +28,7 @@ struct StepRecord {
   double lr = 0, proxy_lr = 0;
   double images_per_second = 0;
   double step_seconds = 0, wait_seconds = 0;  // per step; of which waiting for data
-  std::int64_t memory_bytes = 0;              // held by tensors
+  std::int64_t memory_bytes = 0;              // taken from the system for tensors
   std::int64_t process_bytes = 0;             // of the whole process, in the host's memory
   double seconds_left = 0;
   std::optional<double> loss_scale = {};  // of fp16

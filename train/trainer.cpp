@@ -300,7 +300,7 @@ void Trainer::log_step(bool is_line_due) {
                     .images_per_second = pace_.images_per_second(),
                     .step_seconds = pace_.step_seconds(),
                     .wait_seconds = pace_.wait_seconds(),
-                    .memory_bytes = memory_report(device_).in_use,
+                    .memory_bytes = memory_report(device_).taken(),
                     .seconds_left = pace_.seconds_left(total_steps_ - progress_.step)};
   if (learner_.optimizer->scales_loss()) record.loss_scale = last_step_.loss_scale;
   record.skipped = progress_.skipped;
