@@ -7,10 +7,11 @@ EmbeddingModel::EmbeddingModel(std::string name, const MakeBackbone& make_backbo
     : Module(nullptr, std::move(name)),
       backbone(make_backbone(this)),
       embedding(this, "embedding", backbone->features(), options.dim),
-      pooling_(options.pooling) {
+      pooling_(options.pooling),
+      norm_(options.norm) {
   if (pooling_ == Pooling::gem)
     gem_power.emplace(this, "gem_power", Role::norm, Tensor::full({1}, DType::f32, 3));
-  if (options.has_layer_norm) layer_norm.emplace(this, "layer_norm");
+  if (norm_ != HeadNorm::none) layer_norm.emplace(this, "layer_norm");
 }
 
 Variable EmbeddingModel::pool(const Variable& x) {
@@ -29,8 +30,10 @@ Variable EmbeddingModel::pool(const Variable& x) {
 
 Variable EmbeddingModel::forward(const Variable& x) {
   Variable features = cast(pool((*backbone)(x)), sum_dtype(x.dtype()));
-  if (layer_norm) features = (*layer_norm)(features);
-  return normalize_rows(embedding(features));
+  if (norm_ == HeadNorm::before_linear) features = (*layer_norm)(features);
+  Variable projected = embedding(features);
+  if (norm_ == HeadNorm::behind_linear) projected = (*layer_norm)(projected);
+  return normalize_rows(projected);
 }
 
 }  // namespace proxent

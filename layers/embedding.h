@@ -1,4 +1,5 @@
-// From images to points on the unit sphere: backbone, pooling, projection, L2 normalisation.
+// From images to points on the unit sphere: backbone, pooling, projection, L2 normalisation, and a
+// LayerNorm without affine terms before or behind the projection if one is asked for.
 #pragma once
 
 #include <memory>
@@ -17,11 +18,16 @@ enum class Pooling {
   gem
 };  // avg_max is the sum of both, as Proxy-Anchor's code
 
+enum class HeadNorm {
+  none,
+  before_linear,  // as ProxyNCA++
+  behind_linear   // as HIST
+};
+
 struct EmbeddingOptions {
   std::int64_t dim = 512;
   Pooling pooling = Pooling::avg_max;
-  bool has_layer_norm =
-      false;  // between pooling and projection, without affine terms, as ProxyNCA++
+  HeadNorm norm = HeadNorm::none;
 };
 
 // (N, H, W, 3) to (N, dim), rows of length 1. The backbone computes in the dtype of the images, the
@@ -44,6 +50,7 @@ class EmbeddingModel : public Module {
  private:
   Variable pool(const Variable& x);
   Pooling pooling_;
+  HeadNorm norm_;
 };
 
 }  // namespace proxent

@@ -252,8 +252,8 @@ TEST_SUITE("layers") {
     Tensor x({2, 32, 32, 3}, DType::f32);
     fill_normal(x, Philox(0, 0), 0, 1);
     for (const char* pool : {"avg", "max", "avg+max", "gem"})
-      for (const char* head : {"linear", "ln-linear"}) {
-        if (std::string(head) == "ln-linear" && std::string(pool) != "avg") continue;
+      for (const std::string head : {"linear", "ln-linear", "linear-ln"}) {
+        if (head != "linear" && std::string(pool) != "avg") continue;
         CAPTURE(pool);
         const auto model = build_model(
             {.arch = "resnet18", .stem = "compact", .pool = pool, .embed_dim = 16, .head = head},
@@ -261,10 +261,14 @@ TEST_SUITE("layers") {
         const Variable y = (*model)(x);
         CHECK(y.shape() == Shape{2, 16});
         for (int row = 0; row < 2; ++row) {
-          double squares = 0;
-          for (int i = 0; i < 16; ++i)
-            squares += std::pow(y.value().data<float>()[16 * row + i], 2);
+          double sum = 0, squares = 0;
+          for (int i = 0; i < 16; ++i) {
+            const double value = y.value().data<float>()[16 * row + i];
+            sum += value;
+            squares += value * value;
+          }
           CHECK(squares == doctest::Approx(1));
+          CHECK((std::abs(sum) < 1e-5) == (head == "linear-ln"));
         }
       }
   }

@@ -102,8 +102,8 @@ void add_model(Settings& s, ModelConfig& c) {
   s.add("pool", &c.pool, "features over the last map: mean, maximum, their sum, generalised mean",
         {.choices = {"avg", "max", "avg+max", "gem"}});
   s.add("embed_dim", &c.embed_dim, "numbers per embedding", {.range = between(1, 65536)});
-  s.add("head", &c.head, "features to embedding: linear, or LayerNorm then linear",
-        {.choices = {"linear", "ln-linear"}});
+  s.add("head", &c.head, "features to embedding: linear, with a LayerNorm before or behind it",
+        {.choices = {"linear", "ln-linear", "linear-ln"}});
   s.add("bn_mode", &c.bn_mode,
         "batch norm: train; eval-stats (running statistics, gamma and beta trained); frozen "
         "(nothing trained)",

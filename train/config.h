@@ -56,7 +56,7 @@ struct ModelConfig {
   bool partial = false;             // accept weights with missing or unexpected tensors
   std::string pool = "avg";         // avg, max, avg+max, gem
   std::int64_t embed_dim = 512;     // size of the embedding
-  std::string head = "linear";      // linear, ln-linear
+  std::string head = "linear";      // linear, ln-linear, linear-ln
   std::string bn_mode = "train";    // train, eval-stats, frozen
   std::string recompute = "none";   // none, relu, block: what backward computes again
   std::vector<std::string> freeze;  // modules that are not trained: conv1, layer1, ...

@@ -30,6 +30,13 @@ Pooling pooling_of(const std::string& name) {
                           {"gem", Pooling::gem}});
 }
 
+HeadNorm head_norm_of(const std::string& name) {
+  return chosen<HeadNorm>("model.head", name,
+                          {{"linear", HeadNorm::none},
+                           {"ln-linear", HeadNorm::before_linear},
+                           {"linear-ln", HeadNorm::behind_linear}});
+}
+
 BatchNormMode batch_norm_mode_of(const std::string& name) {
   return chosen<BatchNormMode>("model.bn_mode", name,
                                {{"train", BatchNormMode::train},
@@ -51,7 +58,7 @@ std::unique_ptr<EmbeddingModel> build_model(const ModelConfig& config, std::uint
       config.arch, [&](Module* parent) { return build_backbone(parent, config); },
       EmbeddingOptions{.dim = config.embed_dim,
                        .pooling = pooling_of(config.pool),
-                       .has_layer_norm = config.head == "ln-linear"});
+                       .norm = head_norm_of(config.head)});
   initialize(*model, seed);
   set_batch_norm_mode(*model, batch_norm_mode_of(config.bn_mode));
   set_recomputation(*model, recomputation_of(config.recompute));
