@@ -78,6 +78,10 @@ TEST_SUITE("diagnostics") {
                                              std::vector<std::int32_t>(2 * r, 1));
       CHECK(found.effective_rank == doctest::Approx(double(r)).epsilon(1e-9));
       CHECK(found.standard_deviation == doctest::Approx(1 / std::sqrt(double(dim))).epsilon(1e-12));
+      const auto in_use = found.spectrum.begin() + r;
+      for (auto share = found.spectrum.begin(); share != found.spectrum.end(); ++share)
+        CHECK(*share ==
+              (share < in_use ? doctest::Approx(1 / double(r)).epsilon(1e-9) : doctest::Approx(0)));
     }
     Tensor cloud({4000, 16}, DType::f32);  // directions spread evenly use all 16
     fill_normal(cloud, Philox(2, 1), 0, 1);
@@ -107,6 +111,7 @@ TEST_SUITE("diagnostics") {
     CHECK(std::isnan(diagnose_embeddings(Tensor({0, 4}, DType::f32), {}).effective_rank));
     const EmbeddingSpread equal = spread_of(Tensor::full({3, 4}, DType::f32, 1));
     CHECK(std::isnan(equal.effective_rank));
+    CHECK(equal.spectrum.empty());
     CHECK(equal.standard_deviation == 0);
     CHECK_THROWS_WITH_AS(diagnose_embeddings(Tensor({3, 4}, DType::f32), std::vector{1, 2}),
                          doctest::Contains("expected (2, features) f32, got (3, 4) f32"), Error);

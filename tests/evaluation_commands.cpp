@@ -235,13 +235,18 @@ TEST_SUITE("evaluation_commands") {
     CHECK(found["categories"].size() == 2);
     CHECK(found["alignment"].get<double>() > 0);
     CHECK(found["uniformity"].get<double>() < 0);
+    CHECK(found["spectrum"].size() == 4);
+    CHECK(found["spectrum"][0] > found["spectrum"][3]);
+    CHECK(found["roc"]["tar"][0] == 1);
+    CHECK(found["roc"]["threshold"].size() == found["roc"]["far"].size());
     const auto usual = run_json("eval " + npy);
-    for (const char* name : {"P@5", "NMI", "AUC", "clustering", "verification"})
+    for (const char* name : {"P@5", "NMI", "AUC", "clustering", "verification", "roc"})
       CHECK_FALSE(usual.contains(name));
     CHECK(usual["R@1"] == found["R@1"]);
     const std::string text = run_binary("eval " + npy + " --metrics all").out;
-    for (const char* part : {"k-means++, k = 3, best of 3 starts, seed 1", "cosine at least",
-                             "TAR@1e-4             -  432 pairs", "early"})
+    for (const char* part :
+         {"k-means++, k = 3, best of 3 starts, seed 1", "cosine at least",
+          "TAR@1e-4             -  432 pairs", "early", "directions", "         4      100.00"})
       CHECK(text.find(part) != std::string::npos);
   }
 

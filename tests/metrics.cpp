@@ -257,6 +257,31 @@ TEST_SUITE("metrics") {
     }
   }
 
+  TEST_CASE("the ROC curve falls from all pairs accepted, through the points asked for") {
+    const std::int64_t rows = 300;
+    Labels labels = random_labels(rows, 5, 1);
+    Tensor x = cloud(rows, 6, 2);
+    for (std::int64_t r = 0; r < rows; ++r) x.data<float>()[r * 6 + labels[r]] += 1;
+    const std::vector<double> fars = {0.1, 0.01};
+    const Verification found = verify(x, labels, {}, fars);
+    const std::vector<RocPoint>& curve = found.curve;
+    REQUIRE(curve.size() > 60);  // 35,000 pairs of two classes: more than four decades
+    CHECK(curve.front().tar == 1);
+    CHECK(curve.front().far == 1);
+    double area = 0;  // by trapezoids, from FAR 1 down
+    for (std::size_t i = 1; i < curve.size(); ++i) {
+      CHECK(curve[i].far <= curve[i - 1].far);
+      CHECK(curve[i].tar <= curve[i - 1].tar);
+      CHECK(curve[i].threshold > curve[i - 1].threshold);
+      area += (curve[i - 1].far - curve[i].far) * (curve[i - 1].tar + curve[i].tar) / 2;
+    }
+    CHECK(area == doctest::Approx(found.auc).epsilon(0.002));
+    for (const RocPoint& point : found.points)
+      CHECK(std::ranges::any_of(curve, [&](const RocPoint& other) {
+        return other.far == point.far && other.tar == point.tar;
+      }));
+  }
+
   TEST_CASE("verification without pairs of both kinds has no numbers") {
     const Tensor x = cloud(4, 3, 1);
     const std::vector<double> fars = {0.1};
@@ -264,6 +289,7 @@ TEST_SUITE("metrics") {
       const Verification found = verify(x, labels, {}, fars);
       CHECK(std::isnan(found.auc));
       CHECK_FALSE(found.points[0].is_known);
+      CHECK(found.curve.empty());
     }
     const std::vector<double> wrong = {1.5};
     CHECK_THROWS_AS(verify(x, Labels{1, 1, 1, 1}, {}, wrong), UsageError);

@@ -342,9 +342,9 @@ int eval_command(const Arguments& arguments) {
                      "the floor that a network must beat"},
                     {"proxent eval embeddings.npy --labels labels.csv", "embeddings from anywhere"},
                     {"proxent eval --explain", "what the numbers mean"}},
-       .output = "A table of the metrics on stdout, in percent; with --json one object with shares "
-                 "and all "
-                 "classes."});
+       .output =
+           "A table of the metrics on stdout, in percent; with --json one object with shares, "
+           "all classes, the spectrum and, with --metrics auc or tar@FAR, the ROC curve."});
   add_flags(line, flags);
   line.add_config(config, {.sections = {"data", "log"}});
   if (!line.read(arguments)) return kDone;

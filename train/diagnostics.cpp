@@ -42,21 +42,29 @@ std::vector<double> mean_row(const Tensor& x) {
   return mean;
 }
 
-// Of eigenvalues in rising order. Those below the rounding of the largest are zeros.
-double effective_rank(const std::vector<double>& eigenvalues) {
-  const double zero = eigenvalues.empty()
-                          ? 0
-                          : std::numeric_limits<double>::epsilon() *
-                                static_cast<double>(eigenvalues.size()) * eigenvalues.back();
+// Eigenvalues in rising order as shares of their sum, falling. Those below the rounding of the
+// largest are zeros. Empty where all are.
+std::vector<double> shares_of(std::vector<double> eigenvalues) {
+  if (eigenvalues.empty() || eigenvalues.back() <= 0) return {};
+  std::ranges::reverse(eigenvalues);
+  const double zero = std::numeric_limits<double>::epsilon() *
+                      static_cast<double>(eigenvalues.size()) * eigenvalues.front();
+  for (double& value : eigenvalues)
+    if (value <= zero) value = 0;
+  const double sum = std::accumulate(eigenvalues.begin(), eigenvalues.end(), 0.0);
+  for (double& value : eigenvalues) value /= sum;
+  return eigenvalues;
+}
+
+// A singular value is the root of an eigenvalue; NaN of no spectrum.
+double effective_rank(const std::vector<double>& spectrum) {
   double sum = 0, entropy = 0;
-  for (const double value : eigenvalues)
-    if (value > zero) sum += std::sqrt(value);
-  if (sum == 0) return std::nan("");  // all rows are equal
-  for (const double value : eigenvalues) {
-    const double p = std::sqrt(std::max(0.0, value)) / sum;
-    if (value > zero) entropy -= p * std::log(p);
+  for (const double share : spectrum) sum += std::sqrt(share);
+  for (const double share : spectrum) {
+    const double p = std::sqrt(share) / sum;
+    if (share > 0) entropy -= p * std::log(p);
   }
-  return std::exp(entropy);
+  return spectrum.empty() ? kNothing : std::exp(entropy);
 }
 
 // Sums of vectors of one kind, from which the mean cosine distance over pairs of different ones
@@ -112,9 +120,12 @@ EmbeddingSpread spread_of_unit(const Tensor& unit, std::int64_t most) {
   const Tensor centred = centred_rows(unit, most);
   const bool has_few_rows = centred.dim(0) < dim;
   const Tensor products = matmul(centred, !has_few_rows, centred, has_few_rows);
-  return {.effective_rank =
-              effective_rank(symmetric_eigenvalues(products.to_vector<double>(), products.dim(0))),
-          .standard_deviation = std::sqrt(variance / static_cast<double>(unit.numel()))};
+  std::vector<double> spectrum =
+      shares_of(symmetric_eigenvalues(products.to_vector<double>(), products.dim(0)));
+  const double rank = effective_rank(spectrum);
+  return {.effective_rank = rank,
+          .standard_deviation = std::sqrt(variance / static_cast<double>(unit.numel())),
+          .spectrum = std::move(spectrum)};
 }
 
 void add_class_distances(const Tensor& unit, std::span<const std::int32_t> labels,

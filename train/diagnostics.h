@@ -18,6 +18,9 @@ struct EmbeddingSpread {
   double effective_rank = 0;
   // Root of the variance averaged over features: 1 / sqrt(D) when spread evenly, 0 when collapsed.
   double standard_deviation = 0;
+  // Share of the variance along each principal direction of the centred embeddings, falling: the
+  // eigenvalues of their covariance divided by their sum. Empty when all embeddings are equal.
+  std::vector<double> spectrum = {};
 };
 // Of embeddings (N, D) f32: of at most 512 rows, evenly spaced, so that every evaluation can afford
 // it.

@@ -121,6 +121,21 @@ void add_geometry_rows(Table& table, const EvaluationReport& report) {
   }
 }
 
+// How much of the variance lies in the first 1, 2, 4, ... directions.
+Table spectrum_table(const std::vector<double>& spectrum) {
+  Table table("spectrum");
+  table.head({"directions", "variance %"}).align_right(0).align_right(1);
+  const std::size_t all = spectrum.size();
+  double sum = 0;
+  for (std::size_t i = 1, next = 1; i <= all; ++i) {
+    sum += spectrum[i - 1];
+    if (i != next && i != all) continue;
+    table.row({human_count(static_cast<std::int64_t>(i)), fmt::format("{:.2f}", 100 * sum)});
+    next *= 2;
+  }
+  return table;
+}
+
 Table part_table(std::string title, const std::vector<PartRecall>& parts, std::size_t most) {
   Table table(std::move(title));
   table.head({"", "R@1", "queries"}).align_right(1).align_right(2);
@@ -128,6 +143,25 @@ Table part_table(std::string title, const std::vector<PartRecall>& parts, std::s
     table.row({parts[i].name, fmt::format("{:.2f}", 100 * parts[i].recall()),
                human_count(parts[i].queries)});
   return table;
+}
+
+// The points of the curve as columns, which plotting programs take.
+Json roc_columns(const std::vector<RocPoint>& curve) {
+  Json far = Json::array(), tar = Json::array(), threshold = Json::array();
+  for (const RocPoint& point : curve) {
+    far.push_back(point.far);
+    tar.push_back(point.tar);
+    threshold.push_back(std::isfinite(point.threshold) ? Json(point.threshold) : Json());
+  }
+  return Json::object({{"far", far}, {"tar", tar}, {"threshold", threshold}});
+}
+
+// What is too long for a table or a run's record.
+void add_curves(Json& record, const EvaluationReport& report) {
+  if (report.diagnostics)
+    record["spectrum"] =
+        Json::array({report.diagnostics->spectrum.begin(), report.diagnostics->spectrum.end()});
+  if (report.plain.verification) record["roc"] = roc_columns(report.plain.verification->curve);
 }
 
 }  // namespace
@@ -159,6 +193,8 @@ std::string report_text(const EvaluationReport& report, int width) {
                                report.classes, kWorstClasses));
   if (!report.categories.empty())
     parts.push_back(part_table("categories", report.categories, report.categories.size()));
+  if (report.diagnostics && !report.diagnostics->spectrum.empty())
+    parts.push_back(spectrum_table(report.diagnostics->spectrum));
   return text + (parts.empty() ? "" : Table::beside(parts, width));
 }
 
@@ -172,6 +208,7 @@ Json to_json(const EvaluationReport& report) {
   record["distance"] = name_of(report.distance);
   record["features"] = report.features;
   add_diagnostics(record, report.diagnostics);
+  add_curves(record, report);
   for (const VariantResult& variant : report.variants) {
     Json other = to_json(variant.result);
     other["description"] = variant.description;

@@ -37,9 +37,14 @@ struct EvaluationReport {
 void add_diagnostics(Json& record, const std::optional<EmbeddingDiagnostics>& diagnostics);
 
 // A table with a column per variant; then what was counted, how the variants were made, and tables
-// of the ten worst classes and of all categories. Lines of at most `width` columns.
+// of the ten worst classes, of all categories and of the spectrum. Lines of at most `width`
+// columns.
 std::string report_text(const EvaluationReport& report, int width);
-// Everything that the text shows, and every class.
+// Everything that the text shows, and every class. Besides, where they were computed:
+//   "spectrum"  share of the variance along each direction, falling
+//   "roc"       {"far": [...], "tar": [...], "threshold": [...]}: Verification::curve; a threshold
+//   is
+//               null where nothing is accepted
 Json to_json(const EvaluationReport& report);
 
 std::string report_text(const std::vector<FewShotResult>& results, const std::string& subject,

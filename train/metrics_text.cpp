@@ -91,7 +91,8 @@ With --metrics, or all
          that accepts at most the share F of the pairs of two classes (false accept
          rate). Needs 1 / F pairs of two classes. The threshold is printed.
   AUC    The chance that a pair of one class is more similar than a pair of two; equal
-         ones count half: the area under the ROC curve.
+         ones count half: the area under the ROC curve, which --json gives under roc:
+         TAR, FAR and threshold, 20 points to a decade of FAR.
 
   A metric that cannot be computed is '-' (null in JSON) with the reason beside it.
 
@@ -99,6 +100,9 @@ The embeddings x, of length one
 
   effective rank  exp(H(p)), p the singular values of the centred embeddings divided
                   by their sum: how many directions are in use. (Roy, Vetterli 2007)
+  spectrum        v_1 >= v_2 >= ... are the eigenvalues of the covariance of x, the
+                  squared singular values; the variance in k directions is
+                  (v_1 + ... + v_k) / (v_1 + ... + v_D). All shares: --json, spectrum.
   std deviation   root of the mean variance of a feature; 1 / sqrt(D) if spread evenly.
   intra           mean over classes of the mean of 1 - cos over pairs of the class.
   inter           mean of 1 - cos over pairs of the classes' mean directions.

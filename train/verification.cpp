@@ -172,6 +172,19 @@ RocPoint point_at(const Histogram& pairs, const Scale& scale, const Verification
           .is_known = far_target * negatives >= 1};
 }
 
+std::vector<RocPoint> curve_of(const Histogram& pairs, const Scale& scale,
+                               const Verification& counts) {
+  constexpr int kPerDecade = 20;
+  std::vector<RocPoint> curve;
+  for (int i = 0;; ++i) {
+    const RocPoint point =
+        point_at(pairs, scale, counts, std::pow(10, -static_cast<double>(i) / kPerDecade));
+    if (!point.is_known) return curve;
+    if (curve.empty() || point.far != curve.back().far || point.tar != curve.back().tar)
+      curve.push_back(point);
+  }
+}
+
 }  // namespace
 
 Verification verify(const Tensor& embeddings, std::span<const std::int32_t> labels,
@@ -188,7 +201,10 @@ Verification verify(const Tensor& embeddings, std::span<const std::int32_t> labe
     result.negatives += pairs.negatives[bin];
   }
   const bool has_both = result.positives > 0 && result.negatives > 0;
-  if (has_both) add_area(pairs, result);
+  if (has_both) {
+    add_area(pairs, result);
+    result.curve = curve_of(pairs, count.scale(), result);
+  }
   for (const double far : far_targets)
     result.points.push_back(has_both ? point_at(pairs, count.scale(), result, far)
                                      : RocPoint{far, kNone, kNone, kNone, false});

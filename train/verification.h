@@ -28,6 +28,10 @@ struct Verification {
   // equal. NaN without pairs of both kinds, as are the points.
   double auc = 0, auc_error = 0;
   std::vector<RocPoint> points;  // for each FAR, in the order asked for
+  // The whole curve, 20 points to a decade of the false accept rate: targets falling from 1 to the
+  // least that the pairs can tell; points equal to the one before left out. Empty without pairs of
+  // both kinds.
+  std::vector<RocPoint> curve;
 };
 
 // Of all pairs of a query and a gallery row that RetrievalOptions admit (no row with itself or its
