@@ -206,26 +206,34 @@ ProxyReport ProxyStatistics::report() const {
   return out;
 }
 
-double proxy_spread(const Tensor& proxies) {
+double ProxySpread::mean() const {
+  return std::accumulate(of_class.begin(), of_class.end(), 0.0) /
+         static_cast<double>(of_class.size());
+}
+double ProxySpread::least() const { return std::ranges::min(of_class); }
+double ProxySpread::greatest() const { return std::ranges::max(of_class); }
+
+ProxySpread proxy_spread(const Tensor& proxies) {
   check(proxies.shape().rank() == 3 && proxies.numel() > 0,
         "proxy_spread: proxies must be (classes, proxies per class, dim), got ", proxies);
   const std::int64_t C = proxies.dim(0), K = proxies.dim(1), D = proxies.dim(2);
-  if (K == 1) return 0;
+  ProxySpread spread{.of_class = std::vector<double>(static_cast<std::size_t>(C))};
+  if (K == 1) return spread;
   const Tensor unit = normalize_rows(proxies.reshape({C * K, D})).y;
-  // The K (K - 1) cosines between different proxies are |sum of them|^2 - sum of |each|^2.
-  double cosines = 0;
   const std::vector<double> w = unit.to_vector<double>();
-  for (std::int64_t c = 0; c < C; ++c)
-    for (std::int64_t d = 0; d < D; ++d) {
-      double sum = 0, squares = 0;
-      for (std::int64_t k = 0; k < K; ++k) {
-        const double x = w[(c * K + k) * D + d];
-        sum += x;
-        squares += x * x;
+  spread.closest = 2;
+  for (std::int64_t c = 0; c < C; ++c) {
+    double sum = 0;
+    for (std::int64_t k = 0; k < K; ++k)
+      for (std::int64_t l = 0; l < k; ++l) {
+        const double* a = w.data() + (c * K + k) * D;
+        const double distance = 1 - std::inner_product(a, a + D, w.data() + (c * K + l) * D, 0.0);
+        spread.closest = std::min(spread.closest, distance);
+        sum += distance;
       }
-      cosines += sum * sum - squares;
-    }
-  return 1 - cosines / static_cast<double>(C * K * (K - 1));
+    spread.of_class[static_cast<std::size_t>(c)] = 2 * sum / static_cast<double>(K * (K - 1));
+  }
+  return spread;
 }
 
 }  // namespace proxent

@@ -134,8 +134,16 @@ class ProxyStatistics {
   std::vector<double> entropy_;            // per class: sum of H(q)
 };
 
-// Mean over classes of the mean cosine distance between two proxies of the class, 0 (collapsed) ..
-// 2; 0 if there is one. proxies (C, K, D), f32 or f64.
-double proxy_spread(const Tensor& proxies);
+// How far apart the proxies of a class are, in cosine distances: 0 (collapsed) .. 2.
+struct ProxySpread {
+  std::vector<double> of_class;  // mean over pairs of the class's proxies
+  double closest = 0;            // of all pairs within a class: how near two proxies came
+
+  double mean() const;  // over classes
+  double least() const;
+  double greatest() const;
+};
+// Of proxies (C, K, D), f32 or f64; all zeros if K is one. Throws Error for another shape.
+ProxySpread proxy_spread(const Tensor& proxies);
 
 }  // namespace proxent

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "data/dataset.h"
+#include "losses/proxies.h"
 #include "tensor/gpu.h"
 #include "tensor/random.h"
 #include "tests/run_binary.h"
@@ -11,6 +12,7 @@
 #include "train/checkpoint.h"
 #include "train/config.h"
 #include "train/labelled_embeddings.h"
+#include "train/loss.h"
 #include "train/model.h"
 #include "train/npy.h"
 #include "train/query_expansion.h"
@@ -186,6 +188,40 @@ TEST_SUITE("evaluation_commands") {
           Selection::last_epoch);
     CHECK_THROWS_WITH_AS(find_saved_model(write("x.safetensors", "luck")),
                          doctest::Contains("expected a selection of val-selected"), DataError);
+  }
+
+  TEST_CASE("a run's proxies are told, and their use where their classes are looked at") {
+    const TempFolder folder;
+    write_pictures(folder);
+    Config config = small_config(folder);
+    config.run.protocol = "last";
+    config.loss.proxies = 3;
+    const auto loss = build_loss(config, 2);
+    CheckpointFolder(folder.path() / "run" / "ckpt")
+        .save_best(weights_of({build_model(config.model, 3).get(), loss.get()}),
+                   {.arch = config.model.arch, .config = to_toml(config)});
+    const std::string run = "eval " + (folder.path() / "run").string();
+
+    const ProxySpread spread = proxy_spread(loss->proxy_parameter()->value());
+    const auto unseen = run_json(run)["proxies"];
+    CHECK(unseen["classes"] == 2);
+    CHECK(unseen["per_class"] == 3);
+    CHECK(unseen["spread"].get<double>() == doctest::Approx(spread.mean()));
+    CHECK(unseen["closest"].get<double>() == doctest::Approx(spread.closest));
+    CHECK_FALSE(unseen.contains("pictures"));
+    CHECK(run_binary(run + " 2>/dev/null").out.find("\nproxies: 3 per class, spread ") !=
+          std::string::npos);
+
+    folder.write("fine.csv", "path,fine_label\npictures/a/0.png,x\npictures/a/1.png,y\n");
+    const auto seen = run_json(run + " --split train --fine-labels " +
+                               (folder.path() / "fine.csv").string())["proxies"];
+    CHECK(seen["pictures"] == 6);
+    CHECK(seen["proxies"] == 6);
+    CHECK(seen["dead"].get<int>() >= 0);
+    CHECK(seen["spread_of_class"].size() == 2);
+    CHECK(seen["judged"] == 2);
+    CHECK(seen["purity_of_one"] == 0.5);
+    CHECK_FALSE(run_json(run + " --split all")["proxies"].contains("pictures"));
   }
 
   TEST_CASE("pixels are judged without a network") {

@@ -35,7 +35,7 @@ TEST_SUITE("proxies") {
     CHECK(loss.proxies.value().to_vector<float>() == same.proxies.value().to_vector<float>());
     CHECK(deviation(loss.proxies.value()) == doctest::Approx(1.0 / 8).epsilon(0.03));
     // Independent directions are orthogonal on average; copies would be at 0.
-    CHECK(proxy_spread(loss.proxies.value()) == doctest::Approx(1).epsilon(0.05));
+    CHECK(proxy_spread(loss.proxies.value()).mean() == doctest::Approx(1).epsilon(0.05));
 
     ProxyOptions other = shape;
     other.seed = 6, other.init = ProxyInit::kaiming;
@@ -141,11 +141,21 @@ TEST_SUITE("proxies") {
     CHECK(of_class[2] == doctest::Approx(std::log(2.0) / 3));
   }
 
-  TEST_CASE("spread is the mean cosine distance between proxies of a class") {
-    CHECK(proxy_spread(Tensor::from<float>({1, 2, 2}, {3, 0, 0, 5})) == doctest::Approx(1));
-    CHECK(proxy_spread(Tensor::from<float>({1, 2, 2}, {3, 0, -1, 0})) == doctest::Approx(2));
-    CHECK(proxy_spread(Tensor::from<double>({2, 2, 1}, {3, 1, 1, 2})) == doctest::Approx(0));
-    CHECK(proxy_spread(Tensor::from<double>({2, 1, 1}, {3, 1})) == 0);
+  TEST_CASE("spread is the cosine distance between proxies of a class, over classes and pairs") {
+    const auto mean = [](const Tensor& proxies) { return proxy_spread(proxies).mean(); };
+    CHECK(mean(Tensor::from<float>({1, 2, 2}, {3, 0, 0, 5})) == doctest::Approx(1));
+    CHECK(mean(Tensor::from<float>({1, 2, 2}, {3, 0, -1, 0})) == doctest::Approx(2));
+    CHECK(mean(Tensor::from<double>({2, 2, 1}, {3, 1, 1, 2})) == doctest::Approx(0));
+    CHECK(mean(Tensor::from<double>({2, 1, 1}, {3, 1})) == 0);
+    // The first class: 1, 1 and 0 between its three; the second: 2, 1 and 1.
+    const ProxySpread spread =
+        proxy_spread(Tensor::from<double>({2, 3, 2}, {1, 0, 0, 2, 3, 0, /**/ 1, 0, -1, 0, 0, 1}));
+    CHECK(spread.of_class[0] == doctest::Approx(2 / 3.0));
+    CHECK(spread.of_class[1] == doctest::Approx(4 / 3.0));
+    CHECK(spread.mean() == doctest::Approx(1));
+    CHECK(spread.least() == spread.of_class[0]);
+    CHECK(spread.greatest() == spread.of_class[1]);
+    CHECK(spread.closest == doctest::Approx(0));  // the collapsed pair that no mean shows
   }
 
   TEST_CASE("a shape or option that cannot be is refused") {

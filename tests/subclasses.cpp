@@ -110,10 +110,13 @@ TEST_SUITE("subclasses") {
     CHECK(found.report.dead == 1);
     CHECK(found.report.used_per_class == doctest::Approx(1.5));
     CHECK(found.report.effective == doctest::Approx(1.5));
-    CHECK(found.spread == doctest::Approx(1));
+    CHECK(found.spread.mean() == doctest::Approx(1));
     CHECK(to_text(found) ==
-          "2 per class, 1.50 used, 1.50 effective, 1 of 4 dead, spread 1.00, entropy 0.000, purity "
-          "0.625 (0.625 with one) of 8 pictures, NMI 0.172");
+          "2 per class, spread 1.00 (1.00 .. 1.00), closest pair 1.00; of 8 pictures: 1.50 used, "
+          "1.50 effective, 1 of 4 dead, entropy 0.000, purity 0.625 (0.625 with one) of 8, NMI "
+          "0.172");
+    CHECK(to_text(diagnose_proxies(loss)) ==
+          "2 per class, spread 1.00 (1.00 .. 1.00), closest pair 1.00");
     Json json = to_json(found);
     const Json::Members& of_class = json["assignment_entropy_of_class"].members();
     REQUIRE(of_class.size() == 2);

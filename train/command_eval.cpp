@@ -41,10 +41,12 @@ void add_flags(CommandLine& line, EvalFlags& flags) {
   line.positional("SOURCE", &flags.source,
                   "run folder, .safetensors file of a run, or .npy file of embeddings", false);
   Settings& settings = line.settings();
-  settings.add("split", &flags.split,
-               "which pictures: test and validation are the run's unseen classes; all: a single "
-               "folder or list undivided",
-               {.choices = {"test", "validation", "train", "all"}});
+  settings.add(
+      "split", &flags.split,
+      "which pictures: test and validation are the run's unseen classes; train: those that "
+      "its proxies stand for, so that their use is told; all: a single folder or list "
+      "undivided",
+      {.choices = {"test", "validation", "train", "all"}});
   settings.add("recall_at", &flags.recall_at, "the K of Recall@K; without it the run's",
                {.value = "K,K,...", .range = at_least(1)});
   settings.add("metrics", &flags.metrics, std::string(kMetricNames) + "; without it the run's",
@@ -87,6 +89,7 @@ struct Subject {
   std::optional<Selection> selection;                 // of the weights, where there are any
   std::string provenance;                             // of the numbers; empty for a file
   std::vector<std::string> classes, categories = {};  // names for each row; categories if any
+  std::optional<ProxyDiagnostics> proxies = {};       // of the weights, where there are several
 
   std::string describe(const EvalFlags& flags) const {
     if (dataset.is_empty()) return flags.source;
@@ -103,6 +106,18 @@ void name_parts(Subject& subject) {
     has_categories |= !sample.category.empty();
   }
   if (!has_categories) subject.categories.clear();
+}
+
+// How training pictures use the proxies can be told where such pictures are looked at, of the
+// classes that the proxies stand for; of other pictures the proxies alone.
+std::optional<ProxyDiagnostics> proxies_of(const SavedModel& saved, const EvalFlags& flags,
+                                           const Subject& subject) {
+  const auto loss = load_saved_loss(saved);
+  if (!loss || !has_proxies_to_diagnose(*loss, subject.dataset)) return std::nullopt;
+  const bool are_theirs =
+      flags.split == "train" && loss->proxy_parameter()->dim(0) == subject.dataset.classes();
+  return are_theirs ? diagnose_proxies(*loss, subject.dataset, subject.embeddings)
+                    : diagnose_proxies(*loss);
 }
 
 Subject embedded_pictures(const EvalFlags& flags, const Config& config,
@@ -127,6 +142,7 @@ Subject embedded_pictures(const EvalFlags& flags, const Config& config,
     const auto model = load_saved_model(*saved, config.model, device);
     const EmbeddingFunction function = [&](const Variable& images) { return (*model)(images); };
     subject.embeddings = embed(subject.dataset, function, options);
+    subject.proxies = proxies_of(*saved, flags, subject);
     if (flags.is_flipped) {
       options.loader.transform.hflip = 1;
       subject.flipped = embed(subject.dataset, function, options).values;
@@ -293,7 +309,8 @@ int evaluate_and_report(const EvalFlags& flags, const Config& config,
       .plain = measure(embeddings.values, embeddings.labels, subject.options, choice),
       .variants = variants_of(flags, subject, choice),
       .features = embeddings.values.dim(1),
-      .distance = subject.options.distance};
+      .distance = subject.options.distance,
+      .proxies = subject.proxies};
   const RetrievalResult& result = report.plain.retrieval;
   report.classes = recall_by_part(result, subject.options, subject.classes);
   if (!subject.categories.empty())

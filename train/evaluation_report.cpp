@@ -145,6 +145,13 @@ Table part_table(std::string title, const std::vector<PartRecall>& parts, std::s
   return table;
 }
 
+std::string proxies_text(const std::optional<ProxyDiagnostics>& proxies, int width) {
+  if (!proxies) return "";
+  std::string line = "proxies: " + to_text(*proxies);
+  if (proxies->pictures == 0) line += "; --split train tells how the training pictures use them";
+  return join(wrap(line, width), "\n") + "\n";
+}
+
 // The points of the curve as columns, which plotting programs take.
 Json roc_columns(const std::vector<RocPoint>& curve) {
   Json far = Json::array(), tar = Json::array(), threshold = Json::array();
@@ -195,7 +202,8 @@ std::string report_text(const EvaluationReport& report, int width) {
     parts.push_back(part_table("categories", report.categories, report.categories.size()));
   if (report.diagnostics && !report.diagnostics->spectrum.empty())
     parts.push_back(spectrum_table(report.diagnostics->spectrum));
-  return text + (parts.empty() ? "" : Table::beside(parts, width));
+  if (!parts.empty()) text += Table::beside(parts, width);
+  return text + proxies_text(report.proxies, width);
 }
 
 Json to_json(const EvaluationReport& report) {
@@ -216,6 +224,7 @@ Json to_json(const EvaluationReport& report) {
   }
   record["classes"] = to_json(report.classes);
   if (!report.categories.empty()) record["categories"] = to_json(report.categories);
+  if (report.proxies) record["proxies"] = to_json(*report.proxies);
   return record;
 }
 

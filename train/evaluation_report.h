@@ -9,6 +9,7 @@
 #include "train/diagnostics.h"
 #include "train/evaluation.h"
 #include "train/few_shot.h"
+#include "train/proxy_diagnostics.h"
 #include "train/selection.h"
 
 namespace proxent {
@@ -30,6 +31,7 @@ struct EvaluationReport {
   Distance distance = Distance::cosine;
   std::vector<PartRecall> classes = {},
                           categories = {};  // the worst first; categories may be empty
+  std::optional<ProxyDiagnostics> proxies = {};
 };
 
 // Adds how the embeddings fill their space, null with a reason where there is no number; nothing:
@@ -37,8 +39,8 @@ struct EvaluationReport {
 void add_diagnostics(Json& record, const std::optional<EmbeddingDiagnostics>& diagnostics);
 
 // A table with a column per variant; then what was counted, how the variants were made, and tables
-// of the ten worst classes, of all categories and of the spectrum. Lines of at most `width`
-// columns.
+// of the ten worst classes, of all categories and of the spectrum; then the proxies. Lines of at
+// most `width` columns.
 std::string report_text(const EvaluationReport& report, int width);
 // Everything that the text shows, and every class. Besides, where they were computed:
 //   "spectrum"  share of the variance along each direction, falling

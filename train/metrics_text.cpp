@@ -111,6 +111,22 @@ The embeddings x, of length one
   uniformity      log of the mean of exp(-2 |x - y|^2) over all pairs.
                   (both: Wang, Isola 2020)
 
+The proxies w of a class, of length one (in the log of training; of a run)
+
+  spread          mean over classes of the mean of 1 - cos over pairs of the class's
+                  proxies, in brackets the least and the greatest class. closest pair:
+                  the least 1 - cos of any such pair; near 0 two proxies are one.
+
+  With --split train also, over pictures of the classes that the proxies stand for,
+  where q_k = softmax over k of (the loss's scale) cos(x, w_k):
+  used            proxies per class that are the nearest of some picture; the others
+                  are dead.
+  effective       mean over classes of exp(H(mean of q)).
+  entropy         mean of H(q): 0 where every picture has decided, at most log K.
+  purity          with --fine-labels: the share of pictures whose fine label is the
+                  most frequent one of their nearest proxy; in brackets with one proxy
+                  per class. NMI: of nearest proxy and fine label, mean over classes.
+
 Beside the plain scores and never instead, each alone
 
   flip       --flip: the mean of the embeddings of a picture and of the mirrored one,

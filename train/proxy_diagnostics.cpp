@@ -9,6 +9,7 @@
 
 #include "tensor/normalize.h"
 #include "train/clustering.h"
+#include "train/text.h"
 
 namespace proxent {
 namespace {
@@ -68,11 +69,47 @@ std::optional<double> mean_nmi(const std::map<std::int32_t, ClassParts>& classes
   return count > 0 ? std::optional(sum / static_cast<double>(count)) : std::nullopt;
 }
 
+void add_use(const ProxyDiagnostics& d, Json& json) {
+  json["pictures"] = d.pictures;
+  json["proxies"] = d.report.proxies;
+  json["dead"] = d.report.dead;
+  json["used_per_class"] = d.report.used_per_class;
+  json["effective_per_class"] = d.report.effective;
+  json["assignment_entropy"] = d.report.assignment_entropy;
+  Json::Members entropy, spread;
+  for (std::size_t c = 0; c < d.class_names.size(); ++c) {
+    if (std::isnan(d.report.entropy_of_class[c])) continue;
+    entropy.emplace_back(d.class_names[c], d.report.entropy_of_class[c]);
+    spread.emplace_back(d.class_names[c], d.spread.of_class[c]);
+  }
+  json["assignment_entropy_of_class"] = Json::object(std::move(entropy));
+  json["spread_of_class"] = Json::object(std::move(spread));
+  if (!d.purity) return;
+  json["purity"] = *d.purity;
+  json["purity_of_one"] = *d.purity_of_one;
+  json["judged"] = d.judged;
+  json["nmi"] = d.nmi ? Json(*d.nmi) : Json();
+}
+
 }  // namespace
+
+bool has_proxies_to_diagnose(const MetricLoss& loss, const Dataset& dataset) {
+  const Parameter* proxies = loss.proxy_parameter();
+  return proxies &&
+         (proxies->dim(1) > 1 || std::ranges::any_of(dataset.samples, [](const Sample& sample) {
+            return !sample.fine.empty();
+          }));
+}
+
+ProxyDiagnostics diagnose_proxies(const MetricLoss& loss) {
+  check(loss.proxy_parameter() != nullptr, "diagnose_proxies: ", loss.name(), " has no proxies");
+  const Tensor& proxies = loss.proxy_parameter()->value();
+  return {.classes = proxies.dim(0), .per_class = proxies.dim(1), .spread = proxy_spread(proxies)};
+}
 
 ProxyDiagnostics diagnose_proxies(const MetricLoss& loss, const Dataset& dataset,
                                   const Embeddings& embeddings) {
-  check(loss.proxy_parameter() != nullptr, "diagnose_proxies: ", loss.name(), " has no proxies");
+  ProxyDiagnostics out = diagnose_proxies(loss);
   const Tensor& proxies = loss.proxy_parameter()->value();
   check(proxies.dim(0) == dataset.classes(), "diagnose_proxies: the loss has proxies of ",
         proxies.dim(0), " classes, the data set has ", dataset.classes());
@@ -80,6 +117,9 @@ ProxyDiagnostics diagnose_proxies(const MetricLoss& loss, const Dataset& dataset
   const std::vector<double> q = assignments(proxies, loss.assignment_scale(), embeddings);
   ProxyStatistics statistics(proxies.dim(0), K);
   statistics.add(Tensor::from({N, K}, q), Tensor::from({N}, embeddings.labels));
+  out.report = statistics.report();
+  out.pictures = N;
+  out.class_names = dataset.class_names;
 
   std::vector<std::int64_t> nearest, only;
   std::vector<std::string> fine;
@@ -99,10 +139,6 @@ ProxyDiagnostics diagnose_proxies(const MetricLoss& loss, const Dataset& dataset
     classes[label].fine.push_back(
         number.emplace(sample.fine, static_cast<std::int32_t>(number.size())).first->second);
   }
-  ProxyDiagnostics out{.report = statistics.report(),
-                       .pictures = N,
-                       .class_names = dataset.class_names,
-                       .spread = proxy_spread(proxies)};
   if (!fine.empty()) {
     out.judged = std::ssize(fine);
     out.purity = purity_of(nearest, fine);
@@ -113,38 +149,30 @@ ProxyDiagnostics diagnose_proxies(const MetricLoss& loss, const Dataset& dataset
 }
 
 std::string to_text(const ProxyDiagnostics& d) {
+  std::string text = fmt::format("{} per class", d.per_class);
+  if (d.per_class > 1)
+    text += fmt::format(", spread {:.2f} ({:.2f} .. {:.2f}), closest pair {:.2f}", d.spread.mean(),
+                        d.spread.least(), d.spread.greatest(), d.spread.closest);
+  if (d.pictures == 0) return text;
   const ProxyReport& r = d.report;
-  std::string text = fmt::format(
-      "{} per class, {:.2f} used, {:.2f} effective, {} of {} dead, spread {:.2f}, entropy {:.3f}",
-      r.proxies / std::max<std::int64_t>(1, r.classes), r.used_per_class, r.effective, r.dead,
-      r.proxies, d.spread, r.assignment_entropy);
+  text += fmt::format("; of {}: {:.2f} used, {:.2f} effective, {} of {} dead, entropy {:.3f}",
+                      counted(d.pictures, "picture", "pictures"), r.used_per_class, r.effective,
+                      r.dead, r.proxies, r.assignment_entropy);
   if (d.purity)
-    text += fmt::format(", purity {:.3f} ({:.3f} with one) of {} pictures", *d.purity,
-                        *d.purity_of_one, d.judged);
+    text += fmt::format(", purity {:.3f} ({:.3f} with one) of {}", *d.purity, *d.purity_of_one,
+                        d.judged);
   if (d.nmi) text += fmt::format(", NMI {:.3f}", *d.nmi);
   return text;
 }
 
 Json to_json(const ProxyDiagnostics& d) {
-  Json json = Json::object({{"pictures", d.pictures},
-                            {"proxies", d.report.proxies},
-                            {"dead", d.report.dead},
-                            {"used_per_class", d.report.used_per_class},
-                            {"effective_per_class", d.report.effective},
-                            {"assignment_entropy", d.report.assignment_entropy},
-                            {"spread", d.spread}});
-  Json::Members of_class;
-  for (std::size_t c = 0; c < d.class_names.size(); ++c) {
-    const double entropy = d.report.entropy_of_class[c];
-    if (!std::isnan(entropy)) of_class.emplace_back(d.class_names[c], entropy);
-  }
-  json["assignment_entropy_of_class"] = Json::object(std::move(of_class));
-  if (d.purity) {
-    json["purity"] = *d.purity;
-    json["purity_of_one"] = *d.purity_of_one;
-    json["judged"] = d.judged;
-    json["nmi"] = d.nmi ? Json(*d.nmi) : Json();
-  }
+  Json json = Json::object({{"classes", d.classes},
+                            {"per_class", d.per_class},
+                            {"spread", d.spread.mean()},
+                            {"spread_least", d.spread.least()},
+                            {"spread_greatest", d.spread.greatest()},
+                            {"closest", d.spread.closest}});
+  if (d.pictures > 0) add_use(d, json);
   return json;
 }
 

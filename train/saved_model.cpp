@@ -1,9 +1,11 @@
 #include "train/saved_model.h"
 
+#include <algorithm>
 #include <array>
 
 #include "train/describe.h"
 #include "train/input_file.h"
+#include "train/loss.h"
 
 namespace proxent {
 namespace fs = std::filesystem;
@@ -64,6 +66,21 @@ std::unique_ptr<EmbeddingModel> load_saved_model(const SavedModel& saved, const 
   model->move_to(device);
   model->set_training(false);
   return model;
+}
+
+std::unique_ptr<MetricLoss> load_saved_loss(const SavedModel& saved) {
+  const auto entries = read_safetensors_header(saved.weights).entries;
+  const auto proxies = std::ranges::find(entries, "proxies", &SafetensorsEntry::name);
+  if (proxies == entries.end() || proxies->shape.size() != 3) return nullptr;
+  const std::string name = saved.weights.string();
+  std::unique_ptr<MetricLoss> loss =
+      build_loss(config_from_toml(saved.info.config, name), proxies->shape.front());
+  TensorMap tensors = read_safetensors(saved.weights).tensors;
+  const TensorMap own = weights_of({loss.get()});
+  std::erase_if(tensors, [&](const auto& named) { return !own.contains(named.first); });
+  load_weights({loss.get()}, tensors, {.origin = name});
+  loss->set_training(false);
+  return loss;
 }
 
 }  // namespace proxent

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "losses/metric_loss.h"
 #include "train/checkpoint.h"
 #include "train/config.h"
 #include "train/embed.h"
@@ -28,5 +29,9 @@ SavedModel find_saved_model(const std::filesystem::path& given);
 // Throws DataError listing what does not fit.
 std::unique_ptr<EmbeddingModel> load_saved_model(const SavedModel& saved, const ModelConfig& config,
                                                  Device device);
+
+// The loss that the run trained with, holding these weights' proxies of so many classes as the file
+// has; null where it has none. On the CPU, in evaluation mode.
+std::unique_ptr<MetricLoss> load_saved_loss(const SavedModel& saved);
 
 }  // namespace proxent

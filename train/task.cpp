@@ -33,6 +33,11 @@ void divide(const Config& config, DatasetSplits& splits) {
   splits.test = splits.test.evenly_spaced(config.run.limit_test);
 }
 
+// Which judge what the proxies of the training classes stand for.
+void read_hidden_labels(const Config& config, DatasetSplits& splits) {
+  if (!config.data.fine_labels.empty()) read_fine_labels(splits.train, config.data.fine_labels);
+}
+
 // Retrieval is judged on classes that training never saw, unless the user says otherwise.
 void check_unseen(const Config& config, const DatasetSplits& splits) {
   if (config.data.allow_shared_classes) return;
@@ -112,7 +117,7 @@ LoaderOptions loader_options_of(const Config& config, const Transform& transform
 
 Task open_task(const Config& config) {
   DatasetSplits splits = open_dataset(dataset_options_of(config.data));
-  if (!config.data.fine_labels.empty()) read_fine_labels(splits.train, config.data.fine_labels);
+  read_hidden_labels(config, splits);
   check_unseen(config, splits);
   Task task;
   task.description = splits.description;
@@ -142,6 +147,7 @@ Dataset open_split(const Config& config, std::string_view split) {
   DatasetOptions options = dataset_options_of(config.data);
   options.only_test = split == "all";
   DatasetSplits splits = open_dataset(options);
+  if (split == "train") read_hidden_labels(config, splits);
   // A test part needs nothing that could be divided beside it.
   if (split == "train" || split == "validation")
     divide(config, splits);

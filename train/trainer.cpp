@@ -419,11 +419,7 @@ void Trainer::note_left_out(const Embeddings& embeddings) {
 }
 
 std::optional<ProxyDiagnostics> Trainer::diagnose_proxies(std::int64_t pictures) {
-  const Parameter* proxies = learner_.loss->proxy_parameter();
-  if (!proxies) return std::nullopt;
-  const bool has_fine = std::any_of(task_.train.samples.begin(), task_.train.samples.end(),
-                                    [](const Sample& sample) { return !sample.fine.empty(); });
-  if (proxies->dim(1) == 1 && !has_fine) return std::nullopt;
+  if (!has_proxies_to_diagnose(*learner_.loss, task_.train)) return std::nullopt;
   UseAverage averaged(learner_.average.get());
   learner_.model->set_training(false);
   const Dataset some = task_.train.evenly_spaced(pictures);
