@@ -60,9 +60,11 @@ void collect_folders(const fs::path& folder, std::vector<fs::path>& above,
 Dataset read_class_folder(const fs::path& root, std::string name) {
   Dataset dataset;
   dataset.name = std::move(name);
-  check<DataError>(fs::is_directory(root), "data set ", root.string(), ": not a folder");
+  const std::vector<std::string> class_folders =
+      fs::is_directory(root) ? list_folder(root).folders : std::vector<std::string>();
+  if (class_folders.empty()) refuse_layout("folder", "one folder per class", root);
   std::string empty_classes;
-  for (const std::string& class_folder : list_folder(root).folders) {
+  for (const std::string& class_folder : class_folders) {
     std::vector<std::string> folders;
     std::vector<fs::path> above;
     collect_folders(class_folder, above, folders);
@@ -75,8 +77,6 @@ Dataset read_class_folder(const fs::path& root, std::string name) {
     dataset.class_names.push_back(fs::path(class_folder).filename().string());
     if (dataset.samples.size() == before) empty_classes += "\n  " + class_folder;
   }
-  check<DataError>(!dataset.class_names.empty(), "data set ", root.string(),
-                   ": expected one folder per class, found no folders");
   check<DataError>(empty_classes.empty(), "data set ", root.string(),
                    ": no pictures (.jpg, .png, ...) in class folders", empty_classes);
   return dataset;

@@ -111,7 +111,7 @@ DatasetSplits read_csv_dataset(const fs::path& file) {
   check<DataError>(
       table.has_column("label") || table.has_column("path"), file.string(),
       ":1: expected a header such as label,path,split; this line names neither column. "
-      "Put one above it");
+      "Put one above it; lines \"path label\" are --dataset list");
   table.require_columns({"label", "path"}, "label,path,split,is_query,is_gallery");
   check<DataError>(table.rows() >= 1, file.string(), ": expected a header and at least one row");
 

@@ -96,7 +96,9 @@ bool has_omniglot_files(const fs::path& folder);
 // What a benchmark's part must hold for its published numbers to mean anything.
 struct OfficialPart {
   std::int64_t classes = 0, pictures = 0;
+  std::int64_t queries = 0, gallery = 0;  // where both differ from the pictures
 };
+OfficialPart part_of(const Dataset& dataset);
 struct OfficialCounts {
   std::string_view name;  // "CUB-200-2011"
   OfficialPart train, test;
@@ -107,8 +109,8 @@ struct OfficialCounts {
   };
   std::array<Explanation, 2> explanations{};
 };
-// DataError when all the classes are there, but not all the pictures, with the reason if it is
-// known. Parts of a set, such as miniatures, pass.
+// DataError when all the classes are there, but not all the pictures, or others of them are queries
+// or in the gallery, with the reason if it is known. Parts of a set, such as miniatures, pass.
 void check_official_counts(const OfficialCounts& official, const fs::path& path,
                            const OfficialPart& train, const OfficialPart& test);
 // The same for a set whose first classes train.
@@ -120,6 +122,10 @@ void check_official_halves(const OfficialCounts& official, const fs::path& path,
 fs::path find_layout(const fs::path& path, std::initializer_list<const char*> subfolders,
                      bool (*is_it)(const fs::path&), std::string_view name,
                      std::string_view expected);
+// DataError: what layout `name` expects `where` (empty: in `root`), what lies in `root` instead,
+// which layout that is if it is unmistakable, and every known layout.
+[[noreturn]] void refuse_layout(std::string_view name, std::string_view expected,
+                                const fs::path& root, const std::string& where = {});
 // The first names in a folder, sorted: what a user sees who has taken the wrong one.
 std::string listing(const fs::path& folder);
 

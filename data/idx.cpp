@@ -142,9 +142,11 @@ Dataset read_part(const fs::path& folder, const std::string& prefix,
                   const std::vector<std::string>& class_names, std::string name) {
   const fs::path image_path = find_idx(folder, prefix + "-images-idx3-ubyte");
   const fs::path label_path = find_idx(folder, prefix + "-labels-idx1-ubyte");
-  check<DataError>(!image_path.empty() && !label_path.empty(), "data set ", folder.string(),
-                   ": expected ", prefix, "-images-idx3-ubyte and ", prefix,
-                   "-labels-idx1-ubyte there, with or without .gz");
+  if (image_path.empty() || label_path.empty())
+    refuse_layout(
+        "idx",
+        prefix + "-images-idx3-ubyte and " + prefix + "-labels-idx1-ubyte, with or without .gz,",
+        folder);
   IdxArray images = read_idx(image_path, 3);
   const IdxArray labels = read_idx(label_path, 1);
   check<DataError>(images.sizes[0] == labels.sizes[0], image_path.string(), " has ",

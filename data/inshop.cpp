@@ -8,7 +8,9 @@ namespace {
 constexpr const char* kList = "list_eval_partition.txt";
 
 constexpr OfficialCounts kOfficial{
-    .name = "In-Shop Clothes Retrieval", .train = {3997, 25882}, .test = {3985, 14218 + 12612}};
+    .name = "In-Shop Clothes Retrieval",
+    .train = {3997, 25882},
+    .test = {3985, 14218 + 12612, /*queries=*/14218, /*gallery=*/12612}};
 
 fs::path list_of(const fs::path& folder) {
   const fs::path inside = folder / "Eval" / kList;
@@ -89,8 +91,7 @@ DatasetSplits read_inshop(const fs::path& path) {
   DatasetSplits splits{.train = train.finish("inshop train"),
                        .test = test.finish("inshop query and gallery"),
                        .description = "In-Shop Clothes Retrieval"};
-  check_official_counts(kOfficial, path, {splits.train.classes(), splits.train.size()},
-                        {splits.test.classes(), splits.test.size()});
+  check_official_counts(kOfficial, path, part_of(splits.train), part_of(splits.test));
   return splits;
 }
 

@@ -19,7 +19,8 @@ void for_each_entry(const fs::path& list, F f) {
     if (line.starts_with('#')) continue;
     const std::size_t blank = line.find_last_of(kBlanks);
     check<DataError>(blank != std::string_view::npos, text.place(entry),
-                     ": expected \"path label\", got \"", line, "\"");
+                     ": expected \"path label\", got \"", line, "\"",
+                     is_csv_dataset(list) ? ". This is a table: --dataset csv" : "");
     const std::string_view path = line.substr(0, line.find_last_not_of(kBlanks, blank) + 1);
     check<DataError>(!path.empty(), text.place(entry), ": no path before the label");
     f(path, line.substr(blank + 1), text.place(entry));

@@ -44,8 +44,7 @@ DatasetSplits read_omniglot(const fs::path& path) {
   DatasetSplits splits{.train = read_part(root / "images_background", "omniglot background"),
                        .test = read_part(root / "images_evaluation", "omniglot evaluation"),
                        .description = "Omniglot"};
-  check_official_counts(kOfficial, path, {splits.train.classes(), splits.train.size()},
-                        {splits.test.classes(), splits.test.size()});
+  check_official_counts(kOfficial, path, part_of(splits.train), part_of(splits.test));
   return splits;
 }
 

@@ -69,8 +69,8 @@ DatasetSplits open_lists(const fs::path& path, const DatasetOptions& options) {
                    has_search ? "gallery.txt" : "query.txt",
                    " is missing. Add it, or rename the other one to test.txt if all search all");
   const bool has_train = fs::exists(train.path), has_test = has_search || fs::exists(test.path);
-  check<DataError>(has_train || has_test, "data set ", path.string(),
-                   ": expected train.txt, test.txt, or query.txt and gallery.txt there");
+  if (!has_train && !has_test)
+    detail::refuse_layout("list", "train.txt, test.txt, or query.txt and gallery.txt", path);
   DatasetSplits splits{.description = "lists"};
   if (has_train) {
     splits.train = read_lists({&train, 1}, "train");
@@ -103,11 +103,20 @@ fs::path only_csv(const fs::path& folder) {
   return tables.size() == 1 ? tables.front() : fs::path();
 }
 
+// Of several tables none can be meant.
+void check_one_table(const fs::path& root) {
+  const std::vector<fs::path> tables = tables_in(root);
+  if (tables.size() < 2) return;
+  fail<DataError>("data set ", root.string(), ": holds ", tables.size(),
+                  " tables of pictures; name the file: --data ", tables.front().string());
+}
+
 DatasetSplits open_csv(const fs::path& path, const DatasetOptions& options) {
   const fs::path file = fs::is_directory(path) ? only_csv(path) : path;
-  check<DataError>(!file.empty(), "data set ", path.string(),
-                   ": expected one .csv file with the columns label and path in this folder; name "
-                   "the file itself");
+  if (file.empty()) {
+    check_one_table(path);
+    detail::refuse_layout("csv", "a .csv file with the columns label and path", path);
+  }
   DatasetSplits splits = detail::read_csv_dataset(file);
   if (!splits.description.empty()) return splits;
   splits = split_in_halves(splits.train, options);
@@ -117,9 +126,11 @@ DatasetSplits open_csv(const fs::path& path, const DatasetOptions& options) {
 
 DatasetSplits open_fashion_mnist(const fs::path& path, bool by_parity) {
   const fs::path folder = path.empty() ? "/usr/share/datasets/fashion-mnist" : path;
-  check<DataError>(detail::has_idx_files(folder), "fashion-mnist: ", folder.string(),
-                   " does not hold train-images-idx3-ubyte.gz and its three companions; on Debian "
-                   "and Ubuntu: sudo apt-get install dataset-fashion-mnist");
+  check<DataError>(detail::has_idx_files(folder),
+                   "data set fashion-mnist: expected "
+                   "train-images-idx3-ubyte.gz and its three companions in ",
+                   folder.string(), "; found ", detail::listing(folder),
+                   ". On Debian and Ubuntu: sudo apt-get install dataset-fashion-mnist");
   return detail::read_idx_dataset(folder,
                                   {"T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal",
                                    "Shirt", "Sneaker", "Bag", "Ankle boot"},
@@ -248,14 +259,6 @@ void check_no_half(const fs::path& root) {
                    "as they are: --dataset folder");
 }
 
-// Of several tables none can be meant.
-void check_one_table(const fs::path& root) {
-  const std::vector<fs::path> tables = tables_in(root);
-  if (tables.size() < 2) return;
-  fail<DataError>("data set ", root.string(), ": holds ", tables.size(),
-                  " tables of pictures; name the file: --data ", tables.front().string());
-}
-
 // A folder that auto takes for a tree of classes must not be the place where data sets are kept.
 void check_class_tree(const fs::path& root) {
   constexpr int kMostDatasets = 32;  // more folders than this are classes
@@ -297,6 +300,20 @@ const Layout& layout_named(std::string_view name) {
 }
 
 }  // namespace
+
+namespace detail {
+
+void refuse_layout(std::string_view name, std::string_view expected, const fs::path& root,
+                   const std::string& where) {
+  const char* found = fs::is_directory(root) ? layout_in(root) : nullptr;
+  fail<DataError>(
+      "data set ", name, ": expected ", expected, " in ", where.empty() ? root.string() : where,
+      "; found ", listing(root),
+      found ? ", which is layout " + std::string(found) + " (--dataset " + found + ")" : "",
+      ". Known layouts:\n", known_layouts());
+}
+
+}  // namespace detail
 
 std::string known_layouts() {
   std::string text;

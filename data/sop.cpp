@@ -60,8 +60,7 @@ DatasetSplits read_sop(const fs::path& path) {
   DatasetSplits splits{.train = read_part(root / "Ebay_train.txt", "sop train", known),
                        .test = read_part(root / "Ebay_test.txt", "sop test", known),
                        .description = "Stanford Online Products"};
-  check_official_counts(kOfficial, path, {splits.train.classes(), splits.train.size()},
-                        {splits.test.classes(), splits.test.size()});
+  check_official_counts(kOfficial, path, part_of(splits.train), part_of(splits.test));
   return splits;
 }
 

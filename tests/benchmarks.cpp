@@ -185,6 +185,49 @@ TEST_SUITE("benchmarks") {
     CHECK_THROWS_AS(detail::check_official_counts(counts, "p", {2, 8}, {2, 9}), DataError);
   }
 
+  TEST_CASE("the published queries and gallery are counted each") {
+    const detail::OfficialCounts counts{.name = "x", .train = {2, 9}, .test = {2, 8, 5, 3}};
+    CHECK_NOTHROW(detail::check_official_counts(counts, "p", {2, 9}, {2, 8, 5, 3}));
+    CHECK_NOTHROW(detail::check_official_counts(counts, "p", {2, 9}, {1, 7, 4, 3}));
+    const auto with_test = [&](const detail::OfficialPart& test) -> std::string {
+      try {
+        detail::check_official_counts(counts, "p", {2, 9}, test);
+      } catch (const DataError& error) {
+        return error.message();
+      }
+      return "no error";
+    };
+    CHECK(with_test({2, 8, 3, 5})
+              .starts_with("data set p: all classes of x are there, but 9 of 2 classes train and 8 "
+                           "of 2 classes test "
+                           "(3 queries, gallery of 5); expected 9 and 8 (5 queries, gallery of 3). "
+                           "Queries and "
+                           "gallery are exchanged. To use"));
+    CHECK(with_test({2, 8, 4, 4}).find("All pictures are there, but others are queries") !=
+          std::string::npos);
+    CHECK(with_test({2, 7, 4, 3}).find("Some pictures are missing") != std::string::npos);
+  }
+
+  TEST_CASE("inshop: a full list with queries and gallery exchanged is refused") {
+    const TempFolder folder;
+    fs::create_directories(folder.path() / "img");
+    std::string list = "52712\nimage_name item_id evaluation_status\n";
+    const auto add = [&](int first, int classes, int pictures, const char* status) {
+      for (int i = 0; i < pictures; ++i) {
+        const std::string id = "id_" + std::to_string(first + i % classes);
+        list += "img/" + id + "/" + std::to_string(i) + status + ".jpg " + id + " " + status + "\n";
+      }
+    };
+    add(0, 3997, 25882, "train");
+    add(5000, 3985, 12612, "query");
+    add(5000, 3985, 14218, "gallery");
+    folder.write("list_eval_partition.txt", list);
+    CHECK(reason(folder, "inshop")
+              .find("26830 of 3985 classes test (12612 queries, gallery of 14218); expected 25882 "
+                    "and 26830 (14218 queries, gallery of 12612). Queries and gallery are "
+                    "exchanged") != std::string::npos);
+  }
+
   TEST_CASE("cars: one annotation file") {
     const TempFolder folder;
     write_cars(folder);
@@ -211,7 +254,8 @@ TEST_SUITE("benchmarks") {
           "cars_annos.mat: annotations have no field 'relative_im_path', only fname, bbox_x1, "
           "class");
     folder.write("cars_annos.mat", mat::header() + mat::cell("annotations", {mat::number(1)}));
-    CHECK(reason(folder) == "cars_annos.mat: variable 'annotations' must be a struct, it is cell");
+    CHECK(reason(folder) ==
+          "cars_annos.mat: variable 'annotations' must be a struct, it is cell");
     folder.write("cars_annos.mat", "MATLAB 7.3 MAT-file");
     CHECK(reason(folder).starts_with("cars_annos.mat: a MAT-file of version 7.3"));
   }
@@ -353,8 +397,8 @@ TEST_SUITE("benchmarks") {
                             "classes.txt in " +
                             root +
                             " or its CUB_200_2011/; found "
-                            "Ebay_test.txt, Ebay_train.txt, bicycle_final/, mug_final/. Known "
-                            "layouts:\n"));
+                            "Ebay_test.txt, Ebay_train.txt, bicycle_final/, mug_final/, which is "
+                            "layout sop (--dataset sop). Known layouts:\n"));
     for (const char* name :
          {"folder", "idx", "cub", "cars", "sop", "inshop", "omniglot", "list", "csv"})
       CHECK(message.find("\n  " + std::string(name) + ": ") != std::string::npos);

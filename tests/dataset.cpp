@@ -118,8 +118,11 @@ TEST_SUITE("dataset") {
           "data set " + empty.path().string() +
               ": found nothing, which is none of the known layouts:\n" + known_layouts());
     CHECK(reason({.name = "folder", .path = empty.path()}) ==
-          "data set " + empty.path().string() +
-              ": expected one folder per class, found no folders");
+          "data set folder: expected one folder per class in " + empty.path().string() +
+              "; found nothing. Known layouts:\n" + known_layouts());
+    CHECK(reason({.name = "folder", .path = folder.write("a.txt", "one/1.png 1\n")})
+              .starts_with("data set folder: expected one folder per class in " + root +
+                           "/a.txt; found a file. Known layouts:\n"));
     CHECK(reason({.path = root + "/none"}) == "data set " + root + "/none: no such file or folder");
     CHECK(
         reason<UsageError>({.name = "cifar", .path = root}) ==
@@ -127,6 +130,38 @@ TEST_SUITE("dataset") {
         "idx, cub, cars, sop, inshop, omniglot, list or csv, got cifar");
     CHECK(reason<UsageError>({.name = "list"}) ==
           "data set list: needs the path of its files (--data)");
+  }
+
+  TEST_CASE("files of another layout are named, and the layout where it is known") {
+    const TempFolder folder;
+    add_picture(folder, "im/1.png");
+    const std::string root = folder.path().string();
+    const auto refused = [&](const char* name) {
+      const std::string message = reason({.name = name, .path = folder.path()});
+      CHECK(message.ends_with(". Known layouts:\n" + known_layouts()));
+      return message.substr(0, message.find(". Known layouts"));
+    };
+    CHECK(refused("list") ==
+          "data set list: expected train.txt, test.txt, or query.txt and "
+          "gallery.txt in " +
+              root + "; found im/");
+    folder.write("train.txt", "im/1.png 1\n");
+    CHECK(refused("csv") ==
+          "data set csv: expected a .csv file with the columns label and path in " + root +
+              "; found im/, train.txt, which is layout list (--dataset list)");
+    CHECK(refused("idx") ==
+          "data set idx: expected train-images-idx3-ubyte and train-labels-idx1-ubyte, with or "
+          "without .gz, in " +
+              root + "; found im/, train.txt, which is layout list (--dataset list)");
+    CHECK(reason({.name = "fashion-mnist", .path = folder.path()})
+              .find("; found im/, train.txt. On Debian") != std::string::npos);
+    CHECK(reason({.name = "csv", .path = folder.path() / "train.txt"})
+              .ends_with("lines \"path label\" are --dataset list"));
+    CHECK(reason({.name = "list", .path = folder.write("a.csv", "label,path\n1,im/1.png\n")})
+              .ends_with(". This is a table: --dataset csv"));
+    folder.write("b.csv", "label,path\n1,im/1.png\n");
+    CHECK(reason({.name = "csv", .path = folder.path()}).find("holds 2 tables of pictures; name") !=
+          std::string::npos);
   }
 
   TEST_CASE("lists: paths with blanks, comments, numbers in order of value") {
@@ -246,7 +281,7 @@ TEST_SUITE("dataset") {
     CHECK(message("label,path\n") == ": expected a header and at least one row");
     CHECK(message("1,a.png\n2,b.png\n") ==
           ":1: expected a header such as label,path,split; this line names neither column. Put one "
-          "above it");
+          "above it; lines \"path label\" are --dataset list");
     CHECK(message("label,file\n1,a.png\n") ==
           ":1: the header has no column \"path\"; expected label,path,split,is_query,is_gallery");
     CHECK(message("label,path\n\n1\n") == ":3: 1 fields under a header of 2");
