@@ -43,13 +43,16 @@ class AnnotationTable {
   std::string text(std::int64_t row, const char* field) const {
     const MatArray& item = at(row, field);
     check<DataError>(item.kind == MatArray::Kind::text && !item.text.empty(), place(row), ".",
-                     field, " must be a text, it is ", name_of(item.kind));
+                     field, " must be a text, it is ", found_instead(item.kind));
     return item.text;
   }
   std::int64_t id(std::int64_t row, const char* field) const {
     const MatArray& item = at(row, field);
     check<DataError>(item.kind == MatArray::Kind::numbers && item.elements() == 1, place(row), ".",
-                     field, " must be one number");
+                     field, " must be one number, it is ",
+                     item.kind == MatArray::Kind::numbers
+                         ? std::to_string(item.elements()) + " numbers"
+                         : found_instead(item.kind));
     const double value = item.number();
     check<DataError>(value >= 1 && value <= 1e9 && value == std::floor(value), place(row), ".",
                      field, " must be a whole number from 1 on, got ", value);

@@ -37,7 +37,9 @@ enum Type : std::uint32_t {  // of an element
 enum Class : std::uint8_t {
   kCell = 1,
   kStruct = 2,
+  kObject = 3,
   kChar = 4,
+  kSparse = 5,
   kFirstNumeric = 6,
   kLastNumeric = 15
 };
@@ -219,13 +221,13 @@ class Parser {
     check<DataError>(flags.size() == 8, place, ": damaged, an array's flags have ", flags.size(),
                      " bytes");
     const std::uint8_t array_class = flags[0];
-    const bool is_plain = array_class == kCell || array_class == kStruct || array_class == kChar ||
-                          (array_class >= kFirstNumeric && array_class <= kLastNumeric);
-    if (!is_plain) return array;
+    if (array_class < kCell || array_class > kLastNumeric) return array;
     read_sizes(reader, array);
     const Bytes name = reader.next({kInt8}, "an array's name").data;
     array.name.assign(name.begin(), name.end());
-    if (array_class == kCell || array_class == kStruct)
+    if (array_class == kSparse || array_class == kObject)
+      array.kind = array_class == kSparse ? MatArray::Kind::sparse : MatArray::Kind::object;
+    else if (array_class == kCell || array_class == kStruct)
       read_items(reader, array, array_class == kStruct, depth);
     else if (array_class == kChar)
       read_text(reader, array);
@@ -359,10 +361,24 @@ std::string_view name_of(MatArray::Kind kind) {
       return "cell";
     case MatArray::Kind::structure:
       return "struct";
+    case MatArray::Kind::sparse:
+      return "sparse matrix";
+    case MatArray::Kind::object:
+      return "object";
     case MatArray::Kind::other:
       break;
   }
-  return "an object or sparse matrix";
+  return "function handle or other unknown array";
+}
+
+std::string found_instead(MatArray::Kind kind) {
+  const std::string name(name_of(kind));
+  if (kind == MatArray::Kind::sparse)
+    return "a " + name +
+           ". Store it full, in MATLAB by full(x), in Python by x.toarray(), and save it again";
+  if (kind == MatArray::Kind::object)
+    return "an " + name + ". Turn it into a struct, in MATLAB by struct(x), and save it again";
+  return kind == MatArray::Kind::numbers || kind == MatArray::Kind::text ? name : "a " + name;
 }
 
 std::int64_t MatArray::elements() const {
@@ -435,11 +451,13 @@ const MatArray* MatFile::find(std::string_view variable) const {
 const MatArray& MatFile::require(std::string_view variable, MatArray::Kind kind) const {
   const MatArray* array = find(variable);
   std::string there;
-  for (const MatArray& other : variables_) there += (there.empty() ? "" : ", ") + other.name;
+  for (const MatArray& other : variables_)
+    there += (there.empty() ? "" : ", ") +
+             (other.name.empty() ? std::string("an array without a name") : other.name);
   check<DataError>(array != nullptr, name_, ": expected a variable '", variable, "', found ",
                    there);
-  check<DataError>(array->kind == kind, name_, ": variable '", variable, "' must be a ",
-                   name_of(kind), ", it is ", name_of(array->kind));
+  check<DataError>(array->kind == kind, name_, ": variable '", variable, "' must be ",
+                   found_instead(kind), ", it is ", found_instead(array->kind));
   return *array;
 }
 

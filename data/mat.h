@@ -14,8 +14,8 @@ namespace proxent {
 // One array. Elements lie column by column, so that those of a 1 x n or n x 1 array are in order.
 class MatArray {
  public:
-  // other: sparse matrices, objects and function handles, whose content is skipped.
-  enum class Kind : std::uint8_t { numbers, text, cell, structure, other };
+  // sparse, object and other (function handles): their content is skipped.
+  enum class Kind : std::uint8_t { numbers, text, cell, structure, sparse, object, other };
   // How numbers are stored, which is often smaller than their MATLAB class; the file's own codes.
   enum class Stored : std::uint8_t {
     i8 = 1,
@@ -49,6 +49,9 @@ class MatArray {
 };
 
 std::string_view name_of(MatArray::Kind kind);
+// What was found where something else was expected, and for kinds that are not read what to do:
+// "a sparse matrix. Store it ...".
+std::string found_instead(MatArray::Kind kind);
 
 class MatFile {
  public:

@@ -255,7 +255,7 @@ TEST_SUITE("benchmarks") {
           "class");
     folder.write("cars_annos.mat", mat::header() + mat::cell("annotations", {mat::number(1)}));
     CHECK(reason(folder) ==
-          "cars_annos.mat: variable 'annotations' must be a struct, it is cell");
+          "cars_annos.mat: variable 'annotations' must be a struct, it is a cell");
     folder.write("cars_annos.mat", "MATLAB 7.3 MAT-file");
     CHECK(reason(folder).starts_with("cars_annos.mat: a MAT-file of version 7.3"));
   }

@@ -110,16 +110,32 @@ TEST_SUITE("mat") {
   }
 
   TEST_CASE("what no data set needs is passed over, an unset element is empty") {
-    const std::string sparse = mat::matrix(5, {3, 3}, "s", "");
-    const MatFile file = parse(mat::header() + sparse + mat::cell("c", {mat::element(14, "")}));
-    CHECK(file.variables()[0].kind == Kind::other);
+    const MatFile file =
+        parse(mat::header() + mat::matrix(5, {3, 3}, "s", "") + mat::matrix(3, {1, 1}, "o", "") +
+              mat::matrix(16, {1, 1}, "", "") + mat::cell("c", {mat::element(14, "")}));
+    CHECK(file.variables()[0].kind == Kind::sparse);
+    CHECK(file.variables()[0].sizes == std::vector<std::int64_t>{3, 3});
+    CHECK(file.variables()[2].kind == Kind::other);
     CHECK(file.require("c", Kind::cell).items.at(0).elements() == 0);
-    CHECK_THROWS_WITH_AS(file.require("annotations", Kind::structure),
-                         doctest::Contains("f: expected a variable 'annotations', found c"),
-                         DataError);
+    CHECK_THROWS_WITH_AS(
+        file.require("annotations", Kind::structure),
+        doctest::Contains(
+            "f: expected a variable 'annotations', found s, o, an array without a name, c"),
+        DataError);
     CHECK_THROWS_WITH_AS(file.require("c", Kind::structure),
-                         doctest::Contains("f: variable 'c' must be a struct, it is cell"),
+                         doctest::Contains("f: variable 'c' must be a struct, it is a cell"),
                          DataError);
+    CHECK_THROWS_WITH_AS(
+        file.require("s", Kind::numbers),
+        doctest::Contains(
+            "f: variable 's' must be numbers, it is a sparse matrix. Store it full, in "
+            "MATLAB by full(x), in Python by x.toarray(), and save it again"),
+        DataError);
+    CHECK_THROWS_WITH_AS(
+        file.require("o", Kind::structure),
+        doctest::Contains("f: variable 'o' must be a struct, it is an object. Turn it into a "
+                          "struct, in MATLAB by struct(x), and save it again"),
+        DataError);
   }
 
   TEST_CASE("files of other versions and machines are named as what they are") {
