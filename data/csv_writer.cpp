@@ -49,8 +49,11 @@ std::string box_cells(const std::optional<CropBox>& box) {
 }  // namespace
 
 std::string to_csv(const DatasetSplits& splits, const fs::path& file) {
+  // open-metric-learning knows no third part and calls the one that is judged validation.
   const std::vector<Part> parts{
-      {"train", &splits.train}, {"validation", &splits.validation}, {"test", &splits.test}};
+      {"train", &splits.train},
+      {"validation", &splits.validation},
+      {splits.validation.is_empty() ? "validation" : "test", &splits.test}};
   bool has_category = false, has_box = false, has_fine = false;
   for (const Part& part : parts)
     for (const Sample& sample : part.dataset->samples) {

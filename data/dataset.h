@@ -122,7 +122,9 @@ bool dataset_needs_path(std::string_view name);
 // A table of layout csv that opens as the same data set when it is written to `file`: parts,
 // order, labels, categories, boxes, queries and gallery. Pictures below the file's folder are named
 // relative to it, others by their whole path. Labels are whole numbers, as open-metric-learning
-// wants them; classes with other names have those in a column class_name. UsageError for pictures
+// wants them; classes with other names have those in a column class_name. The test part is called
+// validation there, as open-metric-learning does; only beside a validation part, which that does
+// not read, it is test. UsageError for pictures
 // that are not files.
 std::string to_csv(const DatasetSplits& splits, const std::filesystem::path& file);
 

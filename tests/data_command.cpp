@@ -68,9 +68,9 @@ TEST_SUITE("data_command") {
     CHECK(read_text(table) ==
           "label,path,split,is_query,is_gallery,class_name\n"
           "0,train/a/1.png,train,,,a\n0,train/a/2.png,train,,,a\n1,train/b/1.png,train,,,b\n"
-          "2,test/c/1.png,test,True,True,c\n"
-          "3,\"test/d, \"\"e\"\"/1.png\",test,True,True,\"d, \"\"e\"\"\"\n"
-          "3,\"test/d, \"\"e\"\"/2.png\",test,True,True,\"d, \"\"e\"\"\"\n");
+          "2,test/c/1.png,validation,True,True,c\n"
+          "3,\"test/d, \"\"e\"\"/1.png\",validation,True,True,\"d, \"\"e\"\"\"\n"
+          "3,\"test/d, \"\"e\"\"/2.png\",validation,True,True,\"d, \"\"e\"\"\"\n");
 
     // Numbers are labels already, and boxes, categories, queries and validation survive.
     folder.write("list.csv",
@@ -84,6 +84,7 @@ TEST_SUITE("data_command") {
     CHECK(read_text(table).starts_with(
         "label,path,split,is_query,is_gallery,category,x_1,x_2,y_1,y_2\n"
         "10,train/a/1.png,train,,,bird,0,5,1,9\n"));
+    CHECK(read_text(table).find("\n12,test/d/1.png,test,True,True") != std::string::npos);
 
     folder.write("fine.csv",
                  "label,path,split,fine_label\n10,train/a/1.png,train,wren\n"

@@ -138,6 +138,11 @@ void say_written(const DataFlags& flags, const std::string& what) {
 int convert_data(const DatasetSplits& splits, const DataFlags& flags) {
   write_file_atomically(flags.out, to_csv(splits, flags.out));
   say_written(flags, splits.description);
+  if (!splits.validation.is_empty())
+    terminal_on(Stream::error)
+        .print(
+            yellow("warning:") + " " + flags.out +
+            " has a part test beside train and validation, which open-metric-learning refuses\n");
   return kDone;
 }
 
@@ -216,7 +221,9 @@ int data_command(const Arguments& arguments) {
            "stats counts pictures per class, sizes, aspect ratios and categories of each part.\n"
            "convert writes the table that open-metric-learning reads, and that opens here as the "
            "same data set: label,path,split,is_query,is_gallery, and where the data has them "
-           "category, fine_label, boxes and class_name.\n"
+           "category, fine_label, boxes and class_name. The test part is called validation there, "
+           "as the other calls it, unless the data has a validation part too: three parts can be "
+           "read back here only.\n"
            "preview draws training pictures as they are and as training sees them.\n\n"
            "--data may hold one of these layouts, which are recognised, or named by --dataset:\n" +
            known_layouts(),
