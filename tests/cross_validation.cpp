@@ -33,8 +33,9 @@ ResultTable example_table() {
                         .provenance = "a",
                         .seeds = {1, 2, 3},
                         .values = {{0.5, 0.6, 0.7}, {0.25, 0.25, 0.25}}});
-  table.rows.push_back(
-      {.name = "K_4 | x", .provenance = "b", .seeds = {7}, .values = {{0.625}, {std::nan("")}}});
+  ResultRow one{.name = "K_4 | x", .provenance = "b"};
+  one.add(7, {{"R@1", 0.625}, {.name = "MAP@R", .reason = "no query, no match"}});
+  table.rows.push_back(std::move(one));
   return table;
 }
 
@@ -95,23 +96,30 @@ TEST_SUITE("cross validation") {
           "| K_4 \\| x | 1 | 62.50 | - |\n\n"
           "In percent: mean ± half of the 95 % interval (Student's t, n - 1 degrees of freedom), "
           "in brackets the standard deviation; n=1: one run, no interval.\n\n"
-          "- loss.proxies = 1: a\n- K_4 | x: b\n");
+          "- loss.proxies = 1: a\n- K_4 | x: b\n"
+          "- no value for MAP@R of K_4 | x: no query, no match (seed 7)\n");
     const std::string csv = to_csv(table);
     CHECK(
-        csv.starts_with("row,metric,n,mean,sd,low,high,seeds,provenance\n"
+        csv.starts_with("row,metric,n,mean,sd,low,high,seeds,provenance,reason\n"
                         "loss.proxies = 1,R@1,3,0.6"));
-    CHECK(csv.find("\nK_4 | x,R@1,1,0.625,,,,seed 7,b\n") != std::string::npos);
-    CHECK(csv.find("\nK_4 | x,MAP@R,1,,,,,seed 7,b\n") != std::string::npos);
+    CHECK(csv.find("\nK_4 | x,R@1,1,0.625,,,,seed 7,b,\n") != std::string::npos);
+    CHECK(csv.find("\nK_4 | x,MAP@R,1,,,,,seed 7,b,\"no query, no match (seed 7)\"\n") !=
+          std::string::npos);
     const std::string tex = to_latex(table);
     CHECK(tex.find("K\\_4 | x & 1 & 62.50 & - \\\\\n") != std::string::npos);
     CHECK(tex.find("60.00 $\\pm$ 24.84 (10.00)") != std::string::npos);
     CHECK(tex.find("95 \\% interval") != std::string::npos);
+    CHECK(tex.find("x: no query, no match (seed 7).}") != std::string::npos);
     const auto json = nlohmann::json::parse(to_json(table).text());
     CHECK(json["rows"][0]["metrics"]["R@1"]["high"].get<double>() ==
           doctest::Approx(0.6 + 0.24841377));
     CHECK(json["rows"][1]["metrics"]["R@1"]["sd"].is_null());
     CHECK(json["rows"][1]["metrics"]["MAP@R"]["mean"].is_null());
-    CHECK(terminal_text(table, 100).find("n=1") != std::string::npos);
+    CHECK(json["rows"][1]["metrics"]["MAP@R"]["reason"] == "no query, no match (seed 7)");
+    CHECK_FALSE(json["rows"][1]["metrics"]["R@1"].contains("reason"));
+    const std::string text = terminal_text(table, 100);
+    CHECK(text.find("n=1") != std::string::npos);
+    CHECK(text.ends_with("\nno value for MAP@R of K_4 | x: no query, no match (seed 7)\n"));
     CHECK_THROWS_WITH_AS(formatted(table, "xls"),
                          doctest::Contains("expected md, tex, csv or json, got 'xls'"), UsageError);
   }
@@ -170,6 +178,20 @@ TEST_SUITE("cross validation") {
     CHECK_THROWS_WITH_AS(run_cross_validation(config, options, {"cv"}),
                          doctest::Contains("holds another experiment: optim.lr = 0.001, not 0.002"),
                          UsageError);
+  }
+
+  TEST_CASE("why a metric has no value stands below the table of finished runs") {
+    const TempFolder temp;
+    Config config = small_cv(temp);
+    config.run.metrics = {"r@1", "tar@1e-1", "tar@1e-9"};
+    CHECK(run_cross_validation(config, {.folds = 1, .seeds = 2}, {"cv"}) == kDone);
+    const auto metrics = json_of(temp.path() / "cv" / "cv.json")["rows"][0]["metrics"];
+    CHECK(metrics["TAR@1e-1"]["mean"].is_number());
+    CHECK(metrics["TAR@1e-9"]["mean"].is_null());
+    const auto reason = metrics["TAR@1e-9"]["reason"].get<std::string>();
+    CHECK(reason.ends_with("pairs of different classes cannot tell such a rate (seeds 1-2)"));
+    CHECK(text_of(temp.path() / "cv" / "table.md").find("- no value for TAR@1e-9: " + reason) !=
+          std::string::npos);
   }
 
   TEST_CASE("seeds alone keep the protocol; their runs make the same table later") {

@@ -154,8 +154,8 @@ EvaluationResult judge_concatenated(const std::vector<Trial>& folds, Device devi
 }
 
 // Metrics of one seed's models together; computed once and kept beside them.
-std::vector<double> concatenated_values(const std::string& folder, const std::vector<Trial>& folds,
-                                        Log& log) {
+std::vector<MetricValue> concatenated_values(const std::string& folder,
+                                             const std::vector<Trial>& folds, Log& log) {
   const Config& config = folds.front().config;
   const fs::path file = fmt::format("{}/seed{}_concatenated.json", folder, config.run.seed);
   if (!fs::exists(file)) {
@@ -170,20 +170,19 @@ std::vector<double> concatenated_values(const std::string& folder, const std::ve
   return read_metrics(file, "", metric_names(metric_choice(config.run.metrics)));
 }
 
-std::vector<double> mean_values(const std::vector<Trial>& folds) {
-  std::vector<double> mean;
+// A metric that one fold could not compute has no mean.
+std::vector<MetricValue> mean_values(const std::vector<Trial>& folds) {
+  std::vector<MetricValue> mean;
   for (const Trial& fold : folds) {
-    const std::vector<double> values = read_finished_run(fold.config.run.out).values;
-    mean.resize(values.size());
-    for (std::size_t i = 0; i < values.size(); ++i)
-      mean[i] += values[i] / static_cast<double>(folds.size());
+    const std::vector<MetricValue> metrics = read_finished_run(fold.config.run.out).metrics;
+    if (mean.empty())
+      for (const MetricValue& metric : metrics) mean.push_back({metric.name, 0});
+    for (std::size_t i = 0; i < metrics.size(); ++i) {
+      mean[i].value += metrics[i].value / static_cast<double>(folds.size());
+      if (mean[i].reason.empty()) mean[i].reason = metrics[i].reason;
+    }
   }
   return mean;
-}
-
-void add_values(ResultRow& row, const std::vector<double>& values) {
-  row.values.resize(values.size());
-  for (std::size_t i = 0; i < values.size(); ++i) row.values[i].push_back(values[i]);
 }
 
 ResultTable table_of(const std::vector<Trial>& trials, const CrossValidationOptions& options,
@@ -195,9 +194,8 @@ ResultTable table_of(const std::vector<Trial>& trials, const CrossValidationOpti
   ResultRow concatenated{.name = "concatenated"};
   for (auto first = trials.begin(); first != trials.end(); first += options.folds) {
     const std::vector<Trial> folds(first, first + options.folds);
-    separated.seeds.push_back(first->seed);
-    add_values(separated, mean_values(folds));
-    if (has_folds) add_values(concatenated, concatenated_values(folder, folds, log));
+    separated.add(first->seed, mean_values(folds));
+    if (has_folds) concatenated.add(first->seed, concatenated_values(folder, folds, log));
   }
   separated.provenance =
       provenance(config, selection, separated.seeds, has_folds ? FoldUse::separated : FoldUse::one);
@@ -205,7 +203,6 @@ ResultTable table_of(const std::vector<Trial>& trials, const CrossValidationOpti
                     .metrics = metric_names(metric_choice(config.run.metrics)),
                     .rows = {separated}};
   if (!has_folds) return table;
-  concatenated.seeds = separated.seeds;
   concatenated.provenance =
       provenance(config, selection, concatenated.seeds, FoldUse::concatenated);
   table.rows.push_back(std::move(concatenated));

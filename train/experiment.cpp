@@ -78,25 +78,24 @@ std::vector<std::string> names_of(const std::vector<Experiment>& experiments) {
   return {experiment_name(config)};
 }
 
-std::vector<std::string> metrics_of(const FinishedRun& run) {
-  return metric_names(metric_choice(run.config.run.metrics));
-}
-
 // The first run's, as far as all have them.
 std::vector<std::string> common_metrics(const std::vector<FinishedRun>& runs) {
-  std::vector<std::string> common = metrics_of(runs[0]);
-  for (const FinishedRun& run : runs) {
-    const std::vector<std::string> names = metrics_of(run);
-    std::erase_if(common, [&](const std::string& name) {
-      return std::find(names.begin(), names.end(), name) == names.end();
-    });
-  }
+  std::vector<std::string> common;
+  for (const MetricValue& metric : runs[0].metrics)
+    if (std::ranges::all_of(runs, [&](const FinishedRun& run) {
+          return std::ranges::find(run.metrics, metric.name, &MetricValue::name) !=
+                 run.metrics.end();
+        }))
+      common.push_back(metric.name);
   return common;
 }
 
-double value_of(const FinishedRun& run, const std::string& metric) {
-  const std::vector<std::string> names = metrics_of(run);
-  return run.values[std::find(names.begin(), names.end(), metric) - names.begin()];
+std::vector<MetricValue> values_of(const FinishedRun& run,
+                                   const std::vector<std::string>& metrics) {
+  std::vector<MetricValue> values;
+  for (const std::string& name : metrics)
+    values.push_back(*std::ranges::find(run.metrics, name, &MetricValue::name));
+  return values;
 }
 
 ResultRow row_of(const Experiment& experiment, std::string name,
@@ -107,15 +106,10 @@ ResultRow row_of(const Experiment& experiment, std::string name,
     check<UsageError>(seen.insert(run->config.run.seed).second, run->folder.string(),
                       ": another run has the same settings and seed ", run->config.run.seed,
                       "; a mean over both would count it twice. Name one of them");
-    row.seeds.push_back(run->config.run.seed);
+    row.add(run->config.run.seed, values_of(*run, metrics));
   }
   std::vector<Selection> selections;
   for (const FinishedRun* run : experiment.runs) selections.push_back(run->selection);
-  for (const std::string& metric : metrics) {
-    row.values.emplace_back();
-    for (const FinishedRun* run : experiment.runs)
-      row.values.back().push_back(value_of(*run, metric));
-  }
   row.provenance = provenance(experiment.config, common_selection(selections), row.seeds);
   return row;
 }

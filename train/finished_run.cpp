@@ -1,6 +1,5 @@
 #include "train/finished_run.h"
 
-#include <limits>
 #include <optional>
 
 #include "tensor/check.h"
@@ -21,18 +20,28 @@ std::string text_at(const Json& record, std::string_view key, const fs::path& fi
   return *value->string();
 }
 
-std::vector<double> metrics_at(const Json& record, const std::string& member, const fs::path& file,
-                               const std::vector<std::string>& names) {
+// Why a metric has no value; files of older versions do not always say.
+std::string reason_at(const Json& result, const std::string& name) {
+  const Json* reasons = result.find("reasons");
+  const Json* reason = reasons && reasons->is_object() ? reasons->find(name) : nullptr;
+  return reason && reason->string() ? *reason->string() : "the reason was not recorded";
+}
+
+std::vector<MetricValue> metrics_at(const Json& record, const std::string& member,
+                                    const fs::path& file, const std::vector<std::string>& names) {
   const Json* result = member.empty() ? &record : record.find(member);
   check<DataError>(result && result->is_object(), file.string(), ": there is no result under '",
                    member, "'; was there a test split, and a --protocol other than none?");
-  std::vector<double> values;
+  std::vector<MetricValue> metrics;
   for (const std::string& name : names) {
     const Json* found = result->find(name);
     const std::optional<double> value = found ? found->number() : std::nullopt;
-    values.push_back(value.value_or(std::numeric_limits<double>::quiet_NaN()));
+    if (value)
+      metrics.push_back({name, *value});
+    else
+      metrics.push_back({.name = name, .reason = reason_at(*result, name)});
   }
-  return values;
+  return metrics;
 }
 
 }  // namespace
@@ -47,8 +56,8 @@ Config config_of_run(const fs::path& folder) {
   return config_from_toml(read_text(toml), toml.string());
 }
 
-std::vector<double> read_metrics(const fs::path& file, const std::string& member,
-                                 const std::vector<std::string>& names) {
+std::vector<MetricValue> read_metrics(const fs::path& file, const std::string& member,
+                                      const std::vector<std::string>& names) {
   return metrics_at(read_json(file), member, file, names);
 }
 
@@ -62,7 +71,7 @@ FinishedRun read_finished_run(const fs::path& folder) {
                    "; go on with: proxent train --resume ", folder.string());
   FinishedRun run{.folder = folder, .config = config_of_run(folder)};
   const MetricChoice choice = metric_choice(run.config.run.metrics);
-  run.values = metrics_at(record, "test", file, metric_names(choice));
+  run.metrics = metrics_at(record, "test", file, metric_names(choice));
   run.selection = selection_from_name(text_at(record, "selection", file), file.string());
   return run;
 }

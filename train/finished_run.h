@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "train/config.h"
+#include "train/metric_value.h"
 #include "train/selection.h"
 
 namespace proxent {
@@ -13,8 +14,7 @@ namespace proxent {
 struct FinishedRun {
   std::filesystem::path folder;
   Config config;
-  // As shares, of the metrics that run.metrics names; NaN: not computed.
-  std::vector<double> values;
+  std::vector<MetricValue> metrics;             // those that run.metrics names
   Selection selection = Selection::last_epoch;  // of the weights that the values are of
 };
 
@@ -27,7 +27,7 @@ Config config_of_run(const std::filesystem::path& folder);
 FinishedRun read_finished_run(const std::filesystem::path& folder);
 // These metrics as to_json(EvaluationResult) wrote them: the object at `member` of a JSON file, or
 // the whole file. Throws DataError when it is not there.
-std::vector<double> read_metrics(const std::filesystem::path& file, const std::string& member,
-                                 const std::vector<std::string>& names);
+std::vector<MetricValue> read_metrics(const std::filesystem::path& file, const std::string& member,
+                                      const std::vector<std::string>& names);
 
 }  // namespace proxent

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <string_view>
 
 #include "data/csv_table.h"
@@ -57,6 +59,28 @@ std::vector<std::string> provenance_lines(const ResultTable& table) {
   return lines;
 }
 
+// Why there is no value, once for the metrics of a row that lack it for one reason.
+std::vector<std::string> reason_lines(const ResultTable& table) {
+  std::vector<std::string> lines;
+  for (const ResultRow& row : table.rows) {
+    std::map<std::string, std::vector<std::string>> metrics;
+    for (std::size_t i = 0; i < table.metrics.size(); ++i)
+      if (std::string reason = row.reason(i); !reason.empty())
+        metrics[std::move(reason)].push_back(table.metrics[i]);
+    for (const auto& [reason, names] : metrics)
+      lines.push_back("no value for " + join(names, ", ") +
+                      (table.rows.size() > 1 ? " of " + row.name : "") + ": " + reason);
+  }
+  return lines;
+}
+
+// What stands below a table of any format.
+std::vector<std::string> notes(const ResultTable& table) {
+  std::vector<std::string> lines = provenance_lines(table);
+  std::ranges::move(reason_lines(table), std::back_inserter(lines));
+  return lines;
+}
+
 std::string latex_escaped(std::string_view text) {
   std::string escaped;
   for (const char c : text) {
@@ -78,6 +102,24 @@ std::string markdown_escaped(std::string_view text) {
 
 }  // namespace
 
+void ResultRow::add(std::int64_t seed, const std::vector<MetricValue>& metrics) {
+  seeds.push_back(seed);
+  values.resize(metrics.size());
+  reasons.resize(metrics.size());
+  for (std::size_t i = 0; i < metrics.size(); ++i) {
+    values[i].push_back(metrics[i].value);
+    if (!metrics[i].is_known()) reasons[i][metrics[i].reason].push_back(seed);
+  }
+}
+
+std::string ResultRow::reason(std::size_t metric) const {
+  std::vector<std::string> texts;
+  if (metric < reasons.size())
+    for (const auto& [reason, of_seeds] : reasons[metric])
+      texts.push_back(reason + " (" + seeds_text(of_seeds) + ")");
+  return join(texts, "; ");
+}
+
 std::string terminal_text(const ResultTable& table, int width) {
   Table box(table.title);
   box.head({"", "metric", "n", "mean", "sd", "95 % interval"});
@@ -92,8 +134,7 @@ std::string terminal_text(const ResultTable& table, int width) {
     }
   }
   std::string text = box.text(width);
-  for (const std::string& line : provenance_lines(table))
-    text += join(wrap(line, width), "\n") + "\n";
+  for (const std::string& line : notes(table)) text += join(wrap(line, width), "\n") + "\n";
   return text;
 }
 
@@ -113,14 +154,14 @@ std::string to_markdown(const ResultTable& table) {
     text += "\n";
   }
   text += "\n" + legend(table, "±") + "\n\n";
-  for (const std::string& line : provenance_lines(table)) text += "- " + line + "\n";
+  for (const std::string& line : notes(table)) text += "- " + line + "\n";
   return text;
 }
 
 std::string to_latex(const ResultTable& table) {
   std::string text = "% \\usepackage{booktabs}\n\\begin{table}\n  \\centering\n  \\caption{" +
                      latex_escaped(table.title + ". ") + latex_escaped(legend(table, "+-"));
-  for (const std::string& line : provenance_lines(table)) text += " " + latex_escaped(line) + ".";
+  for (const std::string& line : notes(table)) text += " " + latex_escaped(line) + ".";
   text += fmt::format("}}\n  \\begin{{tabular}}{{lr{}}}\n    \\toprule\n    & n",
                       std::string(table.metrics.size(), 'r'));
   for (const std::string& metric : table.metrics) text += " & " + latex_escaped(metric);
@@ -136,7 +177,7 @@ std::string to_latex(const ResultTable& table) {
 
 std::string to_csv(const ResultTable& table) {
   const auto number = [](double value) { return std::isfinite(value) ? shortest(value) : ""; };
-  std::string text = "row,metric,n,mean,sd,low,high,seeds,provenance\n";
+  std::string text = "row,metric,n,mean,sd,low,high,seeds,provenance,reason\n";
   for (const ResultRow& row : table.rows)
     for (std::size_t i = 0; i < table.metrics.size(); ++i) {
       const Statistic value = row.statistic(i);
@@ -148,7 +189,8 @@ std::string to_csv(const ResultTable& table) {
                             number(value.mean + *value.half_width));
       else
         text += ",,,";
-      text += "," + csv_field(seeds_text(row.seeds)) + "," + csv_field(row.provenance) + "\n";
+      text += "," + csv_field(seeds_text(row.seeds)) + "," + csv_field(row.provenance) + "," +
+              csv_field(row.reason(i)) + "\n";
     }
   return text;
 }
@@ -164,6 +206,7 @@ Json to_json(const ResultTable& table) {
       entry["low"] = value.half_width ? Json(value.mean - *value.half_width) : Json();
       entry["high"] = value.half_width ? Json(value.mean + *value.half_width) : Json();
       entry["values"] = Json::array({row.values[i].begin(), row.values[i].end()});
+      if (const std::string reason = row.reason(i); !reason.empty()) entry["reason"] = reason;
       metrics[table.metrics[i]] = entry;
     }
     rows.push_back(Json::object({{"name", row.name},
