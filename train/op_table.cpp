@@ -2,6 +2,7 @@
 
 #include "autograd/ops.h"
 #include "losses/arcface.h"
+#include "losses/embedding_memory.h"
 #include "losses/multi_proxy_entropy.h"
 #include "losses/proxy_anchor.h"
 #include "losses/proxy_gml.h"
@@ -40,6 +41,23 @@ OpRow loss_row(const std::string& name, LossForm form, const MultiProxyEntropyOp
   return {name, {{5, 6}, {7, 3, 6}}, -1, 1, call, 1e-6, std::int64_t{21} * 5 * 5, false};
 }
 
+// A memory of 5 places after batches of 3 and 4 embeddings of 6 dimensions: whole numbers, which
+// make_loss_golden.py gives the same.
+Comparison compare_with_memory(const OpInputs& x, const Tensor& labels) {
+  EmbeddingMemory memory(nullptr, "memory", {.size = 5, .dim = 6, .start = 2});
+  memory.move_to(x[0].device());
+  std::int64_t i = 0;
+  for (const std::vector<std::int32_t>& batch :
+       {std::vector<std::int32_t>{0, 1, 4}, std::vector<std::int32_t>{3, 4, 0, 1}}) {
+    std::vector<double> rows;
+    for (const std::int64_t end = i + std::ssize(batch); i < end; ++i)
+      for (std::int64_t d = 0; d < 6; ++d)
+        rows.push_back(static_cast<double>((5 * i + 3 * d + i * d) % 11 - 5));
+    memory.push(Tensor::from({std::ssize(batch), 6}, rows).to(x[0].device()), index(batch, x));
+  }
+  return memory.compare(x[0], labels);
+}
+
 // 7 embeddings of 6 dimensions in 5 classes, of which one is not there, one has a single picture.
 std::vector<OpRow> losses_of_the_literature() {
   const auto labels = [](const OpInputs& x) { return index({0, 4, 2, 0, 4, 1, 0}, x); };
@@ -52,6 +70,16 @@ std::vector<OpRow> losses_of_the_literature() {
     const auto call = [=](const OpInputs& x) { return loss(compare(x[0], labels(x))); };
     // float32: 49 pairs, exponentials at scale 5; distances of near pairs lose digits.
     return OpRow{name, {{7, 6}}, -1, 1, call, 1e-6, 49 * 5 * 6};
+  };
+  const auto with_memory = [&](const char* name, auto loss) {
+    const auto call = [=](const OpInputs& x) { return loss(compare_with_memory(x, labels(x))); };
+    return OpRow{name, {{7, 6}}, -1, 1, call, 1e-6, 84 * 5 * 6};
+  };
+  const auto contrast = [](const Comparison& p) {
+    return contrastive(p, {.positive_margin = 0.4, .negative_margin = 1.2});
+  };
+  const auto many_similarities = [](const Comparison& p) {
+    return multi_similarity(p, {.alpha = 2, .beta = 5, .base = 0.5, .epsilon = 0.3});
   };
   // Losses that are a case of the multi-proxy one, without its entropies.
   const auto as = [](MultiProxyEntropyOptions options) {
@@ -75,6 +103,7 @@ std::vector<OpRow> losses_of_the_literature() {
                 return proxy_gml(z, w, y, {.share = 0.45, .weight_proxies = 0.3});
               }),
       proxies("cosface", 1, as({.sigma = 5, .margin = 0.35})),
+      proxies("norm_softmax", 1, as({.sigma = 20})),
       proxies("proxy_nca", 1, as({.sigma = 18})),
       proxies("soft_triple", 3,
               as({.sigma = 5, .gamma = 0.3, .margin = 0.05, .select = ProxySelect::soft})),
@@ -85,19 +114,15 @@ std::vector<OpRow> losses_of_the_literature() {
        [](const OpInputs& x) { return merging_penalty(x[0], ProxyPairs::of(x[0])); },
        1e-6,
        std::int64_t{30} * 6},
-      pairs("contrastive",
-            [](const Comparison& p) {
-              return contrastive(p, {.positive_margin = 0.4, .negative_margin = 1.2});
-            }),
+      pairs("contrastive", contrast),
+      with_memory("contrastive_with_memory", contrast),
       pairs("triplet_batch_hard", [](const Comparison& p) { return triplet(p, {.margin = 0.3}); }),
       pairs("triplet_semi_hard",
             [](const Comparison& p) {
               return triplet(p, {.margin = 0.5, .mining = TripletMining::semi_hard});
             }),
-      pairs("multi_similarity",
-            [](const Comparison& p) {
-              return multi_similarity(p, {.alpha = 2, .beta = 5, .base = 0.5, .epsilon = 0.3});
-            }),
+      pairs("multi_similarity", many_similarities),
+      with_memory("multi_similarity_with_memory", many_similarities),
   };
 }
 

@@ -1,6 +1,6 @@
 """Writes golden/losses.safetensors: values and gradients of the losses of the literature, by
 pytorch-metric-learning where it has them and from their formulas in PyTorch where not.
-Run with Debian's python3-torch, and the wheel of pytorch-metric-learning (2.9.0) on PYTHONPATH:
+Run with Debian's python3-torch, and the wheel of pytorch-metric-learning (2.9.0), which needs scipy, on PYTHONPATH:
   PYTHONPATH=pytorch_metric_learning-2.9.0-py3-none-any.whl /usr/bin/python3 tests/golden/make_loss_golden.py
 """
 import math
@@ -44,6 +44,8 @@ row("arcface_of_3_centres", [Z, (C, 3, D)], -1, 1,
 
 row("cosface", [Z, (C, 1, D)], -1, 1,
     with_weights(lambda: losses.CosFaceLoss(C, D, margin=0.35, scale=5), columns))
+row("norm_softmax", [Z, (C, 1, D)], -1, 1,
+    with_weights(lambda: losses.NormalizedSoftmaxLoss(C, D, temperature=0.05), columns))
 # ProxyNCA++: its scale of 3 on both sides is 3^2 times the squared distance.
 row("proxy_nca", [Z, (C, 1, D)], -1, 1,
     with_weights(lambda: losses.ProxyNCALoss(C, D, softmax_scale=9), lambda w: ("proxies", w[:, 0])))
@@ -96,5 +98,53 @@ row("triplet_semi_hard", [Z], -1, 1,
     mined(losses.TripletMarginLoss(margin=0.5), miners.TripletMarginMiner(0.5, "semihard")))
 row("multi_similarity", [Z], -1, 1,
     mined(losses.MultiSimilarityLoss(alpha=2, beta=5, base=0.5), miners.MultiSimilarityMiner(0.3)))
+
+
+# Cross-batch memory, from its formulas: the library's gives no gradient to the batch as references.
+def memory_after(batches, size):
+    """What a queue of so many places holds after the batches, newest first: rows and labels."""
+    rows, labels = torch.empty(0, D, dtype=torch.float64), torch.empty(0, dtype=torch.long)
+    for first, batch_labels in batches:
+        i = first + torch.arange(len(batch_labels), dtype=torch.float64)[:, None]
+        d = torch.arange(D, dtype=torch.float64)
+        batch = F.normalize((5 * i + 3 * d + i * d) % 11 - 5)
+        rows = torch.cat([batch.float().double(), rows])[:size]  # kept in float32
+        labels = torch.cat([torch.tensor(batch_labels), labels])[:size]
+    return rows, labels
+
+
+def against_memory(loss):
+    rows, labels = memory_after([(0, [0, 1, 4]), (3, [3, 4, 0, 1])], 5)
+    positive = LABELS[:, None] == torch.cat([LABELS, labels])
+    negative = ~positive
+    positive[range(B), range(B)] = False
+
+    def run(z):
+        z = F.normalize(z)
+        return loss(z @ torch.cat([z, rows]).t(), positive, negative)
+    return run
+
+
+def mean_above_zero(x):
+    return x[x > 0].mean()
+
+
+def contrastive(s, positive, negative):
+    d = torch.sqrt(2 - 2 * s[positive | negative])
+    kind = positive[positive | negative]
+    return mean_above_zero(d[kind] - 0.4) + mean_above_zero(1.2 - d[~kind])
+
+
+def multi_similarity(s, positive, negative, alpha=2, beta=5, base=0.5, epsilon=0.3):
+    least = s.masked_fill(~positive, math.inf).amin(1, keepdim=True)
+    greatest = s.masked_fill(~negative, -math.inf).amax(1, keepdim=True)
+    p, n = positive & (s < greatest + epsilon), negative & (s > least - epsilon)
+    pull = torch.log(1 + (torch.exp(-alpha * (s - base)) * p).sum(1)) / alpha
+    push = torch.log(1 + (torch.exp(beta * (s - base)) * n).sum(1)) / beta
+    return (pull + push).mean()
+
+
+row("contrastive_with_memory", [Z], -1, 1, against_memory(contrastive))
+row("multi_similarity_with_memory", [Z], -1, 1, against_memory(multi_similarity))
 
 save("losses.safetensors", pytorch_metric_learning=pytorch_metric_learning.__version__)
