@@ -78,15 +78,51 @@ TEST_SUITE("evaluation_commands") {
     embeddings.values = Tensor::from<float>({2, 2}, {1, 2, 3, 4});
     embeddings.samples = {2, 1};
     const fs::path npy = folder.path() / "e.npy";
-    write_labelled_embeddings(npy, dataset, embeddings);
+    const EmbeddingOrigin origin{.selection = Selection::val_selected, .provenance = "a, b"};
+    write_labelled_embeddings(npy, dataset, embeddings, origin);
     const LabelledEmbeddings read = read_labelled_embeddings(npy);
+    CHECK(read.origin.selection == Selection::val_selected);
+    CHECK(read.origin.provenance == "a, b");
     CHECK(read.embeddings.values.to_vector<float>() == std::vector<float>{1, 2, 3, 4});
     CHECK(read.embeddings.labels == std::vector<std::int32_t>{0, 1});
     CHECK(read.options.queries == std::vector<std::int64_t>{0});
     CHECK(read.options.gallery == std::vector<std::int64_t>{1});
     CHECK(read.options.groups == std::vector<std::int32_t>{-1, -1});
-    CHECK_THROWS_WITH_AS(write_labelled_embeddings(folder.path() / "e.txt", dataset, embeddings),
-                         doctest::Contains("must end in .npy"), UsageError);
+    CHECK_THROWS_WITH_AS(
+        write_labelled_embeddings(folder.path() / "e.txt", dataset, embeddings, origin),
+        doctest::Contains("must end in .npy"), UsageError);
+  }
+
+  TEST_CASE("embeddings carry how their weights were chosen, and keep it when tables are joined") {
+    const TempFolder folder;
+    write_pictures(folder);
+    Config config = small_config(folder);
+    config.run.protocol = "paper";
+    write_run(folder, config, true);
+    const std::string npy = (folder.path() / "e.npy").string();
+    const auto written = run_json("embed " + (folder.path() / "run").string() + " -o " + npy);
+    CHECK(written["selection"] == "test-selected");
+    const std::string text = run_binary("eval " + npy).out;
+    CHECK(text.find("e.npy, test-selected ") != std::string::npos);
+    CHECK(text.find("\ntest-selected (protocol paper), whole picture at 12x12, ") !=
+          std::string::npos);
+    CHECK(run_binary("eval " + npy + " --few-shot 2 --shots 1 --queries 2 --tasks 2")
+              .out.find("\ntest-selected (protocol paper), ") != std::string::npos);
+
+    const auto origin_of = [&](std::string_view table) {
+      write_npy(npy, Tensor::zeros({2, 1}, DType::f32));
+      return read_labelled_embeddings(npy, folder.write("e.csv", table)).origin;
+    };
+    const EmbeddingOrigin joined =
+        origin_of("label,selection,provenance\na,test-selected,p\nb,val-selected,q\n");
+    CHECK(joined.selection == Selection::test_selected);
+    CHECK(joined.provenance == "p; q");
+    CHECK_FALSE(
+        origin_of("label,selection,provenance\na,last-epoch,\nb,val-selected,\n").selection);
+    CHECK_FALSE(origin_of("label,selection\na,first\nb,second\n").selection);
+    CHECK(origin_of("label\na\nb\n").provenance.empty());
+    CHECK(run_binary("eval " + npy)
+              .out.ends_with("1 features of unknown origin: the table has no column provenance\n"));
   }
 
   TEST_CASE("pairs that do not belong together are refused") {
@@ -140,7 +176,7 @@ TEST_SUITE("evaluation_commands") {
     const auto from_files = run_json("eval " + npy + " --recall-at 1,2");
     for (const char* key : {"R@1", "R@2", "MAP@R", "RP", "queries", "intra", "inter"})
       CHECK(from_files[key] == direct[key]);
-    CHECK(from_files["selection"].is_null());
+    for (const char* key : {"selection", "provenance"}) CHECK(from_files[key] == direct[key]);
     if (gpu_report().problem.empty()) {
       const auto ranked_there = run_json("eval " + npy + " --recall-at 1,2 --device cuda");
       for (const char* key : {"R@1", "R@2", "MAP@R", "RP", "ties", "intra", "inter"})

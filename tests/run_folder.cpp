@@ -102,13 +102,18 @@ TEST_SUITE("run folder") {
                                   {"split", "val"},
                                   {"metrics", Json::object({{"R@1", 0.75}})},
                                   {"entropy_of_class", Json::object({{"cat", 1}})}}));
+    folder.add_eval(Json::object({{"step", 5},
+                                  {"split", "test"},
+                                  {"metrics", Json::object({{"R@1", 0.5}})},
+                                  {"selection", "test-selected"}}));
     const auto events = read_events(event_file_in(folder.file("tb")));
-    REQUIRE(events.size() == 2);
+    REQUIRE(events.size() == 3);
     using Values = std::vector<std::pair<std::string, double>>;
     CHECK(events[0].step == 3);
     CHECK(events[0].values == Values{{"train/loss/total", 0.5}, {"train/loss/ce", 0.25}});
     CHECK(events[1].step == 4);
     CHECK(events[1].values == Values{{"val/R@1", 0.75}});
+    CHECK(events[2].values == Values{{"test test-selected/R@1", 0.5}});
 
     RunFolderOptions without = options_in(temp);
     without.has_events = false;

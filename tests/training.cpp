@@ -232,7 +232,10 @@ TEST_SUITE("training") {
     CHECK(run_training(config, {"train"}) == kDone);
     CHECK(text_of(run / "metrics.csv").find("\n1,0.3333333333333333,test test-selected,") !=
           std::string::npos);
-    CHECK(text_of(run / "log.txt").find(" | test-selected\n") != std::string::npos);
+    const std::string log = text_of(run / "log.txt");
+    CHECK(log.find(" | test-selected\n") != std::string::npos);
+    CHECK(log.find(" | test-selected (protocol paper), ") != std::string::npos);  // the last line
+    CHECK(log.find("n=1\n") != std::string::npos);
     fs::copy_file(run / "ckpt/best.safetensors", run / "mine.safetensors");
     CHECK(find_saved_model(run / "mine.safetensors").selection == Selection::test_selected);
     CHECK(find_saved_model(run / "ckpt/last.safetensors").selection == Selection::last_epoch);
@@ -253,10 +256,13 @@ TEST_SUITE("training") {
     CHECK_FALSE(fs::exists(run / "ckpt/best.safetensors"));
     const std::string log = text_of(run / "log.txt");
     CHECK(log.find("no evaluation could choose the weights") != std::string::npos);
-    CHECK(log.find("R@1 pixels - untrained - trained - | MAP@R pixels - untrained - trained -\n") !=
-          std::string::npos);
+    CHECK(log.find("R@1 pixels - untrained - trained - | MAP@R pixels - untrained - trained - | "
+                   "last-epoch (protocol val), ") != std::string::npos);
+    CHECK(log.find("\n          │ plain pixels, ") != std::string::npos);
+    CHECK(log.find("\n          │ untrained, ") != std::string::npos);
     const auto record = nlohmann::json::parse(text_of(run / "run.json"));
     CHECK(record["selection"] == "last-epoch");
+    CHECK(record["untrained"]["provenance"].get<std::string>().ends_with("seed 1, n=1"));
     CHECK(read_finished_run(run).selection == Selection::last_epoch);
     CHECK(record["test"]["intra"].is_null());
     CHECK(record["test"]["reasons"]["intra"] == "no class has two pictures");

@@ -6,6 +6,7 @@
 #include "train/labelled_embeddings.h"
 #include "train/log.h"
 #include "train/progress_view.h"
+#include "train/provenance.h"
 #include "train/saved_model.h"
 #include "train/task.h"
 
@@ -48,7 +49,8 @@ int embed_command(const Arguments& arguments) {
                      "your own pictures, a folder per class"},
                     {"proxent eval holiday.npy", "how well they retrieve each other"}},
        .output = "FILE.npy, float32 (pictures, features), and FILE.csv with a line per row: "
-                 "path,label,group,category,is_query,is_gallery."});
+                 "path,label,group,category,is_query,is_gallery,selection,provenance. The last two "
+                 "say how the weights were chosen and what was embedded; eval tells them again."});
   add_flags(line, flags);
   line.add_config(config, {.sections = {"data", "log"}});
   if (!line.read(arguments)) return kDone;
@@ -72,13 +74,19 @@ int embed_command(const Arguments& arguments) {
              }});
   view.finish();
   for (const BadImage& bad : embeddings.bad_images) log.warning("left out: " + bad.reason);
-  write_labelled_embeddings(flags.out, dataset, embeddings);
-  log.result(detail::concat("wrote ", embeddings.values, " to ", flags.out));
+  const EmbeddingOrigin origin{
+      .selection = saved.selection,
+      .provenance = provenance(config, saved.selection, {config.run.seed})};
+  write_labelled_embeddings(flags.out, dataset, embeddings, origin);
+  log.result(
+      detail::concat("wrote ", embeddings.values, " to ", flags.out, "\n", origin.provenance));
   if (flags.is_json)
     print_out(Json::object({{"weights", saved.weights.string()},
                             {"file", flags.out},
                             {"rows", embeddings.values.dim(0)},
                             {"features", embeddings.values.dim(1)},
+                            {"selection", name_of(saved.selection)},
+                            {"provenance", origin.provenance},
                             {"left_out", std::ssize(embeddings.bad_images)},
                             {"seconds", embeddings.seconds},
                             {"seconds_waited", embeddings.seconds_waited}})

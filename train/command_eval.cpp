@@ -87,7 +87,7 @@ struct Subject {
   Tensor flipped;                                     // with --flip: of the mirrored pictures
   Dataset dataset;                                    // empty for a file of embeddings
   std::optional<Selection> selection;                 // of the weights, where there are any
-  std::string provenance;                             // of the numbers; empty for a file
+  std::string provenance;                             // of the numbers; empty: unknown
   std::vector<std::string> classes, categories = {};  // names for each row; categories if any
   std::optional<ProxyDiagnostics> proxies = {};       // of the weights, where there are several
 
@@ -163,6 +163,8 @@ Subject embeddings_of_file(const EvalFlags& flags) {
   LabelledEmbeddings read = read_labelled_embeddings(flags.source, flags.labels);
   read.embeddings.values = read.embeddings.values.to(device);
   Subject subject{.embeddings = std::move(read.embeddings), .options = std::move(read.options)};
+  subject.selection = read.origin.selection;
+  subject.provenance = std::move(read.origin.provenance);
   for (const std::int32_t label : subject.embeddings.labels)
     subject.classes.push_back(read.class_names[label]);
   subject.categories = std::move(read.categories);
@@ -181,7 +183,9 @@ void add_origin(const EvalFlags& flags, const Subject& subject, Json& record) {
 }
 
 std::string provenance_line(const Subject& subject) {
-  return subject.provenance.empty() ? "" : subject.provenance + "\n";
+  if (!subject.provenance.empty()) return subject.provenance + "\n";
+  return detail::concat(subject.embeddings.values.dim(1),
+                        " features of unknown origin: the table has no column provenance\n");
 }
 
 int page_width() { return std::min(terminal_on(Stream::out).columns(), 110); }

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <set>
 #include <string>
 
 #include "data/csv_table.h"
@@ -29,6 +30,26 @@ class Numbering {
   std::map<std::string, std::int32_t> ids_;
 };
 
+// Rows of several checkpoints may have been put into one table. What other tools call a selection
+// is not ours.
+EmbeddingOrigin origin_in(const CsvTable& table) {
+  if (!table.has_column("provenance")) return {};
+  std::set<std::string> selections, provenances;
+  for (std::int64_t row = 0; row < table.rows(); ++row) {
+    selections.insert(table.text(row, "selection"));
+    provenances.insert(table.text(row, "provenance"));
+  }
+  EmbeddingOrigin origin;
+  for (const std::string& text : provenances)
+    if (!text.empty()) origin.provenance += (origin.provenance.empty() ? "" : "; ") + text;
+  const std::string flattering(name_of(Selection::test_selected));
+  const std::string name = selections.contains(flattering) ? flattering
+                           : selections.size() == 1        ? *selections.begin()
+                                                           : "";
+  if (!name.empty()) origin.selection = selection_from_name(name, table.place(0));
+  return origin;
+}
+
 Tensor read_matrix(const fs::path& npy) {
   const Tensor matrix = read_npy(npy);
   check<DataError>(matrix.shape().rank() == 2 && is_float(matrix.dtype()), npy.string(),
@@ -52,14 +73,18 @@ void check_embeddings_path(const fs::path& npy) {
 }
 
 void write_labelled_embeddings(const fs::path& npy, const Dataset& dataset,
-                               const Embeddings& embeddings) {
+                               const Embeddings& embeddings, const EmbeddingOrigin& origin) {
   check_embeddings_path(npy);
-  std::string table = "path,label,group,category,is_query,is_gallery\n";
+  std::string table = "path,label,group,category,is_query,is_gallery,selection,provenance\n";
+  const std::string came_about = "," +
+                                 std::string(origin.selection ? name_of(*origin.selection) : "") +
+                                 "," + csv_field(origin.provenance) + "\n";
   for (const std::int64_t index : embeddings.samples) {
     const Sample& sample = dataset.samples[index];
     table += csv_field(sample.path) + "," + csv_field(dataset.class_names[sample.label]) + "," +
              csv_field(sample.group) + "," + csv_field(sample.category) +
-             (sample.is_query ? ",True" : ",False") + (sample.is_gallery ? ",True\n" : ",False\n");
+             (sample.is_query ? ",True" : ",False") + (sample.is_gallery ? ",True" : ",False") +
+             came_about;
   }
   write_npy(npy, embeddings.values.to(Device::cpu));
   write_file_atomically(table_beside(npy), table);
@@ -73,6 +98,7 @@ LabelledEmbeddings read_labelled_embeddings(const fs::path& npy, fs::path csv) {
   table.require_columns({"label"}, "path,label,group,category,is_query,is_gallery");
   check<DataError>(table.rows() == read.embeddings.values.dim(0), csv.string(), ": ", table.rows(),
                    " rows, but ", npy.string(), " has ", read.embeddings.values.dim(0));
+  read.origin = origin_in(table);
   Numbering label, group;
   std::vector<std::int64_t> queries, gallery;
   for (std::int64_t row = 0; row < table.rows(); ++row) {

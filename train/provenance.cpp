@@ -21,6 +21,14 @@ std::string protocol_text(const RunConfig& run, FoldUse use) {
                      use == FoldUse::separated ? "separated" : "concatenated");
 }
 
+// What makes an embedding of a picture, and of how many runs it is told.
+std::string conditions(const Config& config, std::int64_t features,
+                       const std::vector<std::int64_t>& seeds) {
+  return fmt::format("{}, pool {}, {} features, batch norm {}, {}, n={}", crop_text(config.data),
+                     config.model.pool, features, config.model.bn_mode, seeds_text(seeds),
+                     seeds.size());
+}
+
 }  // namespace
 
 std::string seeds_text(std::vector<std::int64_t> seeds) {
@@ -41,10 +49,12 @@ std::string pixels_provenance(const Config& config, std::int64_t features) {
 std::string provenance(const Config& config, Selection selection,
                        const std::vector<std::int64_t>& seeds, FoldUse use) {
   const std::int64_t models = use == FoldUse::concatenated ? fold_of(config.run).count : 1;
-  return fmt::format("{} (protocol {}), {}, pool {}, {} features, batch norm {}, {}, n={}",
-                     name_of(selection), protocol_text(config.run, use), crop_text(config.data),
-                     config.model.pool, models * config.model.embed_dim, config.model.bn_mode,
-                     seeds_text(seeds), seeds.size());
+  return fmt::format("{} (protocol {}), {}", name_of(selection), protocol_text(config.run, use),
+                     conditions(config, models * config.model.embed_dim, seeds));
+}
+
+std::string untrained_provenance(const Config& config) {
+  return "untrained, " + conditions(config, config.model.embed_dim, {config.run.seed});
 }
 
 }  // namespace proxent

@@ -22,6 +22,8 @@ enum class FoldUse : std::uint8_t {
 // train, seeds 1-5, n=5". `seeds` are the runs whose numbers were averaged, so n is their count.
 std::string provenance(const Config& config, Selection selection,
                        const std::vector<std::int64_t>& seeds, FoldUse use = FoldUse::one);
+// Of the network before any training: "untrained, resize 256, ..., seed 7, n=1".
+std::string untrained_provenance(const Config& config);
 // "plain pixels, resize 256, center crop 224, 150528 features"
 std::string pixels_provenance(const Config& config, std::int64_t features);
 // "seed 7", "seeds 1-3,8"; in ascending order.

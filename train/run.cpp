@@ -149,19 +149,33 @@ void settle_resumed(Config& config, const std::filesystem::path& state) {
 // What the trained network must beat: plain pixels, and itself before training.
 struct Baselines {
   EvaluationResult pixels, untrained;
+  std::string pixels_origin, untrained_origin;
 };
 
-Baselines measure_baselines(const Task& task, Trainer& trainer, Log& log) {
-  Baselines baselines{
-      .pixels = evaluate_pixels(task.test, trainer.embed_options(), trainer.metrics()).result,
-      .untrained = trainer.evaluate(task.test).result};
-  log.info("pixels    │ " + metrics_text(metric_values(baselines.pixels)));
-  log.info("untrained │ " + metrics_text(metric_values(baselines.untrained)));
+Json to_json(const EvaluationResult& result, const std::string& origin) {
+  Json record = to_json(result);
+  record["provenance"] = origin;
+  return record;
+}
+
+Baselines measure_baselines(const Config& config, const Task& task, Trainer& trainer, Log& log) {
+  const Evaluation pixels = evaluate_pixels(task.test, trainer.embed_options(), trainer.metrics());
+  Baselines baselines{.pixels = pixels.result,
+                      .untrained = trainer.evaluate(task.test).result,
+                      .pixels_origin = pixels_provenance(config, pixels.embeddings.values.dim(1)),
+                      .untrained_origin = untrained_provenance(config)};
+  const auto tell = [&](const std::string& name, const EvaluationResult& result,
+                        const std::string& origin) {
+    log.info(name + " │ " + metrics_text(metric_values(result)));
+    log.info("          │ " + origin);
+  };
+  tell("pixels   ", baselines.pixels, baselines.pixels_origin);
+  tell("untrained", baselines.untrained, baselines.untrained_origin);
   return baselines;
 }
 
 std::string summary(const std::string& name, const std::optional<Baselines>& baselines,
-                    const EvaluationResult& trained, Selection selection) {
+                    const EvaluationResult& trained, const std::string& origin) {
   const auto percent = [](const EvaluationResult& result, std::string_view metric) {
     const std::vector<MetricValue> values = metric_values(result);
     return percent_text(*std::ranges::find(values, metric, &MetricValue::name));
@@ -173,10 +187,7 @@ std::string summary(const std::string& name, const std::optional<Baselines>& bas
                           percent(baselines->untrained, metric));
     return text + "trained " + percent(trained, metric);
   };
-  const std::string line = fmt::format("{}: {} | {}", name, row("R@1"), row("MAP@R"));
-  // Numbers that flatter are never without their label.
-  return selection == Selection::test_selected ? line + " | " + std::string(name_of(selection))
-                                               : line;
+  return fmt::format("{}: {} | {} | {}", name, row("R@1"), row("MAP@R"), origin);
 }
 
 // Of training pictures, by which the proxies are judged at the end.
@@ -217,8 +228,8 @@ void report_test(const Config& config, const Task& task, Trainer& trainer, RunFo
     record["proxies"] = to_json(*proxies);
   }
   if (baselines) {
-    record["pixels"] = to_json(baselines->pixels);
-    record["untrained"] = to_json(baselines->untrained);
+    record["pixels"] = to_json(baselines->pixels, baselines->pixels_origin);
+    record["untrained"] = to_json(baselines->untrained, baselines->untrained_origin);
   }
   folder.save_record();
   log.result("test │ " + metrics_text(metric_values(test.result), selection));
@@ -231,7 +242,7 @@ void report_test(const Config& config, const Task& task, Trainer& trainer, RunFo
                              {.seed = static_cast<std::uint64_t>(config.run.seed)}));
     log.info("queries and their nearest pictures: " + picture);
   }
-  log.result(summary(run_name(config), baselines, test.result, selection));
+  log.result(summary(run_name(config), baselines, test.result, origin));
 }
 
 void report_bad_images(const Trainer& trainer, RunFolder& folder, Log& log) {
@@ -286,7 +297,8 @@ int train(const Config& config, Device device, const Task& task, RunFolder& fold
   show_header(log, config, device, task, trainer, folder);
   std::optional<Baselines> baselines;
   if (config.run.baselines && !task.test.is_empty())
-    baselines = measure_baselines(task, trainer, log);  // of the network before any training
+    baselines =
+        measure_baselines(config, task, trainer, log);  // of the network before any training
   if (const auto state = state_to_resume(config.run); !state.empty()) {
     trainer.resume(state);
     check_nothing_new(config, trainer, folder);

@@ -242,7 +242,9 @@ void RunFolder::add_step(Json line) {
 }
 
 void RunFolder::add_eval(Json line) {
-  add_scalars(line["split"].plain(), line);
+  std::string tag = line["split"].plain();
+  if (const Json* selection = line.find("selection")) tag += " " + selection->plain();
+  add_scalars(tag, line);
   write_line(evals_.get(), file("eval.jsonl"), stamped(std::move(line)).text());
 }
 

@@ -59,7 +59,8 @@ class RunFolder {
 
   // One line each, written at once. Time is added as "t", and "nonfinite": true where a number
   // is NaN or infinite, which JSON writes as null. The event file gets the same numbers, tagged by
-  // their place: "train/loss/total", "val/R@1".
+  // their place: "train/loss/total", "val/R@1", and of weights chosen by the very set that is
+  // reported "test test-selected/R@1".
   void add_step(Json line);
   void add_eval(Json line);
   // One row of metrics.csv; values in the order of `metrics`, NaN as an empty cell.
