@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "tensor/random.h"
+#include "train/evaluation_report.h"
 
 TEST_SUITE("diagnostics") {
   using namespace proxent;
@@ -112,6 +113,11 @@ TEST_SUITE("diagnostics") {
     const EmbeddingSpread equal = spread_of(Tensor::full({3, 4}, DType::f32, 1));
     CHECK(std::isnan(equal.effective_rank));
     CHECK(equal.spectrum.empty());
+    Json record;
+    add_spread(record, equal);
+    CHECK(record["standard_deviation"].number() == 0);
+    CHECK(record["effective_rank"].is_null());
+    CHECK(record["reasons"]["effective_rank"].plain() == "all embeddings are equal");
     CHECK(equal.standard_deviation == 0);
     CHECK_THROWS_WITH_AS(diagnose_embeddings(Tensor({3, 4}, DType::f32), std::vector{1, 2}),
                          doctest::Contains("expected (2, features) f32, got (3, 4) f32"), Error);

@@ -126,8 +126,26 @@ TEST_SUITE("subclasses") {
     const double joint = -(0.5 * std::log(0.5) + 2 * 0.25 * std::log(0.25));
     CHECK(*found.nmi ==
           doctest::Approx((std::log(2.0) + h - joint) / ((std::log(2.0) + h) / 2) / 2));
+    for (int i = 0; i < 8; ++i) dataset.samples[i].fine = i < 4 ? "a" : "c";
+    json = to_json(diagnose_proxies(loss, dataset, embeddings));
+    CHECK(json["purity"].number() == 1);
+    CHECK(json["nmi"].is_null());
+    CHECK(json["reasons"]["nmi"].plain() == "no class has two fine labels");
     for (Sample& sample : dataset.samples) sample.fine.clear();
     CHECK_FALSE(diagnose_proxies(loss, dataset, embeddings).purity);
+  }
+
+  TEST_CASE("one proxy per class has no distances, and a reason for it") {
+    const PlainProxyLoss loss(
+        nullptr, "loss", {.classes = 2, .per_class = 1, .dim = 4},
+        [](const Variable& z, const Variable& w, const Tensor& y) { return arcface(z, w, y); },
+        /*assignment_scale=*/100);
+    CHECK(to_text(diagnose_proxies(loss)) == "1 per class");
+    Json json = to_json(diagnose_proxies(loss));
+    for (const char* key : {"spread", "spread_least", "spread_greatest", "closest"}) {
+      CHECK(json[key].is_null());
+      CHECK(json["reasons"][key].plain() == "there is one proxy per class");
+    }
   }
 }
 

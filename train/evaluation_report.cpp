@@ -79,7 +79,7 @@ std::string_view reason_without_density(const EmbeddingDiagnostics& diagnostics)
   return std::isnan(diagnostics.inter) ? kOneClass : kEqualMeans;
 }
 
-std::string_view reason_without_rank(const EmbeddingDiagnostics& diagnostics) {
+std::string_view reason_without_rank(const EmbeddingSpread& diagnostics) {
   return std::isnan(diagnostics.standard_deviation) ? kNoEmbeddings : "all embeddings are equal";
 }
 
@@ -92,18 +92,32 @@ struct GeometryRow {
   std::string_view reason;  // why there is no value, where it is NaN
 };
 
-std::vector<GeometryRow> geometry_rows(const EmbeddingDiagnostics& d) {
+std::vector<GeometryRow> spread_rows(const EmbeddingSpread& s) {
   return {
-      {"effective_rank", "effective rank", d.effective_rank, 1, "of {0} features",
-       reason_without_rank(d)},
-      {"standard_deviation", "std deviation", d.standard_deviation, 4, "{1:.4f} if spread evenly",
+      {"effective_rank", "effective rank", s.effective_rank, 1, "of {0} features",
+       reason_without_rank(s)},
+      {"standard_deviation", "std deviation", s.standard_deviation, 4, "{1:.4f} if spread evenly",
        kNoEmbeddings},
+  };
+}
+
+std::vector<GeometryRow> geometry_rows(const EmbeddingDiagnostics& d) {
+  std::vector<GeometryRow> rows = spread_rows(d);
+  const std::vector<GeometryRow> of_classes = {
       {"intra", "intra", d.intra, 3, "cosine distance within a class", kNoPair},
       {"inter", "inter", d.inter, 3, "between classes' means", kOneClass},
       {"intra/inter", "intra/inter", d.density(), 3, "density", reason_without_density(d)},
       {"alignment", "alignment", d.alignment, 3, "squared distance within a class", kNoPair},
       {"uniformity", "uniformity", d.uniformity, 3, "lower is more even", kOnePicture},
   };
+  rows.insert(rows.end(), of_classes.begin(), of_classes.end());
+  return rows;
+}
+
+// A value, or null with its reason.
+void add_row(Json& record, const GeometryRow& row) {
+  record[row.key] = std::isnan(row.value) ? Json() : Json(row.value);
+  if (std::isnan(row.value)) record["reasons"][row.key] = row.reason;
 }
 
 void add_geometry_rows(Table& table, const EvaluationReport& report) {
@@ -175,11 +189,17 @@ void add_curves(Json& record, const EvaluationReport& report) {
 
 void add_diagnostics(Json& record, const std::optional<EmbeddingDiagnostics>& diagnostics) {
   const EmbeddingDiagnostics d = diagnostics.value_or(EmbeddingDiagnostics{});
-  for (const GeometryRow& row : geometry_rows(d)) {
-    const bool is_known = diagnostics && !std::isnan(row.value);
-    record[row.key] = is_known ? Json(row.value) : Json();
-    if (!is_known) record["reasons"][row.key] = diagnostics ? row.reason : kNotOfPixels;
+  for (GeometryRow row : geometry_rows(d)) {
+    if (!diagnostics) {
+      row.value = std::nan("");
+      row.reason = kNotOfPixels;
+    }
+    add_row(record, row);
   }
+}
+
+void add_spread(Json& record, const EmbeddingSpread& spread) {
+  for (const GeometryRow& row : spread_rows(spread)) add_row(record, row);
 }
 
 std::string report_text(const EvaluationReport& report, int width) {

@@ -38,6 +38,9 @@ struct EvaluationReport {
 // of pixels, of which it is not computed.
 void add_diagnostics(Json& record, const std::optional<EmbeddingDiagnostics>& diagnostics);
 
+// The part of it that every evaluation of a training run affords.
+void add_spread(Json& record, const EmbeddingSpread& spread);
+
 // A table with a column per variant; then what was counted, how the variants were made, and tables
 // of the ten worst classes, of all categories and of the spectrum; then the proxies. Lines of at
 // most `width` columns.

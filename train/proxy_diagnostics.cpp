@@ -69,6 +69,17 @@ std::optional<double> mean_nmi(const std::map<std::int32_t, ClassParts>& classes
   return count > 0 ? std::optional(sum / static_cast<double>(count)) : std::nullopt;
 }
 
+void add_distances(const ProxyDiagnostics& d, Json& json) {
+  const ProxySpread& spread = d.spread;
+  for (const auto& [key, value] : {std::pair("spread", spread.mean()),
+                                   {"spread_least", spread.least()},
+                                   {"spread_greatest", spread.greatest()},
+                                   {"closest", spread.closest}}) {
+    json[key] = d.per_class > 1 ? Json(value) : Json();
+    if (d.per_class == 1) json["reasons"][key] = "there is one proxy per class";
+  }
+}
+
 void add_use(const ProxyDiagnostics& d, Json& json) {
   json["pictures"] = d.pictures;
   json["proxies"] = d.report.proxies;
@@ -80,7 +91,7 @@ void add_use(const ProxyDiagnostics& d, Json& json) {
   for (std::size_t c = 0; c < d.class_names.size(); ++c) {
     if (std::isnan(d.report.entropy_of_class[c])) continue;
     entropy.emplace_back(d.class_names[c], d.report.entropy_of_class[c]);
-    spread.emplace_back(d.class_names[c], d.spread.of_class[c]);
+    if (d.per_class > 1) spread.emplace_back(d.class_names[c], d.spread.of_class[c]);
   }
   json["assignment_entropy_of_class"] = Json::object(std::move(entropy));
   json["spread_of_class"] = Json::object(std::move(spread));
@@ -89,6 +100,7 @@ void add_use(const ProxyDiagnostics& d, Json& json) {
   json["purity_of_one"] = *d.purity_of_one;
   json["judged"] = d.judged;
   json["nmi"] = d.nmi ? Json(*d.nmi) : Json();
+  if (!d.nmi) json["reasons"]["nmi"] = "no class has two fine labels";
 }
 
 }  // namespace
@@ -166,12 +178,8 @@ std::string to_text(const ProxyDiagnostics& d) {
 }
 
 Json to_json(const ProxyDiagnostics& d) {
-  Json json = Json::object({{"classes", d.classes},
-                            {"per_class", d.per_class},
-                            {"spread", d.spread.mean()},
-                            {"spread_least", d.spread.least()},
-                            {"spread_greatest", d.spread.greatest()},
-                            {"closest", d.spread.closest}});
+  Json json = Json::object({{"classes", d.classes}, {"per_class", d.per_class}});
+  add_distances(d, json);
   if (d.pictures > 0) add_use(d, json);
   return json;
 }

@@ -7,6 +7,7 @@
 
 #include "train/crc32c.h"
 #include "train/device.h"
+#include "train/evaluation_report.h"
 #include "train/process_memory.h"
 #include "train/profiled_steps.h"
 #include "train/signals.h"
@@ -374,8 +375,7 @@ void Trainer::choose_by(const Finding& found) {
   Json line = to_json(record);
   const Tensor& embeddings = found.evaluation.embeddings.values;
   const EmbeddingSpread spread = spread_of(embeddings);
-  line["effective_rank"] = spread.effective_rank;
-  line["standard_deviation"] = spread.standard_deviation;
+  add_spread(line, spread);
   warn_of_collapse(spread, embeddings.dim(1));
   if (found.proxies) {
     log_.info("proxies │ " + to_text(*found.proxies));
