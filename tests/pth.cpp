@@ -6,7 +6,9 @@
 #include <filesystem>
 #include <numeric>
 
+#include "tests/temp_folder.h"
 #include "tests/test_data.h"
+#include "tests/text_of.h"
 #include "train/pickle.h"
 
 namespace proxent {
@@ -77,6 +79,60 @@ TEST_SUITE("pth") {
     CHECK(sum_of("module.conv1.weight") == doctest::Approx(1.3100982000032673).epsilon(1e-12));
     CHECK(sum_of("module.layer3.2.bn2.running_var") ==
           doctest::Approx(10.665690739639103).epsilon(1e-12));
+  }
+
+  TEST_CASE("a changed byte is refused by the entry's name, where there is a checksum") {
+    const TempFolder folder;
+    std::string bytes = text_of(kGolden / "pth" / "weights.pth");
+    const std::string name = "weights/data/0";
+    // Data begin at multiples of 64 bytes; the entry in the directory comes last.
+    bytes[(bytes.find(name) + name.size() + 63) / 64 * 64] ^= 1;
+    const auto read = [&] { return complaint([&] { read_pth(folder.write("w.pth", bytes)); }); };
+    CHECK(read().find(": this zip archive is damaged: the CRC-32 of 'weights/data/0' should be "
+                      "47dfff97 and is ") != std::string::npos);
+    constexpr std::size_t kChecksum = 16, kSize = 24, kHeader = 42, kName = 46;  // in the directory
+    bytes.replace(bytes.rfind(name) - kName + kChecksum, 4, 4, '\0');
+    CHECK(read() == "");
+
+    bytes = text_of(kGolden / "pth" / "weights.pth");
+    const std::string directory = bytes.substr(bytes.find("PK\1\2"));
+    // The size and the place of the first entry, the largest, for all of them.
+    for (std::size_t at = 0; (at = bytes.find("PK\1\2", at)) != std::string::npos; at += kName) {
+      bytes.replace(at + kChecksum, 4, 4, '\0');
+      for (const std::size_t field : {kSize, kHeader})
+        bytes.replace(at + field, 4, directory, field, 4);
+    }
+    CHECK(read().ends_with("this zip archive has entries that overlap"));
+  }
+
+  TEST_CASE("a big-endian file is refused") {
+    const TempFolder folder;
+    std::string bytes = text_of(kGolden / "pth" / "weights_legacy.pth");
+    constexpr char kTrue = '\x88', kFalse = '\x89';
+    bytes[bytes.find(kTrue, bytes.find("little_endian"))] = kFalse;
+    const auto legacy = folder.write("legacy.pth", bytes);
+    CHECK(complaint([&] { read_pth(legacy); }) ==
+          legacy.string() + ": its numbers are big-endian; load it with PyTorch and save it again");
+  }
+
+  TEST_CASE("an expanded tensor is refused with what to do") {
+    using std::string_literals::operator""s;
+    const auto text = [](const std::string& word) {
+      return "X" + std::string(1, static_cast<char>(word.size())) + "\0\0\0"s + word;
+    };
+    // One element of storage '0', as torch.zeros(1).expand(4) lies in a file of the older form.
+    const std::string storage =
+        "(" + text("storage") + "ctorch\nFloatStorage\n" + text("0") + text("cpu") + "K\1NtQ";
+    const std::string tensor =
+        "ctorch._utils\n_rebuild_tensor_v2\n(" + storage + "K\0K\4\x85K\0\x85\x89}tR"s;
+    const TempFolder folder;
+    const auto file = folder.write(
+        "w.pth", "\x80\2\x8a\n\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.M\xe9\3.}.}"s + text("w") +
+                     tensor + "s.]" + text("0") + "a." + "\1\0\0\0\0\0\0\0\0\0\0\0"s);
+    CHECK(complaint([&] { read_pth(file); }) ==
+          file.string() +
+              ": tensor 'w' is an expanded one, which repeats elements by a stride of 0; save it "
+              "by .contiguous()");
   }
 
   TEST_CASE("no function of Python is run") {

@@ -9,10 +9,8 @@ namespace {
 constexpr const char* kKey = "crc32";
 
 std::string checksum(const TensorMap& tensors, const TextMap& texts) {
-  uLong crc = 0;
-  const auto add = [&](const void* data, std::int64_t bytes) {
-    crc = crc32_z(crc, static_cast<const Bytef*>(data), static_cast<z_size_t>(bytes));
-  };
+  std::uint32_t crc = 0;
+  const auto add = [&](const void* data, std::int64_t bytes) { crc = crc32_of(data, bytes, crc); };
   const auto add_text = [&](const std::string& text) { add(text.c_str(), std::ssize(text) + 1); };
   for (const auto& [key, text] : texts) {
     if (key == "format") continue;
@@ -28,6 +26,11 @@ std::string checksum(const TensorMap& tensors, const TextMap& texts) {
 }
 
 }  // namespace
+
+std::uint32_t crc32_of(const void* data, std::int64_t bytes, std::uint32_t before) {
+  return static_cast<std::uint32_t>(
+      crc32_z(before, static_cast<const Bytef*>(data), static_cast<z_size_t>(bytes)));
+}
 
 void write_with_checksum(const std::filesystem::path& path, const TensorMap& tensors,
                          TextMap metadata) {

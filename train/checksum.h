@@ -1,9 +1,15 @@
-// The checksum that our files of tensors carry: a disk or a copy that changed one is noticed.
+// The checksums that files of tensors carry, ours and PyTorch's: a disk or a copy that changed one
+// is noticed.
 #pragma once
+
+#include <cstdint>
 
 #include "train/safetensors.h"
 
 namespace proxent {
+
+// CRC-32, as zip archives have it, of bytes behind those that `before` is the checksum of.
+std::uint32_t crc32_of(const void* data, std::int64_t bytes, std::uint32_t before = 0);
 
 // write_safetensors with "crc32" among the metadata: CRC-32 of all tensors and texts with their
 // names ("format" apart, which says what kind of file it is).

@@ -15,6 +15,8 @@ using Kind = Pickle::Kind;
 using Value = Pickle::Value;
 
 constexpr std::int64_t kMaxPickle = 64 << 20;  // bytes
+constexpr std::string_view kBigEndian =
+    "its numbers are big-endian; load it with PyTorch and save it again";
 
 // How a storage's elements lie in the file, and what they become.
 struct ElementType {
@@ -57,7 +59,7 @@ class PthReader {
     const std::string folder = name.substr(0, name.size() - std::strlen("data.pkl"));
     if (archive.contains(folder + "byteorder") &&
         file_.text(archive.find(folder + "byteorder")) != "little")
-      fail("its numbers are big-endian");
+      fail(kBigEndian);
     const FileSpan span = archive.find(name);
     if (span.bytes > kMaxPickle) fail("its pickle has ", span.bytes, " bytes, too many");
     const std::string bytes = file_.text(span);
@@ -81,7 +83,10 @@ class PthReader {
       fail("a Python pickle, but not of torch.save: its magic number is missing");
     if (const std::int64_t protocol = next().root().number; protocol != 1001)
       fail("PyTorch's protocol is ", protocol, ", expected 1001");
-    next();
+    const Pickle system = next();
+    const Value* little_endian = system.find(system.root(), "little_endian");
+    if (little_endian && little_endian->kind == Kind::boolean && little_endian->number == 0)
+      fail(kBigEndian);
     const Pickle object = next(), keys = next();
     std::int64_t at = std::ssize(bytes) - std::ssize(rest);
     const std::map<std::string, std::int64_t> element_bytes = element_bytes_of(object);

@@ -1,9 +1,12 @@
 #include "train/zip_archive.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 
 #include "tensor/check.h"
+#include "train/checksum.h"
 
 namespace proxent {
 namespace {
@@ -106,7 +109,12 @@ std::size_t ZipArchive::add_entry(const std::string& directory, std::size_t at) 
                 begin = number_at<std::uint32_t>(directory, at + 42);
   read_zip64(std::string_view(directory).substr(at + kEntry + name_bytes, extra_bytes),
              number_at<std::uint32_t>(directory, at + 20) == 0xFFFFFFFF, bytes, begin);
-  entries_[name] = data_of(begin, bytes);
+  const FileSpan span = data_of(begin, bytes);
+  // Or a small file could have the same bytes looked through any number of times.
+  entry_bytes_ += span.bytes;
+  if (entry_bytes_ > file_.size()) fail("has entries that overlap");
+  check_data(name, span, number_at<std::uint32_t>(directory, at + 16));
+  entries_[name] = span;
   return next;
 }
 
@@ -120,6 +128,21 @@ FileSpan ZipArchive::data_of(std::uint64_t header, std::uint64_t bytes) const {
       header + kHeader + number_at<std::uint16_t>(text, 26) + number_at<std::uint16_t>(text, 28);
   check_inside(begin, bytes);
   return {static_cast<std::int64_t>(begin), static_cast<std::int64_t>(bytes)};
+}
+
+void ZipArchive::check_data(const std::string& name, FileSpan span, std::uint32_t expected) const {
+  constexpr std::int64_t kPiece = 1 << 20;
+  if (expected == 0) return;
+  std::uint32_t found = 0;
+  for (std::int64_t at = 0; at < span.bytes; at += kPiece) {
+    const std::string piece =
+        file_.text({span.begin + at, std::min<std::int64_t>(kPiece, span.bytes - at)});
+    found = crc32_of(piece.data(), std::ssize(piece), found);
+  }
+  if (found != expected)
+    fail(fmt::format(
+        "is damaged: the CRC-32 of '{}' should be {:08x} and is {:08x}; get the file again", name,
+        expected, found));
 }
 
 }  // namespace proxent

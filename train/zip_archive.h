@@ -11,9 +11,10 @@
 
 namespace proxent {
 
-// The layout is that of PKWARE's APPNOTE.TXT, zip64 among it. Of the archive only its directory and
-// the entries' headers are read; every entry lies inside the file. Each function throws DataError
-// naming the file where it is truncated, damaged, compressed, or does not hold what is asked for.
+// The layout is that of PKWARE's APPNOTE.TXT, zip64 among it. Every entry lies inside the file and
+// has the CRC-32 that the directory says; 0 says none, as
+// torch.serialization.set_crc32_options(False) leaves it. Each function throws DataError naming the
+// file where it is truncated, damaged, compressed, or does not hold what is asked for.
 class ZipArchive {
  public:
   // `file` must outlive the archive.
@@ -37,9 +38,11 @@ class ZipArchive {
   Directory find_directory() const;
   std::size_t add_entry(const std::string& directory, std::size_t at);
   FileSpan data_of(std::uint64_t header, std::uint64_t bytes) const;
+  void check_data(const std::string& name, FileSpan span, std::uint32_t expected) const;
 
   const InputFile& file_;
   std::map<std::string, FileSpan> entries_;
+  std::int64_t entry_bytes_ = 0;  // of all
 };
 
 }  // namespace proxent
