@@ -7,7 +7,15 @@ std::string joined(const std::string& prefix, const std::string& name) {
 }
 
 thread_local ModuleObserver* observer = nullptr;
+thread_local Device layers_on = Device::cpu;
 }  // namespace
+
+LayersOn::LayersOn(Device device) : outer_(layers_on) { layers_on = device; }
+LayersOn::~LayersOn() { layers_on = outer_; }
+
+Tensor initial_tensor(const Shape& shape, double value) {
+  return Tensor::full(shape, DType::f32, value, layers_on);
+}
 
 bool is_below(std::string_view path, std::string_view module) {
   return path.starts_with(module) && (path.size() == module.size() || path[module.size()] == '.');

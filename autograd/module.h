@@ -14,6 +14,21 @@ namespace proxent {
 
 class Module;
 
+// While it lives, the layers that this thread makes hold their initial values on `device`. On
+// Device::meta a model of any size takes no memory.
+class LayersOn {
+ public:
+  explicit LayersOn(Device device);
+  ~LayersOn();
+  LayersOn(const LayersOn&) = delete;
+  LayersOn& operator=(const LayersOn&) = delete;
+
+ private:
+  Device outer_;
+};
+// Where layers are made, an f32 tensor that holds `value` everywhere.
+Tensor initial_tensor(const Shape& shape, double value = 0);
+
 // What a parameter is for; the optimizer chooses weight decay and learning rate by it.
 enum class Role { weight, bias, norm, proxies };
 

@@ -7,10 +7,10 @@ constexpr int kMostPasses = 2;  // to make an output again: of three blocks one 
 
 BatchNorm2d::BatchNorm2d(Module* parent, std::string name, std::int64_t channels)
     : Module(parent, std::move(name)),
-      weight(this, "weight", Role::norm, Tensor::full({channels}, DType::f32, 1)),
-      bias(this, "bias", Role::norm, Tensor::zeros({channels}, DType::f32)),
-      running_mean(this, "running_mean", Tensor::zeros({channels}, DType::f32)),
-      running_var(this, "running_var", Tensor::full({channels}, DType::f32, 1)) {}
+      weight(this, "weight", Role::norm, initial_tensor({channels}, 1)),
+      bias(this, "bias", Role::norm, initial_tensor({channels})),
+      running_mean(this, "running_mean", initial_tensor({channels})),
+      running_var(this, "running_var", initial_tensor({channels}, 1)) {}
 
 void BatchNorm2d::initialize(Philox) {
   weight.mutable_value().fill(1);

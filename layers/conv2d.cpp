@@ -7,9 +7,9 @@ namespace proxent {
 Conv2d::Conv2d(Module* parent, std::string name, std::int64_t in, std::int64_t out,
                std::int64_t size, Conv2dOptions options, Conv2dTerms terms)
     : Module(parent, std::move(name)),
-      weight(this, "weight", Role::weight, Tensor::zeros({out, size, size, in}, DType::f32)),
+      weight(this, "weight", Role::weight, initial_tensor({out, size, size, in})),
       options_(options) {
-  if (terms.has_bias) bias.emplace(this, "bias", Role::bias, Tensor::zeros({out}, DType::f32));
+  if (terms.has_bias) bias.emplace(this, "bias", Role::bias, initial_tensor({out}));
 }
 
 Variable Conv2d::forward(const Variable& x) {

@@ -10,7 +10,7 @@ EmbeddingModel::EmbeddingModel(std::string name, const MakeBackbone& make_backbo
       pooling_(options.pooling),
       norm_(options.norm) {
   if (pooling_ == Pooling::gem)
-    gem_power.emplace(this, "gem_power", Role::norm, Tensor::full({1}, DType::f32, 3));
+    gem_power.emplace(this, "gem_power", Role::norm, initial_tensor({1}, 3));
   if (norm_ != HeadNorm::none) layer_norm.emplace(this, "layer_norm");
 }
 

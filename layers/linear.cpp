@@ -7,8 +7,8 @@ namespace proxent {
 Linear::Linear(Module* parent, std::string name, std::int64_t in, std::int64_t out,
                LinearOptions options)
     : Module(parent, std::move(name)),
-      weight(this, "weight", Role::weight, Tensor::zeros({out, in}, DType::f32)) {
-  if (options.has_bias) bias.emplace(this, "bias", Role::bias, Tensor::zeros({out}, DType::f32));
+      weight(this, "weight", Role::weight, initial_tensor({out, in})) {
+  if (options.has_bias) bias.emplace(this, "bias", Role::bias, initial_tensor({out}));
 }
 
 void Linear::initialize(Philox random) {

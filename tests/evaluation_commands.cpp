@@ -260,6 +260,19 @@ TEST_SUITE("evaluation_commands") {
     CHECK_FALSE(run_json(run + " --split all")["proxies"].contains("pictures"));
   }
 
+  TEST_CASE("no model is built that the weights file could not fill") {
+    const TempFolder folder;
+    Config config = small_config(folder);
+    config.model.arch = "resnet152";
+    config.model.width = 4096;  // a terabyte
+    write_run(folder, config, false);
+    const SavedModel saved = find_saved_model(folder.path() / "run");
+    CHECK_THROWS_WITH_AS(load_saved_model(saved, config.model, Device::cpu),
+                         doctest::Contains("last.safetensors: holds 6 numbers, the model of its "
+                                           "configuration has 23"),
+                         DataError);
+  }
+
   TEST_CASE("pixels are judged without a network") {
     const TempFolder folder;
     write_pictures(folder);

@@ -7,7 +7,9 @@
 namespace proxent {
 
 Learner::Learner(const Config& config, std::int64_t classes, Device device, DType image_dtype)
-    : model(build_model(config.model, static_cast<std::uint64_t>(config.run.seed))),
+    : model(device == Device::meta
+                ? build_shapes(config.model)
+                : build_model(config.model, static_cast<std::uint64_t>(config.run.seed))),
       loss(build_loss(config, classes)) {
   if (device != Device::meta && !config.model.weights.empty()) load_weights(config.model);
   model->move_to(device);

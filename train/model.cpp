@@ -53,16 +53,28 @@ Recomputation recomputation_of(const std::string& name) {
                                 {"block", Recomputation::block}});
 }
 
-std::unique_ptr<EmbeddingModel> build_model(const ModelConfig& config, std::uint64_t seed) {
+namespace {
+std::unique_ptr<EmbeddingModel> build_layers(const ModelConfig& config) {
   auto model = std::make_unique<EmbeddingModel>(
       config.arch, [&](Module* parent) { return build_backbone(parent, config); },
       EmbeddingOptions{.dim = config.embed_dim,
                        .pooling = pooling_of(config.pool),
                        .norm = head_norm_of(config.head)});
-  initialize(*model, seed);
   set_batch_norm_mode(*model, batch_norm_mode_of(config.bn_mode));
   set_recomputation(*model, recomputation_of(config.recompute));
   return model;
+}
+}  // namespace
+
+std::unique_ptr<EmbeddingModel> build_model(const ModelConfig& config, std::uint64_t seed) {
+  auto model = build_layers(config);
+  initialize(*model, seed);
+  return model;
+}
+
+std::unique_ptr<EmbeddingModel> build_shapes(const ModelConfig& config) {
+  const LayersOn meta(Device::meta);
+  return build_layers(config);
 }
 
 std::vector<std::string> start_blocks_as_identity(Module& model,

@@ -13,6 +13,8 @@ namespace proxent {
 // The model that config.model describes, initialised from `seed`. Throws UsageError for a name it
 // does not know.
 std::unique_ptr<EmbeddingModel> build_model(const ModelConfig& config, std::uint64_t seed);
+// The same on Device::meta: shapes without values, which take no memory.
+std::unique_ptr<EmbeddingModel> build_shapes(const ModelConfig& config);
 
 // model.recompute's "none", "relu" or "block". Throws UsageError for another name.
 Recomputation recomputation_of(const std::string& name);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <numeric>
 
 #include "train/describe.h"
 #include "train/input_file.h"
@@ -43,6 +45,21 @@ void check_kind(const fs::path& weights) {
   fail<DataError>(found, "; expected a run's folder or a .safetensors file that a run wrote");
 }
 
+// A configuration may claim a model of any size: none is built that the file's tensors, which lie
+// within the file, would not fill.
+void check_size(const SavedModel& saved, const ModelConfig& config) {
+  const auto shapes = build_shapes(config);
+  std::int64_t expected = 0, found = 0;
+  for (const auto& [path, parameter] : shapes->parameters()) expected += parameter->value().numel();
+  for (const auto& [path, buffer] : shapes->buffers()) expected += buffer->value().numel();
+  for (const SafetensorsEntry& entry : read_safetensors_header(saved.weights).entries)
+    found += std::accumulate(entry.shape.begin(), entry.shape.end(), std::int64_t{1},
+                             std::multiplies<>());
+  check<DataError>(expected <= found, saved.weights.string(), ": holds ", found,
+                   " numbers, the model of its configuration has ", expected,
+                   "; is the file a part of the run's, or damaged?");
+}
+
 }  // namespace
 
 SavedModel find_saved_model(const fs::path& given) {
@@ -61,6 +78,7 @@ SavedModel find_saved_model(const fs::path& given) {
 
 std::unique_ptr<EmbeddingModel> load_saved_model(const SavedModel& saved, const ModelConfig& config,
                                                  Device device) {
+  check_size(saved, config);
   std::unique_ptr<EmbeddingModel> model = build_model(config, 0);
   load_weights({model.get()}, saved.weights);
   model->move_to(device);
