@@ -14,9 +14,6 @@ extern "C" {
 namespace proxent::detail {
 namespace {
 
-// A progressive file may hold thousands of scans over a large picture in a few kilobytes.
-constexpr int kMaxScans = 1000;
-
 // libjpeg reports by callbacks that must not return; they jump to the innermost run().
 class JpegReader {
  public:
@@ -35,9 +32,9 @@ class JpegReader {
     };
     errors_.output_message = [](j_common_ptr) {};
     progress_.progress_monitor = [](j_common_ptr state) {
-      if (reinterpret_cast<j_decompress_ptr>(state)->input_scan_number <= kMaxScans) return;
+      if (reinterpret_cast<j_decompress_ptr>(state)->input_scan_number <= kMaxJpegScans) return;
       JpegReader& self = of(state);
-      std::snprintf(self.text_, sizeof self.text_, "more than %d scans", kMaxScans);
+      std::snprintf(self.text_, sizeof self.text_, "%s", kTooManyScans);
       std::longjmp(self.jump_, 1);
     };
     run([this] { jpeg_create_decompress(&state_); });

@@ -141,11 +141,15 @@ class HuffmanTables {
 void check_jpeg_for_stb(Bytes bytes, std::string_view name) {
   HuffmanTables tables(name);
   bool is_progressive = false;
+  int scans = 0;
   for (auto s = next_segment(bytes, 2); s; s = next_segment(bytes, s->next)) {
     if (s->marker == 0xD9) return;
     if (s->marker == 0xC2) is_progressive = true;
     if (s->marker == 0xC4) tables.define(s->body);
-    if (s->marker == 0xDA) tables.use(s->body, is_progressive);
+    if (s->marker != 0xDA) continue;
+    tables.use(s->body, is_progressive);
+    check<DataError>(++scans <= detail::kMaxJpegScans, "picture ", name, ": broken JPEG (",
+                     detail::kTooManyScans, ")");
   }
   fail<DataError>("picture ", name,
                   ": truncated JPEG, the data ends before the picture is complete");

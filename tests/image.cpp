@@ -2,6 +2,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <array>
 #include <cstring>
 
 #include "tensor/random.h"
@@ -122,6 +124,23 @@ TEST_SUITE("image") {
           "picture p.jpg: truncated JPEG, the data ends before the picture is complete");
     CHECK(reason(std::span(jpeg).first(40)) ==
           "picture p.jpg: truncated JPEG, the file ends inside its header");
+  }
+
+  TEST_CASE("a JPEG of more scans than any real one is refused before they cost time") {
+    const auto jpeg = read_file(kPictures / "rgb_progressive.jpg");
+    constexpr std::array<std::uint8_t, 2> kScan{0xFF, 0xDA};
+    const auto last = std::find_end(jpeg.begin(), jpeg.end(), kScan.begin(), kScan.end());
+    const auto end = jpeg.end() - 2;
+    for (const bool prefer_stb : {false, true})
+      for (const auto& [more, expected] :
+           {std::pair(80, "no error"),
+            {100,
+             "picture p.jpg: broken JPEG (more than 100 scans, where progressive files have about "
+             "10; save it anew)"}}) {
+        auto bytes = jpeg;
+        for (int i = 0; i < more; ++i) bytes.insert(bytes.end() - 2, last, end);
+        CHECK(reason(bytes, {.prefer_stb = prefer_stb}) == expected);
+      }
   }
 
   TEST_CASE("damaged bytes give a picture or a DataError, nothing else") {
