@@ -29,6 +29,9 @@ void check_complete(std::span<const std::uint8_t> bytes, const ImageInfo& info,
                     std::string_view name);
 Image decode_with_stb(std::span<const std::uint8_t> bytes, const ImageInfo& info,
                       std::string_view name);
+// The GIF with its first picture's transparent pixels in their palette's colour, as alpha is
+// dropped from other pictures: stb_image leaves them black.
+std::vector<std::uint8_t> opaque_gif(std::span<const std::uint8_t> bytes);
 // Size of a BMP or GIF picture; returns false when the header is broken.
 bool inspect_with_stb(std::span<const std::uint8_t> bytes, ImageInfo& info);
 

@@ -23,6 +23,8 @@ Image decode_image(std::span<const std::uint8_t> bytes, std::string_view name,
 #endif
     if (info.format == ImageFormat::pnm) return detail::decode_pnm(bytes, name);
     detail::check_complete(bytes, info, name);
+    if (info.format == ImageFormat::gif)
+      return detail::decode_with_stb(detail::opaque_gif(bytes), info, name);
     return detail::decode_with_stb(bytes, info, name);
   };
   Image image = decode();

@@ -57,10 +57,9 @@ struct DecodeOptions {
 // `name` opens the message of every DataError: not a picture, an unsupported kind, truncated,
 // broken checksum, too large. Empty input is an error too.
 ImageInfo inspect_image(std::span<const std::uint8_t> bytes, std::string_view name);
-// Gray is repeated, palettes looked up, alpha dropped, CMYK read inverted (Adobe's convention), as
-// Pillow does. Sixteen bits keep their high byte; Pillow does so for colour, but clips gray to
-// white, which we do not copy. Of a GIF the first frame; its transparent pixels are black, where
-// Pillow has the colour behind them.
+// Gray is repeated, palettes looked up, alpha dropped (transparent pixels keep their colour), CMYK
+// read inverted (Adobe's convention), as Pillow does. Sixteen bits keep their high byte; Pillow
+// does so for colour, but clips gray to white, which we do not copy. Of a GIF the first frame.
 Image decode_image(std::span<const std::uint8_t> bytes, std::string_view name,
                    const DecodeOptions& options = {});
 // Also DataError: missing, not a file, unreadable, empty.

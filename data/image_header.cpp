@@ -24,6 +24,31 @@ std::uint32_t big_endian(Bytes bytes, std::size_t at, int count) {
   return value;
 }
 
+// --- EXIF --------------------------------------------------------------------------------------
+
+// Orientation tag (0x0112) of the first directory of EXIF data, which are those of a TIFF file; 1
+// when absent or broken.
+int exif_orientation(Bytes tiff) {
+  const bool is_little = starts_with(tiff, "II");
+  if (tiff.size() < 8 || (!is_little && !starts_with(tiff, "MM"))) return 1;
+  const auto number = [&](std::size_t at, int count) {
+    std::uint32_t value = 0;
+    for (int i = 0; i < count; ++i)
+      value |= std::uint32_t{tiff[at + i]} << 8 * (is_little ? i : count - 1 - i);
+    return value;
+  };
+  const std::size_t directory = number(4, 4);
+  if (directory + 2 > tiff.size()) return 1;
+  const std::size_t entries = number(directory, 2);
+  for (std::size_t i = 0, at = directory + 2; i < entries && at + 12 <= tiff.size();
+       ++i, at += 12) {
+    if (number(at, 2) != 0x0112) continue;
+    const std::uint32_t value = number(at + 8, 2);
+    return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
+  }
+  return 1;
+}
+
 // --- JPEG segments -----------------------------------------------------------------------------
 
 struct Segment {
@@ -49,38 +74,16 @@ std::optional<Segment> next_segment(Bytes bytes, std::size_t at) {
   return Segment{marker, bytes.subspan(at + 2, length - 2), at + length};
 }
 
-// Orientation tag (0x0112) of the first directory of an EXIF block; 1 when absent or broken.
-int exif_orientation(Bytes exif) {
-  if (!starts_with(exif, std::string_view("Exif\0\0", 6))) return 1;
-  const Bytes tiff = exif.subspan(6);
-  const bool is_little = starts_with(tiff, "II");
-  if (tiff.size() < 8 || (!is_little && !starts_with(tiff, "MM"))) return 1;
-  const auto number = [&](std::size_t at, int count) {
-    std::uint32_t value = 0;
-    for (int i = 0; i < count; ++i)
-      value |= std::uint32_t{tiff[at + i]} << 8 * (is_little ? i : count - 1 - i);
-    return value;
-  };
-  const std::size_t directory = number(4, 4);
-  if (directory + 2 > tiff.size()) return 1;
-  const std::size_t entries = number(directory, 2);
-  for (std::size_t i = 0, at = directory + 2; i < entries && at + 12 <= tiff.size();
-       ++i, at += 12) {
-    if (number(at, 2) != 0x0112) continue;
-    const std::uint32_t value = number(at + 8, 2);
-    return value >= 1 && value <= 8 ? static_cast<int>(value) : 1;
-  }
-  return 1;
-}
-
 bool is_start_of_frame(int marker) {
   return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC;
 }
 
 ImageInfo inspect_jpeg(Bytes bytes, std::string_view name) {
+  constexpr std::string_view kExif("Exif\0\0", 6);
   ImageInfo info{.format = ImageFormat::jpeg};
   for (auto s = next_segment(bytes, 2); s && s->marker != 0xDA; s = next_segment(bytes, s->next)) {
-    if (s->marker == 0xE1 && info.orientation == 1) info.orientation = exif_orientation(s->body);
+    if (s->marker == 0xE1 && info.orientation == 1 && starts_with(s->body, kExif))
+      info.orientation = exif_orientation(s->body.subspan(kExif.size()));
     if (!is_start_of_frame(s->marker) || s->body.size() < 6) continue;
     info.bits = s->body[0];
     info.height = big_endian(s->body, 1, 2);
@@ -159,6 +162,19 @@ void check_jpeg_for_stb(Bytes bytes, std::string_view name) {
 
 constexpr std::string_view kPngMagic("\x89PNG\r\n\x1a\n", 8);
 
+// Of the EXIF data, which may stand before or behind the pixels; 1 where there are none.
+int png_orientation(Bytes bytes) {
+  constexpr std::size_t kAround = 12;  // length, type and checksum
+  for (std::size_t at = kPngMagic.size(); at + kAround <= bytes.size();) {
+    const std::size_t length = big_endian(bytes, at, 4);
+    if (length > bytes.size() - at - kAround) break;
+    if (std::memcmp(&bytes[at + 4], "eXIf", 4) == 0)
+      return exif_orientation(bytes.subspan(at + 8, length));
+    at += kAround + length;
+  }
+  return 1;
+}
+
 // Every chunk is complete and passes its CRC up to IEND; stb_image checks neither.
 void check_png_chunks(Bytes bytes, std::string_view name) {
   for (std::size_t at = kPngMagic.size();;) {
@@ -184,6 +200,7 @@ ImageInfo inspect_png(Bytes bytes, std::string_view name) {
   info.width = big_endian(bytes, 16, 4);
   info.height = big_endian(bytes, 20, 4);
   info.bits = bytes[24];
+  info.orientation = png_orientation(bytes);
   switch (bytes[25]) {
     case 0:
       info.kind = PixelKind::gray;
@@ -217,25 +234,33 @@ std::uint32_t little_endian(Bytes bytes, std::size_t at, int count) {
 // Bytes of the colour table that a GIF's flag byte announces.
 std::size_t gif_table(std::uint8_t flags) { return flags & 0x80 ? 3u << ((flags & 7) + 1) : 0; }
 
-// Whether the first picture's data blocks run to their terminator. stb_image takes what there is.
-bool is_complete_gif(Bytes bytes) {
-  if (bytes.size() < 13) return false;
+// What comes up to the end of the first picture.
+struct GifStart {
+  bool is_complete = false;       // the picture's data blocks run to their terminator
+  std::size_t control_flags = 0;  // where the flags of the picture's graphic control are, if any
+};
+
+GifStart start_of_gif(Bytes bytes) {
+  GifStart start;
+  if (bytes.size() < 13) return start;
   bool is_picture = false;
   for (std::size_t at = 13 + gif_table(bytes[10]); at + 10 < bytes.size();) {
     if (bytes[at] == 0x2C) {  // picture: place and size, colour table, code size, data blocks
       is_picture = true;
       at += 10 + gif_table(bytes[at + 9]) + 1;
     } else if (bytes[at] == 0x21) {  // extension: kind, data blocks
+      if (bytes[at + 1] == 0xF9) start.control_flags = at + 3;
       at += 2;
     } else {
-      return false;
+      return start;
     }
     while (at < bytes.size() && bytes[at] != 0) at += bytes[at] + std::size_t{1};
-    if (at >= bytes.size()) return false;
-    if (is_picture) return true;
+    if (at >= bytes.size()) return start;
+    start.is_complete = is_picture;
+    if (is_picture) return start;
     ++at;
   }
-  return false;
+  return start;
 }
 
 // A code of 12 bits stands for 4096 pixels at most; the first 4 million are free, for a small
@@ -317,7 +342,9 @@ void detail::check_complete(Bytes bytes, const ImageInfo& info, std::string_view
       check_png_chunks(bytes, name);
       break;
     case ImageFormat::gif:
-      check<DataError>(is_complete_gif(bytes), "picture ", name, ": truncated or broken GIF");
+      // stb_image takes what there is.
+      check<DataError>(start_of_gif(bytes).is_complete, "picture ", name,
+                       ": truncated or broken GIF");
       check<DataError>(info.width * info.height <= most_gif_pixels(bytes.size()), "picture ", name,
                        ": broken GIF, ", bytes.size(), " bytes that claim ", info.width, "x",
                        info.height, " pixels");
@@ -328,6 +355,14 @@ void detail::check_complete(Bytes bytes, const ImageInfo& info, std::string_view
     case ImageFormat::pnm:
       break;  // its own decoder checks
   }
+}
+
+std::vector<std::uint8_t> detail::opaque_gif(Bytes bytes) {
+  constexpr std::uint8_t kHasTransparency = 1;
+  std::vector<std::uint8_t> gif(bytes.begin(), bytes.end());
+  const std::size_t flags = start_of_gif(bytes).control_flags;
+  if (flags != 0) gif[flags] &= static_cast<std::uint8_t>(~kHasTransparency);
+  return gif;
 }
 
 }  // namespace proxent

@@ -64,6 +64,7 @@ def make_pictures():
     exif = Image.Exif()
     exif[0x0112] = 6
     save("exif_6.jpg", base, quality=90, exif=exif)
+    save("exif_6.png", base, exif=exif)
     save("rgb.png", base)
     save("rgba.png", Image.merge("RGBA", (*base.split(), alpha)))
     save("gray.png", base.convert("L"))
@@ -75,6 +76,7 @@ def make_pictures():
     save("rgb.ppm", base)
     save("gray.pgm", base.convert("L"))
     save("rgb.gif", base.quantize(64))
+    save("transparent.gif", base.quantize(19), transparency=3)
     noise = np.random.RandomState(0).randint(0, 65536, (21, 30, 3))
     write_png16(os.path.join(PICTURES, "rgb_16bit.png"), noise)
     Image.fromarray(noise[..., 0].astype(np.int32), mode="I").save(
