@@ -5,6 +5,7 @@
 
 #include "tensor/gpu.h"
 #include "tensor/pointwise.h"
+#include "tests/temp_folder.h"
 #include "train/loss.h"
 #include "train/presets.h"
 #include "train/process_memory.h"
@@ -58,6 +59,34 @@ TEST_SUITE("memory plan") {
   TEST_CASE("no more memory is planned with than this process may take") {
     CHECK(usable_memory(Device::cpu) > 0);
     CHECK(usable_memory(Device::cpu) < machine_bytes());
+  }
+
+  TEST_CASE("the tightest of nested control groups counts, in either version") {
+    constexpr std::int64_t kNoLimit = std::numeric_limits<std::int64_t>::max();
+    const auto memory = [](const TempFolder& root) {
+      const GroupMemory found = group_memory(root.path());
+      return std::pair(found.limit, found.left);
+    };
+    const TempFolder second;
+    CHECK(memory(second) == std::pair(kNoLimit, kNoLimit));
+    second.write("proc/self/cgroup", "0::/user/job\n");
+    second.write("sys/fs/cgroup/user/job/memory.max", "max\n");
+    CHECK(memory(second) == std::pair(kNoLimit, kNoLimit));
+    second.write("sys/fs/cgroup/user/job/memory.max", "5000\n");
+    second.write("sys/fs/cgroup/user/job/memory.current", "1000\n");
+    second.write("sys/fs/cgroup/user/job/memory.stat", "anon 600\ninactive_file 400\n");
+    CHECK(memory(second) == std::pair<std::int64_t, std::int64_t>(5000, 4400));
+    second.write("sys/fs/cgroup/user/memory.max", "4000\n");  // of all jobs together
+    second.write("sys/fs/cgroup/user/memory.current", "7000\n");
+    CHECK(memory(second) == std::pair<std::int64_t, std::int64_t>(4000, 0));
+
+    const TempFolder first;
+    first.write("proc/self/cgroup", "3:cpu,cpuacct:/x\n7:hugetlb,memory:/docker/a\n0::/\n");
+    // As a container sees it: its own group as the topmost.
+    first.write("sys/fs/cgroup/memory/memory.limit_in_bytes", "3000\n");
+    first.write("sys/fs/cgroup/memory/memory.usage_in_bytes", "2000\n");
+    first.write("sys/fs/cgroup/memory/memory.stat", "inactive_file 1\ntotal_inactive_file 500\n");
+    CHECK(memory(first) == std::pair<std::int64_t, std::int64_t>(3000, 1500));
   }
 
   TEST_CASE("every preset builds, and its step runs on meta") {
