@@ -147,7 +147,8 @@ void detail::check_files_exist(const DatasetSplits& splits) {
     if (count.missing > kMostNamed)
       problems += detail::concat("\n  and ", count.missing - kMostNamed, " more");
   }
-  check<DataError>(problems.empty(), problems);
+  check<DataError>(problems.empty(), problems,
+                   "\n`proxent data check --json` names all; --on-bad-image skip leaves them out");
 }
 
 void detail::PictureOnce::add(const Sample& sample, const std::string& place) {

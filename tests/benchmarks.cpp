@@ -140,7 +140,8 @@ TEST_SUITE("benchmarks") {
     CHECK(reason(folder).starts_with("images.txt: image_id 2: images/001.Auk/a.png occurs twice"));
     write_cub(folder);
     fs::remove(folder.path() / "images/003.Coot/c.png");
-    CHECK(reason(folder) == "images.txt: 1 of 4 files do not exist:\n  images/003.Coot/c.png");
+    CHECK(reason(folder).starts_with(
+        "images.txt: 1 of 4 files do not exist:\n  images/003.Coot/c.png\n"));
   }
 
   TEST_CASE("cub: the first edition is told from the second") {
@@ -366,8 +367,8 @@ TEST_SUITE("benchmarks") {
     CHECK(with_list("2\n" + header + "img/a.jpg id_1 train\nimg/a.jpg id_1 train\n") ==
           ":4: Img/img/a.jpg occurs twice, first at Eval/list_eval_partition.txt:3; it would be "
           "learned twice, or found as its own match. Leave one out");
-    CHECK(with_list("1\n" + header + "img/a.jpg id_1 train\n") ==
-          ": 1 of 1 files do not exist:\n  Img/img/a.jpg");
+    CHECK(with_list("1\n" + header + "img/a.jpg id_1 train\n")
+              .starts_with(": 1 of 1 files do not exist:\n  Img/img/a.jpg\n"));
     fs::remove_all(folder.path() / "Img");
     CHECK(with_list("1\n" + header + "img/a.jpg id_1 train\n")
               .find("expected the pictures in Img/img/, Img/img_highres/, img/ or img_highres/") !=

@@ -218,7 +218,9 @@ TEST_SUITE("dataset") {
     CHECK(message.starts_with(list.string() + ": 23 of 24 files do not exist:\n  "));
     CHECK(message.find("gone19.png") != std::string::npos);
     CHECK(message.find("gone20.png") == std::string::npos);
-    CHECK(message.ends_with("\n  and 3 more"));
+    CHECK(
+        message.ends_with("\n  and 3 more\n`proxent data check --json` names all; "
+                          "--on-bad-image skip leaves them out"));
     const fs::path test = folder.write("test.txt", "lost.png 7\n");
     const std::string both = reason({.path = folder.path()});
     CHECK(both.starts_with(test.string() + ": 1 of 1 files do not exist:\n  "));
@@ -295,7 +297,8 @@ TEST_SUITE("dataset") {
     CHECK(message("label,path,x_1,x_2,y_1,y_2\n1,a.png,5,2,0,1\n") ==
           ":2: a box needs 0 <= x_1 < x_2 and 0 <= y_1 < y_2, got x 5 to 2, y 0 to 1");
     CHECK(message("label,path\n2,a.png\n1,gone.png\n") ==
-          ": 1 of 2 files do not exist:\n  " + (folder.path() / "gone.png").string());
+          ": 1 of 2 files do not exist:\n  " + (folder.path() / "gone.png").string() +
+              "\n`proxent data check --json` names all; --on-bad-image skip leaves them out");
     CHECK(message("label,path\n1,a.png\n2,./a.png\n") ==
           ":3: " + (folder.path() / "./a.png").string() + " occurs twice, first at " +
               file.string() +

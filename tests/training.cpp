@@ -292,6 +292,17 @@ TEST_SUITE("training") {
     CHECK(run_training(config, {"train"}) == kDone);
     CHECK(text_of(temporary.path() / "untested/log.txt").find("nothing was tested") !=
           std::string::npos);
+
+    // Of a list too, and for those who want to hear of nothing else.
+    temporary.write("pictures/train.txt", list + "class1/gone.png 1\n");
+    config.run.out = (temporary.path() / "gone").string();
+    const Outcome quiet =
+        run_binary("train -c " + temporary.write("run.toml", to_toml(config)).string() + " 2>&1");
+    CHECK(quiet.code == kDone);
+    CHECK_MESSAGE(quiet.out.find("1 picture could not be read; training took others, evaluations "
+                                 "left them out:\n  cannot read ") != std::string::npos,
+                  quiet.out);
+    CHECK(quiet.out.find("class1/gone.png: no such file") != std::string::npos);
   }
 
   TEST_CASE("a dry run tries everything and leaves nothing") {

@@ -241,7 +241,7 @@ int data_command(const Arguments& arguments) {
   check_flags(flags);
 
   DatasetOptions options = dataset_options_of(config.data);
-  options.accept_missing = flags.action == "check";  // it names every picture that cannot be read
+  options.accept_missing |= flags.action == "check";  // it names every picture that cannot be read
   const DatasetSplits splits = open_dataset(options);
   const int threads = static_cast<int>(config.data.workers.value_or(0));
   if (flags.action == "check") return check_data(splits, threads, flags);

@@ -53,7 +53,8 @@ void add_data(Settings& s, DataConfig& c) {
   s.add("cache", &c.cache, "keep nothing, the files' bytes (ram) or the decoded pixels in memory",
         {.choices = {"none", "ram", "decoded"}});
   s.add("on_bad_image", &c.on_bad_image,
-        "a picture that cannot be read stops the run, or is skipped, counted and listed",
+        "a picture that is missing or cannot be read stops the run, or is skipped, counted and "
+        "listed",
         {.choices = {"stop", "skip"}});
   s.add("allow_shared_classes", &c.allow_shared_classes,
         "train and test on the same classes; otherwise a class in both stops the run");

@@ -21,6 +21,7 @@
 #include "train/retrieval_grid.h"
 #include "train/run_header.h"
 #include "train/signals.h"
+#include "train/text.h"
 #include "train/trainer.h"
 #include "train/version.h"
 
@@ -252,8 +253,8 @@ void report_bad_images(const Trainer& trainer, RunFolder& folder, Log& log) {
   for (const std::string& reason : bad) record["reasons"].push_back(reason);
   if (bad.empty()) return;
   log.warning(counted(std::ssize(bad), "picture", "pictures") +
-              " could not be read; training took others, evaluations left them out:");
-  for (const std::string& reason : bad) log.info("  " + reason);
+              " could not be read; training took others, evaluations left them out:\n  " +
+              join(bad, "\n  "));
 }
 
 // Into the folder: what runs here from now on.

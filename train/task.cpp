@@ -72,6 +72,7 @@ Transform shared_transform(const DataConfig& config) {
 DatasetOptions dataset_options_of(const DataConfig& config) {
   return {.name = config.dataset,
           .path = config.path,
+          .accept_missing = on_bad_image_from_name(config.on_bad_image) == OnBadImage::skip,
           .seed = static_cast<std::uint64_t>(config.glyph_seed),
           .threads = static_cast<int>(config.workers.value_or(0)),
           .decode = {.apply_exif = config.exif,
