@@ -11,6 +11,7 @@
 #include "tests/temp_folder.h"
 #include "train/checkpoint.h"
 #include "train/config.h"
+#include "train/input_file.h"
 #include "train/labelled_embeddings.h"
 #include "train/loss.h"
 #include "train/model.h"
@@ -192,6 +193,13 @@ TEST_SUITE("evaluation_commands") {
       CHECK(text.out.find(part) != std::string::npos);
     CHECK(text.out.ends_with("seed 1, n=1\n"));
     CHECK(load_image(folder.path() / "g.png").width > 500);
+    // What was there before stays where the disk is full: no file may have more than one block.
+    const std::string grid = folder.path().string() + "/g.png", before = read_text(grid);
+    const Outcome full =
+        run_binary("eval " + run_path + " --grid " + grid + " 2>&1", "trap '' XFSZ; ulimit -f 1;");
+    CHECK(full.code == 3);
+    CHECK_MESSAGE(full.out.find("free some space") != std::string::npos, full.out);
+    CHECK(read_text(grid) == before);
 
     // A file that cannot be written is told before the pictures are embedded.
     for (const auto& [name, code] : {std::pair("table.txt", 2), {"/none/x.npy", 3}}) {

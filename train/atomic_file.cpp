@@ -103,4 +103,9 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view t
   file.commit();
 }
 
+void write_picture_atomically(const std::filesystem::path& path, const Image& picture) {
+  const std::vector<std::uint8_t> png = encode_png(picture);
+  write_file_atomically(path, {reinterpret_cast<const char*>(png.data()), png.size()});
+}
+
 }  // namespace proxent

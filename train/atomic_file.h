@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "tensor/check.h"
+#include "data/image.h"
 
 namespace proxent {
 
@@ -42,5 +42,7 @@ void replace_file(const std::filesystem::path& from, const std::filesystem::path
 
 // The file becomes `text`, at once or not at all.
 void write_file_atomically(const std::filesystem::path& path, std::string_view text);
+// The file becomes the picture as PNG, at once or not at all.
+void write_picture_atomically(const std::filesystem::path& path, const Image& picture);
 
 }  // namespace proxent

@@ -164,8 +164,7 @@ int preview_data(const DatasetSplits& splits, const Config& config, const DataFl
     row.push_back({picture, Frame::blue});
     while (std::ssize(row) < flags.columns) row.push_back({transform.apply(picture, augmentation)});
   }
-  const std::vector<std::uint8_t> png = encode_png(contact_sheet(rows));
-  write_file_atomically(flags.out, {reinterpret_cast<const char*>(png.data()), png.size()});
+  write_picture_atomically(flags.out, contact_sheet(rows));
   say_written(flags, counted(std::ssize(rows), "picture", "pictures") + " of " + train.name +
                          ", each as it is and " + counted(flags.columns - 1, "time", "times") +
                          " as training sees it: " + transform.describe());

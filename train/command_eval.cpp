@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <iterator>
 
+#include "train/atomic_file.h"
 #include "train/command.h"
 #include "train/command_line.h"
 #include "train/device.h"
@@ -330,7 +331,8 @@ int evaluate_and_report(const EvalFlags& flags, const Config& config,
     print_out(report_text(report, page_width()) + provenance_line(subject));
   }
   if (!flags.grid.empty()) {
-    write_png(flags.grid, retrieval_grid(subject.dataset, embeddings, subject.options, result));
+    write_picture_atomically(flags.grid,
+                             retrieval_grid(subject.dataset, embeddings, subject.options, result));
     log.info("wrote " + flags.grid);
   }
   return kDone;

@@ -8,6 +8,7 @@
 #include <functional>
 #include <optional>
 
+#include "train/atomic_file.h"
 #include "train/device.h"
 #include "train/diagnostics.h"
 #include "train/evaluation_report.h"
@@ -238,9 +239,9 @@ void report_test(const Config& config, const Task& task, Trainer& trainer, RunFo
   log.info(counts_text(test.result.retrieval));
   if (test.result.retrieval.queries > 0 && !config.debug.dry_run) {
     const std::string picture = folder.file("retrieval.png");
-    write_png(picture,
-              retrieval_grid(task.test, test.embeddings, test.options, test.result.retrieval,
-                             {.seed = static_cast<std::uint64_t>(config.run.seed)}));
+    write_picture_atomically(
+        picture, retrieval_grid(task.test, test.embeddings, test.options, test.result.retrieval,
+                                {.seed = static_cast<std::uint64_t>(config.run.seed)}));
     log.info("queries and their nearest pictures: " + picture);
   }
   log.result(summary(run_name(config), baselines, test.result, origin));
