@@ -316,6 +316,21 @@ TEST_SUITE("training") {
     CHECK_THROWS_AS(run_training(config, {"train"}), DataError);
     config.data.on_bad_image = "skip";
     CHECK(run_training(config, {"train"}) == kDone);
+
+    // Also the folder: one that cannot be made, one inside others, and one that holds a run.
+    config.run.out = (temporary.path() / "pictures/class1/0.png/run").string();
+    CHECK_THROWS_WITH_AS(run_training(config, {"train"}), doctest::Contains("Not a directory"),
+                         DataError);
+    config.run.out = (temporary.path() / "new/run").string();
+    CHECK(run_training(config, {"train"}) == kDone);
+    CHECK_FALSE(fs::exists(temporary.path() / "new"));
+    temporary.write("old/run.json", "{}");
+    config.run.out = (temporary.path() / "old").string();
+    CHECK_THROWS_WITH_AS(run_training(config, {"train"}), doctest::Contains("holds a run already"),
+                         UsageError);
+    config.run.resume = "auto";
+    CHECK(run_training(config, {"train"}) == kDone);
+    CHECK(std::distance(fs::directory_iterator(config.run.out), {}) == 1);
   }
 
   TEST_CASE("numbers that are not finite stop the run, name the op and keep the batch") {

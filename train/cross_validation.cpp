@@ -252,7 +252,11 @@ std::string run_trials(std::vector<Trial>& trials, const std::vector<std::string
 int run_cross_validation(const Config& given, const CrossValidationOptions& options,
                          const std::vector<std::string>& arguments) {
   const Config config = checked(given, options);
-  if (config.debug.dry_run) return run_training(config, arguments);
+  if (config.debug.dry_run) {
+    Config trial = config;
+    if (fs::exists(fs::path(config.run.out) / "cv.json")) trial.run.out.clear();  // it goes on
+    return run_training(trial, arguments);
+  }
   Log log(terminal_on(Stream::error, config.log.color), config.log.quiet);
   SignalGuard signals;
   const std::string folder = open_folder(config, options, shared_config(config));

@@ -396,6 +396,7 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
   std::optional<TemporaryFolder> dry;
   if (config.debug.dry_run) {
     dry.emplace();
+    if (given.run.resume.empty()) try_run_folder({.out = config.run.out, .name = run_name(config)});
     const OnBadImage on_bad_image = on_bad_image_from_name(config.data.on_bad_image);
     check_pictures(task.train, on_bad_image, log);
     check_pictures(task.test, on_bad_image, log);
@@ -410,7 +411,8 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
   if (state.empty()) begin();
   try {
     const int code = train_within_memory(config, device, task, folder, log, begin);
-    if (dry) log.result("dry run: data, model, one step, evaluation and checkpoint all work");
+    if (dry)
+      log.result("dry run: data, folder, model, one step, evaluation and checkpoint all work");
     return code;
   } catch (const StopRequested&) {  // in an evaluation before or after training
     log.result(fmt::format("stopped early ({}); go on with: proxent train --resume auto --out {}",

@@ -158,6 +158,22 @@ std::string make_run_folder(const RunFolderOptions& options) {
   return path;
 }
 
+void try_run_folder(const RunFolderOptions& options) {
+  struct Fresh {
+    std::vector<fs::path> folders;  // that were not there, the innermost first
+    ~Fresh() {
+      std::error_code ignored;
+      for (const fs::path& folder : folders) fs::remove(folder, ignored);
+    }
+  } fresh;
+  for (fs::path folder = options.out.empty() ? options.root : options.out;
+       !folder.empty() && !fs::exists(folder); folder = folder.parent_path())
+    fresh.folders.push_back(folder);
+  const fs::path folder = make_run_folder(options);
+  if (options.out.empty()) fresh.folders.insert(fresh.folders.begin(), folder);
+  const AtomicFile never_committed(folder / "run.json");
+}
+
 RunFolder::RunFolder(std::string path, std::size_t metric_count)
     : path_(std::move(path)),
       lock_(std::make_unique<FolderLock>(path_)),

@@ -28,6 +28,9 @@ struct RunFolderOptions {
 // gets a number: DATE_name-2. Throws UsageError if `out` holds something already, DataError if the
 // folder cannot be made.
 std::string make_run_folder(const RunFolderOptions& options);
+// Throws where make_run_folder would, or where no file can be written into the folder, and leaves
+// nothing behind.
+void try_run_folder(const RunFolderOptions& options);
 
 class RunFolder {
  public:
