@@ -193,6 +193,7 @@ TEST_SUITE("training") {
     config.run.steps = 40;
     config.log.log_every = {1, Duration::Unit::iterations};
     CHECK(run_training(config, {"train"}) == kDone);
+    CHECK(text_of(temporary.path() / "run/log.txt").find("are no results") != std::string::npos);
     std::istringstream lines(text_of(temporary.path() / "run/train.jsonl"));
     std::vector<double> losses;
     for (std::string line; std::getline(lines, line);) {

@@ -297,6 +297,10 @@ int train(const Config& config, Device device, const Task& task, RunFolder& fold
     log.warning(detail::concat(report->origin, ": ", report->trailing_bytes,
                                " bytes follow the last tensor; they are not read"));
   show_header(log, config, device, task, trainer, folder);
+  if (config.debug.overfit_batch)
+    log.warning(
+        "--overfit-batch learns one batch by heart: its losses tell that training works, and are "
+        "no results");
   std::optional<Baselines> baselines;
   if (config.run.baselines && !task.test.is_empty())
     baselines =
