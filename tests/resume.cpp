@@ -361,6 +361,31 @@ TEST_SUITE("resume") {
                   astray.out);
   }
 
+  TEST_CASE("a sitting with other settings or threads says so, once") {
+    const TempFolder temporary;
+    Config config =
+        small_config(draw_pictures(temporary.path() / "pictures"), temporary.path() / "run");
+    config.run.save_every = {2, Duration::Unit::iterations};
+    config.run.threads = 2;
+    const std::string run =
+        "train -c " + temporary.write("run.toml", to_toml(config)).string() + " --resume auto";
+    const auto sitting = [&](const std::string& flags) {
+      const Outcome outcome = run_binary(run + flags + " 2>&1");
+      CHECK(outcome.code == (flags.ends_with("0.001s") ? kStoppedEarly : kDone));
+      return outcome.out;
+    };
+    CHECK(sitting(" --time-limit 0.001s").find("warning") == std::string::npos);
+    const std::string changed = sitting(" --lr 0.01 --threads 1 --time-limit 0.001s");
+    CHECK_MESSAGE(
+        changed.find("warning: the run goes on with optim.lr = 0.01, not 0.001; what comes "
+                     "out is of both\n") != std::string::npos,
+        changed);
+    CHECK_MESSAGE(changed.find("was trained on cpu, 2 threads and goes on with cpu, 1 thread, "
+                               "which may add in another order") != std::string::npos,
+                  changed);
+    CHECK(sitting(" --lr 0.01 --threads 1").find("warning") == std::string::npos);
+  }
+
   TEST_CASE("a second process is told who trains in the folder") {
     const TempFolder temporary;
     Trial trial(restless_config(draw_pictures(temporary.path() / "pictures"), 1));

@@ -270,10 +270,8 @@ void begin_sitting(const Config& config, const std::vector<std::string>& argumen
   folder.set_status("running");
 }
 
-// A run that is done keeps the settings it was trained with, or its numbers would be taken for
-// those of others. One that failed in its last evaluation may need some to get through it.
-void check_nothing_new(const Config& config, const Trainer& trainer, const RunFolder& folder) {
-  if (!trainer.is_done() || status_of_run(folder.path()) != "done") return;
+// Settings that change numbers, of which this sitting has others than the run so far.
+std::string new_settings(const Config& config, const RunFolder& folder) {
   const Config own = config_of_run(folder.path());
   Config then = experiment_of(own), now = experiment_of(config);
   then.run.seed = own.run.seed;
@@ -281,13 +279,32 @@ void check_nothing_new(const Config& config, const Trainer& trainer, const RunFo
   then.debug.overfit_batch = own.debug.overfit_batch;
   now.debug.overfit_batch = config.debug.overfit_batch;
   then.model.weights = now.model.weights;  // the file they came from may be gone
-  const std::string changes = differences(now, then);
+  return differences(now, then);
+}
+
+// A run that is done keeps the settings it was trained with, or its numbers would be taken for
+// those of others. One that failed in its last evaluation may need some to get through it.
+void check_nothing_new(const std::string& changes, const Trainer& trainer,
+                       const RunFolder& folder) {
+  if (!trainer.is_done() || status_of_run(folder.path()) != "done") return;
   check<UsageError>(
       changes.empty(), "run.resume: ", folder.path(), " is done, at step ", trainer.progress().step,
       " of ", trainer.total_steps(), ", and nothing would be trained with ", changes,
       trainer.progress().step < trainer.total_steps() ? ". Give a larger --early-stop"
                                                       : ". Give more --steps or --epochs",
       ", or start a new run");
+}
+
+// What the bits of a run that was not stopped would not have been made with.
+void tell_changes(const std::string& changes, Device device, RunFolder& folder, Log& log) {
+  if (!changes.empty())
+    log.warning("the run goes on with " + changes + "; what comes out is of both");
+  const Json* then = folder.record().find("device");
+  if (then && then->plain() != describe(device))
+    log.warning("the run was trained on " + then->plain() + " and goes on with " +
+                describe(device) +
+                ", which may add in another order: its last bits will be others than those of a "
+                "run that was not stopped");
 }
 
 int train(const Config& config, Device device, const Task& task, RunFolder& folder, Log& log,
@@ -307,7 +324,9 @@ int train(const Config& config, Device device, const Task& task, RunFolder& fold
         measure_baselines(config, task, trainer, log);  // of the network before any training
   if (const auto state = state_to_resume(config.run); !state.empty()) {
     trainer.resume(state);
-    check_nothing_new(config, trainer, folder);
+    const std::string changes = new_settings(config, folder);
+    check_nothing_new(changes, trainer, folder);
+    tell_changes(changes, device, folder, log);
     begin();  // not before the state was taken: a run that is refused stays as it was
   }
   const TrainOutcome outcome = trainer.run();
