@@ -4,6 +4,7 @@
 
 #include "tests/mat_writer.h"
 #include "tests/temp_folder.h"
+#include "tests/text_of.h"
 #include "train/checkpoint.h"
 #include "train/event_file.h"
 #include "train/npy.h"
@@ -108,6 +109,28 @@ TEST_SUITE("describe") {
     CHECK(copied("rgb.gif").find("GIF picture") != std::string::npos);
     folder.write("broken", std::string_view("\xff\xd8\xff\xe0 broken"));
     CHECK_THROWS_AS(describe_file(folder.path() / "broken"), DataError);
+  }
+
+  TEST_CASE("fonts, and those that lie") {
+    const std::filesystem::path fonts = PROXENT_SOURCE_DIR "/tests/fuzz/seeds/font";
+    const TempFolder folder;
+    const auto copied = [&](const char* name, std::size_t bytes = std::string::npos) {
+      folder.write("x", text_of(fonts / name).substr(0, bytes));
+      return description(folder, "x");
+    };
+    // A to C, and of a to c those that have a glyph; with A to E and two faces beyond 65,535.
+    CHECK(copied("one.ttf") == "x: font, 176 bytes, \u00c4 Sans, 7 glyphs, 5 characters\n");
+    CHECK(copied("two.ttc") == "x: 2 fonts, the first, 188 bytes, 7 glyphs, 7 characters\n");
+    for (std::size_t bytes = 5; bytes < 170; bytes += 3)
+      CHECK_THROWS_AS(copied("one.ttf", bytes), DataError);
+    std::string unordered = text_of(fonts / "two.ttc");
+    unordered.replace(unordered.find(std::string("\0\x01\xF6\0", 4)), 4, 4, '\0');
+    folder.write("x", unordered);
+    CHECK_THROWS_WITH_AS(describe_file(folder.path() / "x"),
+                         doctest::Contains("truncated or damaged"), DataError);
+    if (const std::filesystem::path dejavu = "/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf";
+        std::filesystem::exists(dejavu))
+      CHECK(describe_file(dejavu).find(", DejaVu Sans, ") != std::string::npos);
   }
 
   TEST_CASE("everything else gets a short true answer") {

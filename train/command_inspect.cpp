@@ -15,8 +15,9 @@ int inspect_command(const Arguments& arguments) {
                     .examples = {{"proxent inspect runs/2026-11-23_cub/ckpt/best.safetensors",
                                   "its tensors, and the run it comes from"}},
                     .output = {}});
-  line.positional("FILE", &files,
-                  "safetensors, state, .pth, .npy, IDX, .mat, TensorBoard events, picture or text");
+  line.positional(
+      "FILE", &files,
+      "safetensors, state, .pth, .npy, IDX, .mat, TensorBoard events, picture, font or text");
   if (!line.parse(arguments)) return kDone;
   for (const std::string& file : files) print_out(describe_file(file));
   return kDone;

@@ -7,6 +7,7 @@
 #include <map>
 #include <vector>
 
+#include "data/font_info.h"
 #include "data/idx.h"
 #include "data/image.h"
 #include "data/mat.h"
@@ -152,6 +153,15 @@ std::string describe_idx(const fs::path& path, std::int64_t bytes, const IdxHead
                      shape_text(header.shape));
 }
 
+std::string describe_font(const fs::path& path, std::int64_t bytes) {
+  const FontInfo info = inspect_font(read_file(path), path.string());
+  return fmt::format("{}: {}, {}, {}{}, {}\n", path.string(),
+                     info.fonts == 1 ? "font" : fmt::format("{} fonts, the first", info.fonts),
+                     size_text(bytes), info.family.empty() ? "" : info.family + ", ",
+                     counted(info.glyphs, "glyph", "glyphs"),
+                     counted(info.characters, "character", "characters"));
+}
+
 bool is_text(std::string_view start) {
   return std::none_of(start.begin(), start.end(), [](char c) {
     const auto code = static_cast<unsigned char>(c);
@@ -208,6 +218,7 @@ std::string describe_file(const fs::path& path) {
   if (start.starts_with("MATLAB 5.0")) return describe_mat(path, bytes);
   if (start.substr(0, 64).find("brain.Event:") != std::string::npos)
     return describe_events(path, bytes);
+  if (is_font(start) && !is_text(start)) return describe_font(path, bytes);
   if (start.starts_with("\x1f\x8b") || start.starts_with(std::string(2, '\0')))
     if (const auto header = read_idx_header(path)) return describe_idx(path, bytes, *header);
   if (is_picture(start)) return describe_image(path, bytes);

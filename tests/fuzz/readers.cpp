@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "data/csv_table.h"
+#include "data/font_info.h"
 #include "data/formats.h"
 #include "data/idx.h"
 #include "data/image.h"
@@ -170,6 +171,7 @@ constexpr std::array kReaders{
     Reader{"npy", "fuzz/seeds/npy", from_file<[](const std::string& path) { read_npy(path); }>},
     Reader{"mat", "fuzz/seeds/mat", [](Bytes bytes) { MatFile::parse(bytes, "annotations.mat"); }},
     Reader{"picture", "golden/pictures", read_picture},
+    Reader{"font", "fuzz/seeds/font", [](Bytes bytes) { inspect_font(bytes, "font"); }},
     Reader{"idx", "fuzz/seeds/idx", from_file<read_idx_file>},
     Reader{"list", "fuzz/seeds/list", from_file<read_list>},
     Reader{"csv", "fuzz/seeds/csv", from_file<read_table>},
