@@ -3,10 +3,13 @@
 # Usage: lint.sh                  all of them: about ten minutes
 #        lint.sh --since COMMIT   those that changed since, and those of headers that did
 #        lint.sh FILES...
+# BUILD=FOLDER names the build that knows how they are compiled (default: build). `cmake --build --preset lint` does
+# all of them with the preset release.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 scripts/setup.sh lint
-[ -f build/compile_commands.json ] || cmake -S . -B build -G Ninja >/dev/null
+build=${BUILD:-build}
+[ -f "$build/compile_commands.json" ] || cmake -S . -B "$build" -G Ninja >/dev/null
 folders=(tensor autograd layers losses data train)
 case ${1:-} in
   "") mapfile -t files < <(git ls-files -- "${folders[@]/%//*.cpp}" ':!tensor/cuda') ;;
@@ -18,4 +21,4 @@ case ${1:-} in
 esac
 [ ${#files[@]} -gt 0 ] || { echo "lint: nothing to look at"; exit 0; }
 echo "lint: ${#files[@]} files"
-printf '%s\0' "${files[@]}" | xargs -0 -n 1 -P "$(nproc)" clang-tidy-16 -p build --quiet 2> >(grep -vE '^[0-9]+ warnings?' >&2)
+printf '%s\0' "${files[@]}" | xargs -0 -n 1 -P "$(nproc)" clang-tidy-16 -p "$build" --quiet 2> >(grep -vE '^[0-9]+ warnings?' >&2)
