@@ -124,8 +124,7 @@ bool dataset_needs_path(std::string_view name);
 // relative to it, others by their whole path. Labels are whole numbers, as open-metric-learning
 // wants them; classes with other names have those in a column class_name. The test part is called
 // validation there, as open-metric-learning does; only beside a validation part, which that does
-// not read, it is test. UsageError for pictures
-// that are not files.
+// not read, it is test. UsageError for pictures that are not files.
 std::string to_csv(const DatasetSplits& splits, const std::filesystem::path& file);
 
 // The names of the classes that both parts have, in b's order.

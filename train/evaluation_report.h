@@ -47,9 +47,8 @@ void add_spread(Json& record, const EmbeddingSpread& spread);
 std::string report_text(const EvaluationReport& report, int width);
 // Everything that the text shows, and every class. Besides, where they were computed:
 //   "spectrum"  share of the variance along each direction, falling
-//   "roc"       {"far": [...], "tar": [...], "threshold": [...]}: Verification::curve; a threshold
-//   is
-//               null where nothing is accepted
+//   "roc"       {"far": [...], "tar": [...], "threshold": [...]}: Verification::curve; without a
+//               threshold where nothing is accepted
 Json to_json(const EvaluationReport& report);
 
 std::string report_text(const std::vector<FewShotResult>& results, const std::string& subject,

@@ -1,5 +1,6 @@
 // The training loop: batches in, steps, evaluations, checkpoints; stops at its end, on a signal, or
-// when its time is up, and goes on from where it stopped.
+// when its time is up, and goes on from where it stopped. The loop is in trainer.cpp, the rest in
+// trainer_evaluation.cpp, trainer_state.cpp and trainer_divergence.cpp.
 #pragma once
 
 #include <deque>
@@ -14,6 +15,7 @@
 #include "train/config.h"
 #include "train/diagnostics.h"
 #include "train/evaluation.h"
+#include "train/every.h"
 #include "train/kept_tensors.h"
 #include "train/learner.h"
 #include "train/progress_view.h"
@@ -26,20 +28,6 @@
 namespace proxent {
 
 class ProfiledSteps;
-
-// A span of training that comes round: "every 2 epochs", "every 10 minutes".
-class Every {
- public:
-  // `last` is when its turn was last, in seconds of training; it outlives the object.
-  Every(const Duration& span, double steps_per_epoch, double& last);
-  // Whether a turn has come since the last one, after `step` steps and `seconds` of training.
-  bool is_due(std::int64_t step, double seconds);
-
- private:
-  std::int64_t steps_ = 0;  // 0: by time, or never
-  double seconds_ = 0;
-  double& last_;
-};
 
 struct TrainOutcome {
   bool is_finished = true;  // false: stopped early; a checkpoint to go on from lies in the folder
@@ -92,6 +80,8 @@ class Trainer {
   std::vector<std::string> bad_images() const;
 
  private:
+  static constexpr const char* kChooser = "R@1";  // the metric that chooses the best weights
+
   bool advance(ProfiledSteps& profiled, Every& log_due, Every& eval_due);
   Batch next_batch();
   void step(Batch batch);
@@ -99,6 +89,7 @@ class Trainer {
   void note_left_out(const Embeddings& embeddings);
   void note_result();
   void after_nonfinite(const Batch& batch, std::int64_t step, const NonFiniteError& error);
+  void after_nonfinite_evaluation(const NonFiniteError& error);
   void forget_numbers();
   void roll_back();
   void hold_still_parts();
@@ -119,6 +110,8 @@ class Trainer {
   std::string reason_to_stop() const;
   bool is_settled() const;  // no better evaluation for so long that the run ends
   double seconds() const;
+  // Names and labels, which tell one set of training pictures from another wherever it lies.
+  static std::string fingerprint(const Dataset& dataset);
   CheckpointInfo checkpoint_info(Selection selection) const;
   TrainingState state();
 

@@ -1,0 +1,136 @@
+// A trainer's evaluations: how its weights retrieve, which of them are kept for it, what is told.
+#include <cmath>
+
+#include "train/evaluation_report.h"
+#include "train/signals.h"
+#include "train/trainer.h"
+
+namespace proxent {
+namespace {
+
+// Enough to see which proxies are in use, cheap beside an epoch.
+constexpr std::int64_t kProxyPictures = 1024;
+
+}  // namespace
+
+// None if it is broken off, by a signal or by a picture that cannot be read: then it is owed, the
+// steps so far are saved, and whoever goes on from them begins with it. Embeddings that are not
+// finite are dealt with as --on-nan says.
+std::optional<Trainer::Finding> Trainer::evaluate_on_the_way(const Dataset& dataset) {
+  try {
+    const Stopwatch watch;
+    Evaluation evaluation = evaluate(dataset);
+    const double seconds = watch.seconds();
+    return Finding{std::move(evaluation), seconds, diagnose_proxies(kProxyPictures)};
+  } catch (const StopRequested&) {
+  } catch (const DataError&) {
+    save();
+    throw;
+  } catch (const NonFiniteError& error) {
+    after_nonfinite_evaluation(error);
+  }
+  return std::nullopt;
+}
+
+void Trainer::settle_evaluation() {
+  const Dataset& dataset = config_.run.protocol == "paper" ? task_.test : task_.validation;
+  if (!config_.debug.overfit_batch && !dataset.is_empty()) {
+    take_results(0);
+    const auto found = evaluate_on_the_way(dataset);
+    if (!found) return;
+    choose_by(*found);
+  }
+  progress_.owes_evaluation = false;
+}
+
+// Keeps the weights if no evaluation was better, and writes down what this one found.
+void Trainer::choose_by(const Finding& found) {
+  const bool is_paper = config_.run.protocol == "paper";
+  const EvaluationResult& result = found.evaluation.result;
+  // Without any match nothing can be chosen by, and 0 would be a lie.
+  const bool is_known = result.retrieval.queries > 0;
+  const double chooser = result.retrieval.recall(1);
+  const bool is_best = is_known && (!progress_.best || chooser > *progress_.best);
+  progress_.evals_since_best = is_best ? 0 : progress_.evals_since_best + 1;
+  if (is_best) {
+    progress_.best = chooser;
+    progress_.best_epoch = progress_.epoch;
+    UseAverage averaged(learner_.average.get());
+    checkpoints_.save_best(weights_of(learner_.modules()), checkpoint_info(task_.selection));
+  }
+  const EvalRecord record{.epoch = static_cast<double>(progress_.step) /
+                                   static_cast<double>(sampler_.batches_per_epoch()),
+                          .step = progress_.step,
+                          .split = is_paper ? "test" : "val",
+                          .metrics = metric_values(result),
+                          .chosen_by = kChooser,
+                          .best = progress_.best.value_or(std::nan("")),
+                          .is_best = is_best,
+                          .label = is_paper ? std::string(name_of(task_.selection)) : "",
+                          .seconds = found.seconds};
+  view_.eval(record);
+  Json line = to_json(record);
+  const Tensor& embeddings = found.evaluation.embeddings.values;
+  const EmbeddingSpread spread = spread_of(embeddings);
+  add_spread(line, spread);
+  warn_of_collapse(spread, embeddings.dim(1));
+  if (found.proxies) {
+    log_.info("proxies │ " + to_text(*found.proxies));
+    line["proxies"] = to_json(*found.proxies);
+  }
+  folder_.add_eval(line);
+  std::vector<double> values;
+  for (const MetricValue& metric : record.metrics) values.push_back(metric.value);
+  folder_.add_metrics(record.step, record.epoch,
+                      record.split + (record.label.empty() ? "" : " " + record.label), values);
+}
+
+void Trainer::warn_of_collapse(const EmbeddingSpread& spread, std::int64_t dim) {
+  const std::string words = collapse_in_words(spread, dim);
+  if (!words.empty() && !has_warned_of_collapse_) log_.warning(words);
+  has_warned_of_collapse_ = !words.empty();
+}
+
+EmbedOptions Trainer::embed_options() {
+  return {.loader = loader_options_of(config_, task_.eval_transform),
+          .batch = config_.batch.pictures(),
+          .device = device_,
+          .on_progress = [this](std::int64_t done, std::int64_t all) {
+            throw_if_stop_requested();
+            view_.doing(detail::concat("evaluating ", done, "/", all));
+          }};
+}
+
+Evaluation Trainer::evaluate(const Dataset& dataset) {
+  UseAverage averaged(learner_.average.get());
+  learner_.model->set_training(false);
+  Evaluation evaluation = proxent::evaluate(
+      dataset, [&](const Variable& images) { return (*learner_.model)(images); }, embed_options(),
+      metrics_);
+  note_left_out(evaluation.embeddings);
+  return evaluation;
+}
+
+void Trainer::note_left_out(const Embeddings& embeddings) {
+  for (const BadImage& bad : embeddings.bad_images) left_out_.insert(bad.reason);
+}
+
+std::optional<ProxyDiagnostics> Trainer::diagnose_proxies(std::int64_t pictures) {
+  if (!has_proxies_to_diagnose(*learner_.loss, task_.train)) return std::nullopt;
+  UseAverage averaged(learner_.average.get());
+  learner_.model->set_training(false);
+  const Dataset some = task_.train.evenly_spaced(pictures);
+  const Embeddings embeddings = embed(
+      some, [&](const Variable& images) { return (*learner_.model)(images); }, embed_options());
+  note_left_out(embeddings);
+  return proxent::diagnose_proxies(*learner_.loss, some, embeddings);
+}
+
+std::vector<std::string> Trainer::bad_images() const {
+  std::set<std::string> reasons = left_out_;
+  if (loader_)
+    for (const BadImage& bad : loader_->bad_images()) reasons.insert(bad.reason);
+  return {reasons.begin(), reasons.end()};
+}
+
+}  // namespace proxent
