@@ -12,9 +12,9 @@
 namespace proxent {
 
 // The layout is that of PKWARE's APPNOTE.TXT, zip64 among it. Every entry lies inside the file and
-// has the CRC-32 that the directory says; 0 says none, as
-// torch.serialization.set_crc32_options(False) leaves it. Each function throws DataError naming the
-// file where it is truncated, damaged, compressed, or does not hold what is asked for.
+// has the CRC-32 that the directory says, where 0 says none: PyTorch can be told to compute none
+// (torch.serialization.set_crc32_options). Each function throws DataError naming the file where it
+// is truncated, damaged, compressed, or does not hold what is asked for.
 class ZipArchive {
  public:
   // `file` must outlive the archive.
