@@ -6,6 +6,7 @@
 #include "tests/run_binary.h"
 #include "tests/temp_folder.h"
 #include "tests/test_data.h"
+#include "train/exit_code.h"
 
 namespace proxent {
 namespace {
@@ -224,6 +225,11 @@ TEST_SUITE("data_command") {
     CHECK(open_dataset({.path = table}).test.size() == 3);
     CHECK(!fs::exists(table.string() + ".tmp"));
     fs::remove(table);
+    const Outcome cut_off =
+        run_binary("data convert" + data + " -o " + table.string() + " 2>&1", "ulimit -f 0;");
+    CHECK(cut_off.code == kDataError);
+    CHECK_MESSAGE(cut_off.out.find("free some space") != std::string::npos, cut_off.out);
+    CHECK(!fs::exists(table));
 
     const auto preview = [&](const std::string& name, const std::string& flags) {
       const fs::path file = folder.path() / name;

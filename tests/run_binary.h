@@ -16,7 +16,7 @@ struct Outcome {
   std::string out;  // stdout, and stderr where the arguments say 2>&1
 };
 
-// "<before> proxent <arguments>"; `before` sets variables.
+// "<before> proxent <arguments>"; `before` sets variables or limits.
 inline Outcome run_binary(const std::string& arguments, const std::string& before = "") {
   std::FILE* pipe = popen((before + " '" PROXENT_BINARY "' " + arguments).c_str(), "r");
   REQUIRE(pipe != nullptr);

@@ -16,12 +16,11 @@ std::atomic<bool> save_request{false};
 int guards = 0;  // alive
 static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
 
-// SIGXFSZ: a file grew beyond `ulimit -f`; the write fails, which is reported as a full disk is.
-constexpr std::array kHandled = {SIGINT, SIGTERM, SIGUSR1, SIGHUP, SIGPIPE, SIGXFSZ};
+constexpr std::array kHandled = {SIGINT, SIGTERM, SIGUSR1, SIGHUP, SIGPIPE};
 std::array<struct sigaction, kHandled.size()> previous;
 
 extern "C" void on_signal(int number) {
-  if (number == SIGPIPE || number == SIGXFSZ) return;
+  if (number == SIGPIPE) return;
   if (number == SIGUSR1 || number == SIGHUP) {
     save_request.store(true);
     return;
