@@ -1,15 +1,32 @@
 # GPU kernels: compiled by nvcc, or by the C++ compiler for the emulator in tests/cuda_emulator, or not
 # at all. Sets PROXENT_CUDA_MODE to ON, EMULATED or OFF; proxent_add_cuda(target) adds tensor/cuda.
 
+# Makes CUDA::cublasLt where the toolkit has none: Python's packages may, and there a library has its versioned name
+# only.
+macro(proxent_find_cublaslt)
+  if(CUDAToolkit_FOUND AND NOT TARGET CUDA::cublasLt)
+    find_path(CUBLASLT_INCLUDE_DIR cublasLt.h)
+    find_library(CUBLASLT_LIBRARY libcublasLt.so.${CUDAToolkit_VERSION_MAJOR})
+    if(CUBLASLT_INCLUDE_DIR AND CUBLASLT_LIBRARY)
+      add_library(CUDA::cublasLt UNKNOWN IMPORTED)
+      set_target_properties(CUDA::cublasLt PROPERTIES IMPORTED_LOCATION ${CUBLASLT_LIBRARY}
+                            INTERFACE_INCLUDE_DIRECTORIES ${CUBLASLT_INCLUDE_DIR})
+    endif()
+  endif()
+endmacro()
+
 set(PROXENT_CUDA_MODE ${PROXENT_CUDA})
 if(PROXENT_CUDA STREQUAL "AUTO")
   include(CheckLanguage)
   check_language(CUDA)
   find_package(CUDAToolkit QUIET)
+  proxent_find_cublaslt()
   find_package(CUDNN 9.8...<10 QUIET)
   set(PROXENT_CUDA_MODE OFF)
   if(NOT CMAKE_CUDA_COMPILER)
     message(STATUS "CUDA: off, nvcc was not found (put it on PATH or set CMAKE_CUDA_COMPILER)")
+  elseif(NOT TARGET CUDA::cublasLt)
+    message(STATUS "CUDA: off, cuBLASLt was not found (put the folder of its include and lib on CMAKE_PREFIX_PATH)")
   elseif(NOT CUDNN_FOUND)
     message(STATUS "CUDA: off, cuDNN 9 from 9.8 on was not found (set CUDNN_ROOT to its folder)")
   else()
@@ -32,17 +49,10 @@ if(PROXENT_CUDA_MODE STREQUAL "ON")
     list(APPEND CMAKE_CUDA_COMPILE_FEATURES cuda_std_20)
   endif()
   find_package(CUDAToolkit REQUIRED)
+  proxent_find_cublaslt()
   if(NOT TARGET CUDA::cublasLt)
-    # Python's packages may have what a toolkit leaves out; there a library has its versioned name only.
-    find_path(CUBLASLT_INCLUDE_DIR cublasLt.h)
-    find_library(CUBLASLT_LIBRARY libcublasLt.so.${CUDAToolkit_VERSION_MAJOR})
-    if(NOT CUBLASLT_INCLUDE_DIR OR NOT CUBLASLT_LIBRARY)
-      message(FATAL_ERROR "CUDA needs cuBLASLt, which the toolkit in ${CUDAToolkit_LIBRARY_ROOT} has not. Put the folder "
-                          "that has its include and lib on CMAKE_PREFIX_PATH, or set PROXENT_CUDA to OFF")
-    endif()
-    add_library(CUDA::cublasLt UNKNOWN IMPORTED)
-    set_target_properties(CUDA::cublasLt PROPERTIES IMPORTED_LOCATION ${CUBLASLT_LIBRARY}
-                          INTERFACE_INCLUDE_DIRECTORIES ${CUBLASLT_INCLUDE_DIR})
+    message(FATAL_ERROR "CUDA needs cuBLASLt, which the toolkit in ${CUDAToolkit_LIBRARY_ROOT} has not. Put the folder "
+                        "that has its include and lib on CMAKE_PREFIX_PATH, or set PROXENT_CUDA to OFF")
   endif()
   find_package(CUDNN 9.8...<10)
   if(NOT CUDNN_FOUND)
