@@ -11,6 +11,7 @@
 #include "tests/temp_folder.h"
 #include "train/checkpoint.h"
 #include "train/config.h"
+#include "train/exit_code.h"
 #include "train/input_file.h"
 #include "train/labelled_embeddings.h"
 #include "train/loss.h"
@@ -266,6 +267,15 @@ TEST_SUITE("evaluation_commands") {
     CHECK(seen["judged"] == 2);
     CHECK(seen["purity_of_one"] == 0.5);
     CHECK_FALSE(run_json(run + " --split all")["proxies"].contains("pictures"));
+
+    config.loss.proxies = 64;  // as a file may claim that holds three
+    CheckpointFolder(folder.path() / "run" / "ckpt")
+        .save_best(weights_of({build_model(config.model, 3).get(), loss.get()}),
+                   {.arch = config.model.arch, .config = to_toml(config)});
+    const Outcome claimed = run_binary(run + " 2>&1");
+    CHECK(claimed.code == kDataError);
+    CHECK_MESSAGE(claimed.out.find("has 64 proxies per class of ") != std::string::npos,
+                  claimed.out);
   }
 
   TEST_CASE("no model is built that the weights file could not fill") {

@@ -91,8 +91,13 @@ std::unique_ptr<MetricLoss> load_saved_loss(const SavedModel& saved) {
   const auto proxies = std::ranges::find(entries, "proxies", &SafetensorsEntry::name);
   if (proxies == entries.end() || proxies->shape.size() != 3) return nullptr;
   const std::string name = saved.weights.string();
-  std::unique_ptr<MetricLoss> loss =
-      build_loss(config_from_toml(saved.info.config, name), proxies->shape.front());
+  const Config config = config_from_toml(saved.info.config, name);
+  const std::int64_t per_class = proxies_per_class(config.loss);
+  check<DataError>(proxies->shape[1] == per_class && proxies->shape[2] == config.model.embed_dim,
+                   name, ": its configuration has ", counted(per_class, "proxy", "proxies"),
+                   " per class of ", config.model.embed_dim, " features, the file ",
+                   proxies->shape[1], " of ", proxies->shape[2], "; is it damaged?");
+  std::unique_ptr<MetricLoss> loss = build_loss(config, proxies->shape[0]);
   TensorMap tensors = read_safetensors(saved.weights).tensors;
   const TensorMap own = weights_of({loss.get()});
   std::erase_if(tensors, [&](const auto& named) { return !own.contains(named.first); });
