@@ -18,8 +18,7 @@ bool inspect_pnm(std::span<const std::uint8_t> bytes, ImageInfo& info);
 
 // A progressive JPEG may hold thousands of scans over a large picture in a few kilobytes.
 constexpr int kMaxJpegScans = 100;
-constexpr const char* kTooManyScans =
-    "more than 100 scans, where progressive files have about 10; save it anew";
+std::string too_many_scans();  // the reason
 
 // Whether a JPEG has its end marker behind its first scan: not if it was cut off.
 bool has_jpeg_end(std::span<const std::uint8_t> bytes);

@@ -34,7 +34,7 @@ class JpegReader {
     progress_.progress_monitor = [](j_common_ptr state) {
       if (reinterpret_cast<j_decompress_ptr>(state)->input_scan_number <= kMaxJpegScans) return;
       JpegReader& self = of(state);
-      std::snprintf(self.text_, sizeof self.text_, "%s", kTooManyScans);
+      std::snprintf(self.text_, sizeof self.text_, "%s", too_many_scans().c_str());
       std::longjmp(self.jump_, 1);
     };
     run([this] { jpeg_create_decompress(&state_); });

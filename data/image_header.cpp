@@ -152,7 +152,7 @@ void check_jpeg_for_stb(Bytes bytes, std::string_view name) {
     if (s->marker != 0xDA) continue;
     tables.use(s->body, is_progressive);
     check<DataError>(++scans <= detail::kMaxJpegScans, "picture ", name, ": broken JPEG (",
-                     detail::kTooManyScans, ")");
+                     detail::too_many_scans(), ")");
   }
   fail<DataError>("picture ", name,
                   ": truncated JPEG, the data ends before the picture is complete");
@@ -355,6 +355,11 @@ void detail::check_complete(Bytes bytes, const ImageInfo& info, std::string_view
     case ImageFormat::pnm:
       break;  // its own decoder checks
   }
+}
+
+std::string detail::too_many_scans() {
+  return concat("more than ", kMaxJpegScans,
+                " scans, where progressive files have about 10; save it anew");
 }
 
 std::vector<std::uint8_t> detail::opaque_gif(Bytes bytes) {
