@@ -9,6 +9,8 @@
 #include <system_error>
 #include <utility>
 
+#include "data/image.h"
+
 namespace proxent {
 namespace {
 

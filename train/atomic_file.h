@@ -7,9 +7,11 @@
 #include <string>
 #include <string_view>
 
-#include "data/image.h"
+#include "tensor/check.h"
 
 namespace proxent {
+
+struct Image;  // data/image.h
 
 class AtomicFile {
  public:
