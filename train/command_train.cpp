@@ -5,6 +5,7 @@
 #include "train/command_line.h"
 #include "train/exit_code.h"
 #include "train/input_file.h"
+#include "train/resuming.h"
 #include "train/run.h"
 
 namespace proxent {
