@@ -279,6 +279,8 @@ void add_log(Settings& s, LogConfig& c) {
         {.choices = {"auto", "always", "never"}});
   s.add("quiet", &c.quiet, "warnings and results only", {.letter = 'q'});
   s.add("tensorboard", &c.tensorboard, "write the curves to RUN/tb for TensorBoard too");
+  s.add("report", &c.report,
+        "write RUN/report.html when training ends or stops: results, curves, pictures in one page");
 }
 
 void add_debug(Settings& s, DebugConfig& c) {

@@ -151,6 +151,7 @@ struct LogConfig {
   std::string color = "auto";     // auto, always, never
   bool quiet = false;             // warnings and results only
   bool tensorboard = true;        // RUN/tb
+  bool report = true;             // RUN/report.html
 };
 
 struct DebugConfig {

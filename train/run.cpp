@@ -7,10 +7,12 @@
 #include <functional>
 #include <optional>
 
+#include "train/atomic_file.h"
 #include "train/device.h"
 #include "train/exit_code.h"
 #include "train/experiment.h"
 #include "train/final_test.h"
+#include "train/html_report.h"
 #include "train/memory_plan.h"
 #include "train/profiled_steps.h"
 #include "train/resuming.h"
@@ -145,6 +147,20 @@ void begin_sitting(const Config& config, const std::vector<std::string>& argumen
   folder.set_status("running");
 }
 
+// The last word of a run, "done" or why it was stopped. The page shows it, and can be made again.
+void end_sitting(const Config& config, std::string_view status, std::string_view reason,
+                 RunFolder& folder, Log& log) {
+  folder.set_status(status, reason);
+  if (!config.log.report || config.debug.dry_run) return;
+  try {
+    write_file_atomically(folder.file(kReportFile), html_report({folder.path()}));
+    log.info("curves, settings and pictures: " + folder.file(kReportFile));
+  } catch (const DataError& error) {
+    log.warning("no page was written: " + error.message() + "; proxent report html " +
+                folder.path() + " makes it");
+  }
+}
+
 int train(const Config& config, Device device, const Task& task, RunFolder& folder, Log& log,
           const std::function<void()>& begin) {
   Trainer trainer(config, device, task, folder, log);
@@ -171,7 +187,7 @@ int train(const Config& config, Device device, const Task& task, RunFolder& fold
     log.result(fmt::format(
         "stopped early ({}) at step {} of {}; go on with: proxent train --resume {}",
         outcome.stop_reason, trainer.progress().step, trainer.total_steps(), folder.path()));
-    folder.set_status("killed", outcome.stop_reason);
+    end_sitting(config, "killed", outcome.stop_reason, folder, log);
     return kStoppedEarly;
   }
   if (config.debug.overfit_batch)
@@ -183,7 +199,7 @@ int train(const Config& config, Device device, const Task& task, RunFolder& fold
   if (!outcome.stop_reason.empty())
     log.info(fmt::format("ended at step {} of {}: {}", trainer.progress().step,
                          trainer.total_steps(), outcome.stop_reason));
-  folder.set_status("done", outcome.stop_reason);
+  end_sitting(config, "done", outcome.stop_reason, folder, log);
   return kDone;
 }
 
@@ -250,7 +266,7 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
   } catch (const StopRequested&) {  // in an evaluation before or after training
     log.result(fmt::format("stopped early ({}); go on with: proxent train --resume auto --out {}",
                            stop_reason(), folder.path()));
-    if (has_begun) folder.set_status("killed", stop_reason());
+    if (has_begun) end_sitting(config, "killed", stop_reason(), folder, log);
     return kStoppedEarly;
   } catch (const std::exception& error) {
     if (has_begun) tell_failure(folder, error);

@@ -122,20 +122,6 @@ Json stamped(Json line) {
   return with_time;
 }
 
-// Every number of a line with its place as a tag: "val/R@1", "train/loss/total". Of thousands of
-// classes nobody wants a curve each.
-void collect_scalars(const std::string& tag, const Json& json,
-                     std::vector<std::pair<std::string, double>>& scalars) {
-  if (const auto number = json.number()) scalars.emplace_back(tag, *number);
-  if (!json.is_object()) return;
-  for (const auto& [name, value] : json.members()) {
-    if (name == "step" || name.ends_with("_of_class")) continue;
-    std::string below = tag;
-    if (name != "metrics") below.append("/").append(name);
-    collect_scalars(below, value, scalars);
-  }
-}
-
 }  // namespace
 
 std::string make_run_folder(const RunFolderOptions& options) {
@@ -253,24 +239,21 @@ void RunFolder::set_status(std::string_view status, std::string_view reason) {
 }
 
 void RunFolder::add_step(Json line) {
-  add_scalars("train", line);
+  add_event(line, scalars_of_step(line));
   write_line(steps_.get(), file("train.jsonl"), stamped(std::move(line)).text());
 }
 
 void RunFolder::add_eval(Json line) {
-  std::string tag = line["split"].plain();
-  if (const Json* selection = line.find("selection")) tag += " " + selection->plain();
-  add_scalars(tag, line);
+  add_event(line, scalars_of_eval(line));
   write_line(evals_.get(), file("eval.jsonl"), stamped(std::move(line)).text());
 }
 
-void RunFolder::add_scalars(const std::string& prefix, const Json& line) {
+void RunFolder::add_event(const Json& line, Scalars scalars) {
   if (!events_) return;
-  EventScalars scalars{.wall_time = seconds_since_1970()};
-  for (const auto& [name, value] : line.members())
-    if (name == "step") scalars.step = static_cast<std::int64_t>(value.number().value_or(0));
-  collect_scalars(prefix, line, scalars.values);
-  events_->add(scalars);
+  const Json* step = line.find("step");
+  events_->add({.wall_time = seconds_since_1970(),
+                .step = step ? step->integer().value_or(0) : 0,
+                .values = std::move(scalars)});
 }
 
 void RunFolder::add_metrics(std::int64_t step, double epoch, std::string_view split,

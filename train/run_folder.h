@@ -1,6 +1,6 @@
 // The folder of one run: what was asked (cmdline.txt, config.toml), what came out (run.json,
 // metrics.csv), how it went (train.jsonl, eval.jsonl, log.txt; tb/ for TensorBoard), and ckpt/ for
-// the checkpoints.
+// the checkpoints. train/html_report.h makes a page of it.
 #pragma once
 
 #include <cstdio>
@@ -13,6 +13,7 @@
 #include "train/event_file.h"
 #include "train/folder_lock.h"
 #include "train/json.h"
+#include "train/scalars.h"
 
 namespace proxent {
 
@@ -61,9 +62,7 @@ class RunFolder {
   void set_status(std::string_view status, std::string_view reason = {});
 
   // One line each, written at once. Time is added as "t", and "nonfinite": true where a number
-  // is NaN or infinite, which JSON writes as null. The event file gets the same numbers, tagged by
-  // their place: "train/loss/total", "val/R@1", and of weights chosen by the very set that is
-  // reported "test test-selected/R@1".
+  // is NaN or infinite, which JSON writes as null. The event file gets the same numbers.
   void add_step(Json line);
   void add_eval(Json line);
   // One row of metrics.csv; values in the order of `metrics`, NaN as an empty cell.
@@ -80,7 +79,7 @@ class RunFolder {
   std::string events() const { return file("tb"); }
   void open_logs();
   void load_record();
-  void add_scalars(const std::string& prefix, const Json& line);
+  void add_event(const Json& line, Scalars scalars);
 
   std::string path_;
   std::unique_ptr<FolderLock> lock_;
