@@ -40,23 +40,13 @@ void EmbeddingMemory::push(const Tensor& embeddings, const Tensor& labels) {
     const Tensor old = queue.value().slice(0, M - B);
     queue.mutable_value().copy_from(concatenate(std::vector<Tensor>{rows.slice(0, B), old}, 0));
   };
-  put_in_front(embeddings_, normalize_rows(embeddings).y.to(DType::f32));
-  put_in_front(labels_, labels.to(DType::f32));
+  // A row with a NaN, of a step that fp16 skips, becomes an empty place: remembered, it would make
+  // every loss NaN until it falls out.
+  const Tensor unit = normalize_rows(embeddings).y.to(DType::f32);
+  const Tensor is_finite = is_positive(shift(sum_last(square(unit)), -0.5));
+  put_in_front(embeddings_, nan_to_zero(unit));
+  put_in_front(labels_, shift(mul(shift(labels.to(DType::f32), 1), is_finite), -1));
   pushes_.mutable_value().copy_from(shift(pushes_.value(), 1));
-}
-
-TupleLoss::TupleLoss(Module* parent, std::string name, Function function,
-                     const MemoryOptions& memory)
-    : MetricLoss(parent, std::move(name)), function_(std::move(function)) {
-  if (memory.size > 0) memory_.emplace(this, "memory", memory);
-}
-
-Variable TupleLoss::operator()(const Variable& embeddings, const Tensor& labels) {
-  Scope scope(name());
-  Variable loss =
-      function_(memory_ ? memory_->compare(embeddings, labels) : compare(embeddings, labels));
-  if (memory_ && is_training()) memory_->push(embeddings.value(), labels);
-  return loss;
 }
 
 }  // namespace proxent

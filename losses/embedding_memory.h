@@ -2,9 +2,6 @@
 // is compared with the embeddings of earlier batches too, which drift slowly enough to serve.
 #pragma once
 
-#include <functional>
-#include <optional>
-
 #include "losses/tuples.h"
 
 namespace proxent {
@@ -25,7 +22,7 @@ class EmbeddingMemory : public Module {
   // neither positive nor negative before `start` pushes and while a place is empty.
   Comparison compare(const Variable& embeddings, const Tensor& labels) const;
   // Puts a batch's normalised embeddings in front; the oldest fall out. A batch larger than the
-  // memory leaves its first rows.
+  // memory leaves its first rows. Of a row that has no direction (zeros, NaN) the place is empty.
   void push(const Tensor& embeddings, const Tensor& labels);
 
  private:
@@ -33,22 +30,6 @@ class EmbeddingMemory : public Module {
   Buffer embeddings_;  // (size, D)
   Buffer labels_;      // (size), f32; -1: empty
   Buffer pushes_;      // (1)
-};
-
-// A loss over tuples, among the batch or, with a memory, among more.
-class TupleLoss : public MetricLoss {
- public:
-  using Function = std::function<Variable(const Comparison& pairs)>;
-  // No memory for a memory.size of 0.
-  TupleLoss(Module* parent, std::string name, Function function, const MemoryOptions& memory = {});
-
-  // While training it also remembers the batch, after it was used.
-  Variable operator()(const Variable& embeddings, const Tensor& labels) override;
-  bool is_recordable() const override { return true; }
-
- private:
-  Function function_;
-  std::optional<EmbeddingMemory> memory_;
 };
 
 }  // namespace proxent

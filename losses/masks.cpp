@@ -17,7 +17,7 @@ Tensor inverted(const Tensor& mask) { return shift(neg(mask), 1); }
 
 Tensor has_any(const Tensor& mask) { return is_positive(sum_last(mask)); }
 
-Tensor hidden(const Tensor& mask) { return scale(shift(mask, -1), kMasked); }
+Tensor hidden(const Tensor& mask) { return scale(shift(mask, -1), kMaskDepth); }
 
 Variable masked(const Variable& x, const Tensor& mask) {
   return x * Variable(mask) + Variable(hidden(mask));

@@ -7,7 +7,7 @@
 namespace proxent {
 
 // Stands in for infinity where an infinite mask would make 0 * infinity.
-inline constexpr double kMasked = 1e30;
+inline constexpr double kMaskDepth = 1e30;
 
 // (n, n) with ones on the diagonal.
 Tensor identity(std::int64_t n, DType dtype, Device device);
@@ -21,9 +21,9 @@ Tensor inverted(const Tensor& mask);
 // 1 for each row with a 1 in it; rows are along the last axis, which goes away.
 Tensor has_any(const Tensor& mask);
 
-// What hides an entry when it is added: 0 where the mask is 1, -kMasked where it is 0.
+// What hides an entry when it is added: 0 where the mask is 1, -kMaskDepth where it is 0.
 Tensor hidden(const Tensor& mask);
-// x where the mask is 1, -kMasked where it is 0.
+// x where the mask is 1, -kMaskDepth where it is 0.
 Variable masked(const Variable& x, const Tensor& mask);
 
 // log(1 + sum_j m_j exp(x_j)) along the last axis, which goes away; mask m.

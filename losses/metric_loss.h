@@ -18,10 +18,6 @@ class MetricLoss : public Module {
   // Error for shapes and dtypes that do not fit and, on the CPU, for labels out of range.
   virtual Variable operator()(const Variable& embeddings, const Tensor& labels) = 0;
 
-  // Call it before the forward pass of a training step. A loss changes proxies here, outside of any
-  // gradient: within the pass somebody may have kept them.
-  virtual void begin_step() {}
-
   // A summand of the last loss: weight * value, where value is a tensor of one element.
   struct Term {
     std::string name;

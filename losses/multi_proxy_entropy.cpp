@@ -104,7 +104,7 @@ Variable class_scores(const Variable& s, const ProxyLossSettings& o) {
 // Entropy of softmax(x) along the last axis. A masked entry (-infinity) has probability 0 and adds
 // 0; a finite stand-in for its logarithm keeps 0 * infinity out.
 Variable entropy_last(const Variable& x) {
-  const Variable log_p = at_least(log_softmax(x), -kMasked);
+  const Variable log_p = at_least(log_softmax(x), -kMaskDepth);
   return -sum_last(exp(log_p) * log_p);
 }
 

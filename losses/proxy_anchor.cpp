@@ -11,13 +11,12 @@ Variable proxy_anchor(const Variable& embeddings, const Variable& proxies, const
   check(proxies.shape().rank() == 3 && proxies.dim(1) == 1,
         "proxy_anchor: defined for one proxy per class, proxies (classes, 1, dim), got ",
         proxies.value());
+  check_proxy_inputs("proxy_anchor", embeddings, proxies, labels);
   const std::int64_t B = embeddings.dim(0), C = proxies.dim(0);
-  const Variable s_rows = proxy_cosines("proxy_anchor", embeddings, proxies, labels);
   // Proxies are the rows here: s (C, B), and own (C, B) with 1 where picture b is of class c.
-  const DType dtype = s_rows.dtype();
-  const Device device = s_rows.value().device();
-  const Tensor eye = identity(B, dtype, device);
-  const Variable s = matmul(reshape(s_rows, {B, C}), eye, {.transpose_a = true});
+  const Variable w = normalize_rows(reshape(proxies, {C, proxies.dim(2)}));
+  const Variable s = matmul(w, normalize_rows(embeddings), {.transpose_b = true});
+  const Tensor eye = identity(B, s.dtype(), s.value().device());
   const Tensor own = gather_rows_backward(eye, labels, {C, B});
   const Tensor others = inverted(own);
 

@@ -1,34 +1,21 @@
 #include "losses/soft_triple.h"
 
-#include "tensor/gather.h"
+#include "losses/masks.h"
 
 namespace proxent {
 
-ProxyPairs ProxyPairs::of(const Variable& proxies) {
+Variable merging_penalty(const Variable& proxies) {
   check(proxies.shape().rank() == 3,
         "merging_penalty: proxies must be (classes, proxies per class, dim), got ",
         proxies.value());
-  const std::int64_t C = proxies.dim(0), K = proxies.dim(1);
-  std::vector<std::int32_t> first, second;
-  for (std::int64_t c = 0; c < C; ++c)
-    for (std::int64_t s = 0; s < K; ++s)
-      for (std::int64_t t = s + 1; t < K; ++t) {
-        first.push_back(static_cast<std::int32_t>(c * K + s));
-        second.push_back(static_cast<std::int32_t>(c * K + t));
-      }
-  const Shape shape{std::ssize(first)};
-  const Device device = proxies.value().device();
-  return {Tensor::from(shape, first).to(device), Tensor::from(shape, second).to(device)};
-}
-
-Variable merging_penalty(const Variable& proxies, const ProxyPairs& pairs) {
   const std::int64_t C = proxies.dim(0), K = proxies.dim(1), D = proxies.dim(2);
-  check(pairs.first.numel() == C * K * (K - 1) / 2, "merging_penalty: ", C, " classes of ", K,
-        " proxies make ", C * K * (K - 1) / 2, " pairs, got ", pairs.first.numel());
   if (K == 1) return 0 * sum(proxies);
   const Variable w = normalize_rows(reshape(proxies, {C * K, D}));
-  const Variable cosines = sum_last(gather_rows(w, pairs.first) * gather_rows(w, pairs.second));
-  return sum(sqrt(-2 * cosines + (2 + 1e-5))) / static_cast<double>(C * K * (K - 1));
+  // Every centre with every one of its class (C, K, K): each pair twice, and each with itself.
+  const Variable cosines = sum_last(reshape(w, {C, K, 1, D}) * reshape(w, {C, 1, K, D}));
+  const Variable distances = sqrt(-2 * cosines + (2 + 1e-5));
+  const Tensor others = inverted(identity(K, proxies.dtype(), proxies.value().device()));
+  return sum(distances * Variable(others)) / static_cast<double>(2 * C * K * (K - 1));
 }
 
 SoftTripleLoss::SoftTripleLoss(Module* parent, std::string name, const ProxyOptions& shape,
@@ -38,9 +25,7 @@ SoftTripleLoss::SoftTripleLoss(Module* parent, std::string name, const ProxyOpti
 Variable SoftTripleLoss::operator()(const Variable& embeddings, const Tensor& labels) {
   const Variable classification = MultiProxyEntropyLoss::operator()(embeddings, labels);
   Scope scope(name());
-  if (!pairs_.first.is_defined() || pairs_.first.device() != proxies.value().device())
-    pairs_ = ProxyPairs::of(proxies);
-  const Variable penalty = merging_penalty(proxies, pairs_);
+  const Variable penalty = merging_penalty(proxies);
   penalty_ = penalty.value();
   return classification + weight_merge_ * penalty;
 }

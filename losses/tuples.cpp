@@ -9,7 +9,8 @@ namespace {
 // The root's slope is infinite at 0; at_least() makes it 0 there.
 Variable distances(const Variable& cosines) { return sqrt(at_least(-2 * cosines + 2, 1e-12)); }
 
-// The greatest and the least x of each row where the mask is 1; -kMasked and kMasked without any.
+// The greatest and the least x of each row where the mask is 1; -kMaskDepth and kMaskDepth without
+// any.
 Variable greatest(const Variable& x, const Tensor& mask) { return max_last(masked(x, mask)); }
 Variable least(const Variable& x, const Tensor& mask) { return -greatest(-x, mask); }
 
@@ -24,7 +25,8 @@ Variable batch_hard(const Variable& d, const Comparison& pairs, double margin) {
   const Variable farthest = greatest(d, pairs.positive);
   const Variable nearest = least(d, pairs.negative);
   const Tensor counts = mul(has_any(pairs.positive), has_any(pairs.negative));
-  // What has no positive or negative is masked before it is subtracted: kMasked leaves no digits.
+  // What has no positive or negative is masked before it is subtracted: kMaskDepth leaves no
+  // digits.
   const Variable gap = farthest * Variable(counts) - nearest * Variable(counts);
   return mean_over(relu(gap + margin) * Variable(counts), counts);
 }

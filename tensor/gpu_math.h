@@ -7,8 +7,9 @@
 namespace proxent {
 
 struct GpuMath {
-  // float32 factors are rounded to 10 bits of mantissa (TF32, relative error 2^-11) and multiplied
-  // on tensor cores; sums stay float32.
+  // Convolutions round float32 factors to 10 bits of mantissa (TF32, relative error 2^-11) and
+  // multiply them on tensor cores; sums stay float32. Matrix products, of which head and loss are
+  // made, never do.
   bool uses_tf32 = false;
   // The same bits in every run: no engine that adds in the order in which threads arrive.
   bool is_deterministic = true;

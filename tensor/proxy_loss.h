@@ -70,7 +70,7 @@ KERNEL(proxy_loss, const Tensor& embeddings, const Tensor& proxies, const Tensor
 KERNEL(proxy_loss_backward, const Tensor& dy, const Tensor& proxies, const Tensor& labels,
        const ProxyLossSettings& settings, ProxyLoss& forward, Tensor& dz, Tensor& dw);
 // usage[c] += rate (mean of assignment over the rows of class c - usage[c]) for the classes that
-// have rows.
+// have rows, all of them finite: a step that fp16 skips must leave nothing behind.
 KERNEL(update_proxy_usage, const Tensor& assignment, const Tensor& labels, double rate,
        Tensor& usage);
 }  // namespace kernel

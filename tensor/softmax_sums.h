@@ -8,7 +8,7 @@
 
 namespace proxent {
 
-inline constexpr double kMasked = -1e30;    // of a similarity or score that shall not count
+inline constexpr double kNoScore = -1e30;    // of a similarity or score that shall not count
 inline constexpr double kZeroPower = -1e4;  // exp of it is 0 in float and double
 
 // x, but not so low that the product with its own exponential could be infinity times 0.
@@ -18,10 +18,10 @@ constexpr T power_of(T x) {
 }
 
 // top = max x, z = sum e^p and t = sum p e^p over entries x with p = scale (x - top): the entropy
-// is log z - t / z. An entry that is not a number makes z none.
+// is log z - t / z. A NaN entry makes z NaN.
 template <class T>
 struct SoftmaxSums {
-  T top = T(kMasked), z = 0, t = 0;
+  T top = T(kNoScore), z = 0, t = 0;
 
   // One exponential, whichever of the two tops is the larger. A part without entries has no top.
   PROXENT_DEVICE_CODE void merge(const SoftmaxSums& other, T scale) {

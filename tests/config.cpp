@@ -122,6 +122,14 @@ TEST_SUITE("config") {
     CHECK(metric_choice(config.run.metrics).recall_at == std::vector<std::int64_t>{1, 2, 10});
   }
 
+  TEST_CASE("a key that a later version dropped may stand where it does nothing") {
+    CHECK(config_from_toml("[loss]\nrevive_below = 0.0\nmargin = 0.5", "old.toml").loss.margin ==
+          0.5);
+    CHECK_THROWS_WITH_AS(config_from_toml("[loss]\nrevive_below = 0.3", "old.toml"),
+                         doctest::Contains("unknown key 'loss.revive_below' in old.toml:2"),
+                         UsageError);
+  }
+
   TEST_CASE("what is wrong is told with its place") {
     CHECK(refusal("[optim]\n\nlrr = 1") ==
           "unknown key 'optim.lrr' in my.toml:3. Did you mean 'optim.lr'? (proxent help config)");

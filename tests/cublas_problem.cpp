@@ -100,20 +100,17 @@ TEST_SUITE("cublas") {
     CHECK(preference(CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES) == 8);
   }
 
-  TEST_CASE("the precision of sums follows dtype and TF32") {
-    const auto compute = [](DType dtype, bool uses_tf32) {
-      MatmulKey key = key_of(4, 4, 4, false, false, dtype);
-      key.uses_tf32 = uses_tf32;
-      cublas::Problem problem(key);
+  TEST_CASE("the precision of sums follows the dtype") {
+    const auto compute = [](DType dtype) {
+      cublas::Problem problem(key_of(4, 4, 4, false, false, dtype));
       return attribute<std::int32_t>(problem.operation, CUBLASLT_MATMUL_DESC_COMPUTE_TYPE,
                                      cublasLtMatmulDescGetAttribute);
     };
-    CHECK(compute(DType::f32, false) == CUBLAS_COMPUTE_32F);
-    CHECK(compute(DType::f32, true) == CUBLAS_COMPUTE_32F_FAST_TF32);
-    CHECK(compute(DType::bf16, true) == CUBLAS_COMPUTE_32F);
-    CHECK(compute(DType::f16, false) == CUBLAS_COMPUTE_32F);
-    CHECK(compute(DType::f64, true) == CUBLAS_COMPUTE_64F);
-    CHECK_THROWS_AS(compute(DType::i32, false), Error);
+    CHECK(compute(DType::f32) == CUBLAS_COMPUTE_32F);  // not TF32: see tensor/gpu_math.h
+    CHECK(compute(DType::bf16) == CUBLAS_COMPUTE_32F);
+    CHECK(compute(DType::f16) == CUBLAS_COMPUTE_32F);
+    CHECK(compute(DType::f64) == CUBLAS_COMPUTE_64F);
+    CHECK_THROWS_AS(compute(DType::i32), Error);
     CHECK_THROWS_WITH_AS(CUDA_CHECK(CUBLAS_STATUS_NOT_SUPPORTED),
                          doctest::Contains("CUBLAS_STATUS_NOT_SUPPORTED"), CublasError);
   }

@@ -4,7 +4,7 @@
 #include <cmath>
 
 #include "data/dataset.h"
-#include "losses/proxies.h"
+#include "losses/proxy_statistics.h"
 #include "tensor/gpu.h"
 #include "tensor/random.h"
 #include "tests/run_binary.h"

@@ -1,11 +1,13 @@
 // The proxies as a module: start, use, running average, diagnostics.
-#include "losses/proxies.h"
+#include "losses/multi_proxy_entropy_loss.h"
 
 #include <doctest/doctest.h>
 
 #include <cmath>
 
+#include "losses/proxy_statistics.h"
 #include "tensor/random.h"
+#include "tests/devices.h"
 #include "tests/tensors.h"
 
 namespace proxent {
@@ -104,17 +106,14 @@ TEST_SUITE("proxies") {
     }
   }
 
-  TEST_CASE("a proxy out of use moves to the picture that is farthest from any") {
-    Tensor proxies = Tensor::from<float>({2, 2, 2}, {2, 0, 0, 4, 1, 0, 0, 1});
-    Tensor usage = Tensor::from<float>({2, 2}, {0.9f, 0.1f, 0.02f, 0.98f});
-    const Tensor z = Tensor::from<float>({4, 2}, {1, 0.1f, -5, 0, 0, 1, -1, 0});
-    const Tensor labels = labels_of({0, 0, 0, kIgnoredLabel});
-    // Class 1 has no picture here, class 0's second proxy is used too little: picture 1 is
-    // farthest.
-    CHECK(revive_proxies(z, labels, 0.2, proxies, usage) == 1);
-    CHECK(proxies.to_vector<float>() == std::vector<float>{2, 0, -3, 0, 1, 0, 0, 1});
-    CHECK(usage.to_vector<float>() == std::vector<float>{0.9f, 0.5f, 0.02f, 0.98f});
-    CHECK(revive_proxies(z, labels, 0.2, proxies, usage) == 0);
+  TEST_CASE("a skipped step's NaN leaves the running use as it was") {
+    on_every_device([](Device device) {
+      const float nan = std::nanf("");
+      Tensor usage = Tensor::full({3, 2}, DType::f32, 0.5).to(device);
+      update_proxy_usage(Tensor::from<float>({3, 2}, {nan, nan, 1, 0, 0.2f, 0.8f}).to(device),
+                         labels_of({0, 1, 0}).to(device), 0.5, usage);
+      CHECK(usage.to_vector<float>() == std::vector<float>{0.5f, 0.5f, 0.75f, 0.25f, 0.5f, 0.5f});
+    });
   }
 
   TEST_CASE("the report counts dead and effective proxies of the classes seen") {

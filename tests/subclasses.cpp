@@ -9,6 +9,7 @@
 
 #include "data/glyphs.h"
 #include "losses/arcface.h"
+#include "losses/proxies.h"
 #include "tests/temp_folder.h"
 #include "train/proxy_diagnostics.h"
 

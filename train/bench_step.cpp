@@ -9,7 +9,7 @@
 #include "layers/init.h"
 #include "layers/linear.h"
 #include "layers/resnet.h"
-#include "losses/proxies.h"
+#include "losses/multi_proxy_entropy_loss.h"
 #include "tensor/gpu.h"
 #include "tensor/pointwise.h"
 #include "tensor/timing.h"

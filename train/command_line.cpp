@@ -245,6 +245,7 @@ void CommandLine::read_environment() {
 CommandLine::Layer CommandLine::toml_layer(std::string_view text, std::string_view source) {
   Layer layer;
   for (TomlEntry& entry : read_toml(text, source)) {
+    if (is_retired(entry)) continue;
     Setting* setting = settings_.find_key(entry.name);
     const bool is_preset = entry.name == "preset";
     if (!setting || (setting->section.empty() && !is_preset))

@@ -150,10 +150,6 @@ void add_loss(Settings& s, LossConfig& c) {
         {.range = at_least(0)});
   s.add("weight_usage", &c.weight_usage, "weight of the term that keeps proxies in even use",
         {.range = at_least(0)});
-  s.add("revive_below", &c.revive_below,
-        "a proxy in less use than this share of an even one moves to the picture of its class that "
-        "is farthest from every proxy; 0: never",
-        {.range = {0, 1, false, true}});
   s.add("normalise_entropy", &c.normalise_entropy, "divide the entropies by log C and log K");
   s.add("detach_selection", &c.detach_selection, "no gradient through the selection weights");
   s.add("weight_merge", &c.weight_merge, "soft-triple: weight of the term that merges proxies",
@@ -314,11 +310,16 @@ void fail_unknown_key(const Settings& settings, const std::string& name, const s
   fail<UsageError>("unknown key '", name, "' in ", place, ".", hint, " (proxent help config)");
 }
 
+bool is_retired(const TomlEntry& entry) {
+  return entry.name == "loss.revive_below" && entry.value.items == std::vector{shortest(0)};
+}
+
 Config config_from_toml(std::string_view text, std::string_view source, Config base) {
   ConfigTable table(std::move(base));
   Settings& settings = table.settings();
   for (const TomlEntry& entry : read_toml(text, source)) {
     if (entry.name == "preset") continue;  // --print-config writes it; all its values follow
+    if (is_retired(entry)) continue;
     Setting* setting = settings.find_key(entry.name);
     if (!setting) fail_unknown_key(settings, entry.name, entry.place);
     settings.assign(*setting, entry.value, entry.name + " in " + entry.place, entry.place);

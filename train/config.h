@@ -78,7 +78,6 @@ struct LossConfig {
   std::string inter = "all";           // all, complement
   double weight_inter = 0.1;
   double weight_intra = 0.1;
-  double revive_below = 0;            // share of even use below which a proxy is moved; 0: never
   bool normalise_entropy = false;     // divide by log C and log K
   double weight_usage = 0.3;          // keeps a class's proxies in even use
   bool detach_selection = false;      // no gradient through the selection weights

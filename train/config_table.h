@@ -5,6 +5,7 @@
 
 #include "train/config.h"
 #include "train/settings.h"
+#include "train/toml.h"
 
 namespace proxent {
 
@@ -41,6 +42,8 @@ enum class TomlStyle {
 };
 std::string to_toml(const Settings& settings, TomlStyle style);
 
+// A key of earlier versions at the value at which it did nothing: their runs and weights have it.
+bool is_retired(const TomlEntry& entry);
 // Throws UsageError with the nearest name; `place` is "my.toml:12".
 [[noreturn]] void fail_unknown_key(const Settings& settings, const std::string& name,
                                    const std::string& place);

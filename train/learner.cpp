@@ -26,7 +26,6 @@ Learner::Learner(const Config& config, std::int64_t classes, Device device, DTyp
   const auto loss_of = [this, image_dtype,
                         normalisation = train_transform_of(config.data).normalisation()](
                            const std::vector<Tensor>& batch) {
-    loss->begin_step();
     const Tensor images = augment(batch[0], batch[1], normalisation, image_dtype);
     return (*loss)((*model)(images), batch[2]);
   };

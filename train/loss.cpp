@@ -4,10 +4,11 @@
 #include <type_traits>
 
 #include "losses/arcface.h"
-#include "losses/embedding_memory.h"
+#include "losses/multi_proxy_entropy_loss.h"
 #include "losses/proxy_anchor.h"
 #include "losses/proxy_gml.h"
 #include "losses/soft_triple.h"
+#include "losses/tuple_loss.h"
 #include "train/choice.h"
 #include "train/config_table.h"
 #include "train/text.h"
@@ -15,7 +16,7 @@
 namespace proxent {
 namespace {
 
-// What every loss with proxies looks at; `revive_below` is of the multi-proxy loss alone.
+// What every loss with proxies looks at.
 ProxyOptions proxy_options_of(const Config& config, std::int64_t classes) {
   const LossConfig& loss = config.loss;
   return {
@@ -52,9 +53,8 @@ MultiProxyEntropyOptions multi_proxy_options_of(const LossConfig& loss) {
 }
 
 std::unique_ptr<MetricLoss> build_multi_proxy(const Config& config, std::int64_t classes) {
-  ProxyOptions proxies = proxy_options_of(config, classes);
-  proxies.revive_below = config.loss.revive_below;
-  return std::make_unique<MultiProxyEntropyLoss>(nullptr, "loss", proxies,
+  return std::make_unique<MultiProxyEntropyLoss>(nullptr, "loss",
+                                                 proxy_options_of(config, classes),
                                                  multi_proxy_options_of(config.loss));
 }
 
@@ -148,7 +148,7 @@ const std::vector<LossKind>& loss_kinds() {
        .proxies = 4,
        .sigma = 18,
        .keys = {"proxies", "sigma", "sigma_h", "sigma_a", "gamma", "margin", "select", "negatives",
-                "inter", "weight_inter", "weight_intra", "weight_usage", "revive_below",
+                "inter", "weight_inter", "weight_intra", "weight_usage",
                 "normalise_entropy", "detach_selection", "form"},
        .build = build_multi_proxy},
       {.name = "soft-triple",

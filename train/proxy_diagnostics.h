@@ -6,7 +6,8 @@
 #include <vector>
 
 #include "data/dataset.h"
-#include "losses/proxies.h"
+#include "losses/metric_loss.h"
+#include "losses/proxy_statistics.h"
 #include "train/embed.h"
 #include "train/json.h"
 

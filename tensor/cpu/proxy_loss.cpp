@@ -248,7 +248,7 @@ class Pass {
   void reduce(std::int64_t tile, const T* s, T* scratch, T* sums) {
     const std::int64_t first = tiling_.first_class(tile), width = tiling_.width(tile);
     T *scores = scratch + 2 * n_, *top = sums + kInterMax * n_;
-    std::fill_n(top, n_, T(kMasked));
+    std::fill_n(top, n_, T(kNoScore));
     for (std::int64_t c = 0; c < width; ++c) {
       T* score = scores + c * n_;
       selection_.run(s + c * K_ * n_, score, nullptr, scratch);
@@ -278,7 +278,7 @@ class Pass {
   void reduce_all_proxies(std::int64_t tile, const T* s, T* scratch, T* sums) const {
     const std::int64_t first = tiling_.first_class(tile), count = proxies_in(tile);
     T *top = sums + kCeMax * n_, *z = sums + kCeZ * n_, *masked = scratch;
-    std::fill_n(top, n_, T(kMasked));
+    std::fill_n(top, n_, T(kNoScore));
     std::fill_n(z, n_, T(0));
     for (std::int64_t j = 0; j < count; ++j) {
       std::copy_n(s + j * n_, n_, masked);
@@ -300,7 +300,7 @@ class Pass {
     const std::int32_t* label = label_.data();
     const auto own = static_cast<std::int32_t>(c);
 #pragma omp simd
-    for (std::int64_t i = 0; i < n_; ++i) x[i] = label[i] == own ? T(kMasked) : x[i];
+    for (std::int64_t i = 0; i < n_; ++i) x[i] = label[i] == own ? T(kNoScore) : x[i];
   }
   void raise(const T* x, T* top) const {
 #pragma omp simd
@@ -309,7 +309,7 @@ class Pass {
   // Where everything was masked, 0: the differences from it are still masked.
   void settle(T* top) const {
 #pragma omp simd
-    for (std::int64_t i = 0; i < n_; ++i) top[i] = top[i] > T(kMasked) ? top[i] : T(0);
+    for (std::int64_t i = 0; i < n_; ++i) top[i] = top[i] > T(kNoScore) ? top[i] : T(0);
   }
   // z = sum over classes of e^x and t = sum of x e^x for x = scale (score - top).
   void add_exponentials(const T* scores, std::int64_t width, T scale, const T* top, T* z,
@@ -572,8 +572,10 @@ void update_proxy_usage(Cpu, const Tensor& assignment, const Tensor& labels, dou
         sum[std::int64_t{label[i]} * K + k] += assignment.data<T>()[i * K + k];
     }
     T* u = usage.data<T>();
-    for (std::int64_t j = 0; j < usage.numel(); ++j)
-      if (count[j / K] > 0) u[j] += T(rate) * (sum[j] / T(count[j / K]) - u[j]);
+    for (std::int64_t j = 0; j < usage.numel(); ++j) {
+      const T mean = sum[j] / T(count[j / K]);  // not finite without rows
+      if (std::isfinite(mean)) u[j] += T(rate) * (mean - u[j]);
+    }
   });
 }
 

@@ -99,13 +99,13 @@ void log_sum_exp(Cpu, const Tensor& x, Tensor& y) {
 void log_sum_exp_backward(Cpu, const Tensor& dy, const Tensor& x, const Tensor& y, Tensor& dx) {
   visit_float(dy.dtype(), [&](auto zero) {
     using T = decltype(zero);
-    constexpr T kMasked = -std::numeric_limits<T>::infinity();
+    constexpr T kExcluded = -std::numeric_limits<T>::infinity();
     each_row(x, [&, cols = x.dim(1)](std::int64_t r, std::int64_t at) {
       const T* in = x.data<T>() + at;
       T* out = dx.data<T>() + at;
       const T d = dy.data<T>()[r], total = y.data<T>()[r];
       for (std::int64_t c = 0; c < cols; ++c)
-        out[c] = in[c] == kMasked ? T(0) : d * std::exp(in[c] - total);
+        out[c] = in[c] == kExcluded ? T(0) : d * std::exp(in[c] - total);
     });
   });
 }

@@ -37,9 +37,7 @@ cudaDataType_t data_type(DType dtype) {
 }
 
 cublasComputeType_t compute_type(const MatmulKey& key) {
-  if (dtype_of(key) == DType::f64) return CUBLAS_COMPUTE_64F;
-  const bool is_tf32 = dtype_of(key) == DType::f32 && key.uses_tf32;
-  return is_tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
+  return dtype_of(key) == DType::f64 ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F;
 }
 
 template <class T>

@@ -33,7 +33,7 @@ struct MatmulKey {
   std::int64_t m, n, k;
   std::int64_t transpose_a, transpose_b, dtype;
   std::int64_t alignment_a, alignment_b, alignment_y;  // divide the addresses
-  std::int64_t uses_tf32, timed_engines, workspace_limit;
+  std::int64_t timed_engines, workspace_limit;
 };
 // "matmul (128, 512) x (512, 1000) in bf16", sizes after transposition.
 std::ostream& operator<<(std::ostream& out, const MatmulKey& key);

@@ -15,7 +15,8 @@ constexpr unsigned kThreads = 256;
 // dx[r] = sum of dy[n] over index[n] = r, in order of n; dx is zero before. One block per n: if
 // index[n] came up earlier it leaves the row to that block, otherwise it adds what is left of the
 // index. So no two blocks write the same row, rows without an n cost nothing, and no atomic decides
-// the order of a sum. Reads dy once and the index, which stays in the cache, twice per block.
+// the order of a sum. Reads dy once, but looks at N^2 numbers of the index of length N:
+// for the rows of a batch.
 template <class T>
 __global__ void gather_rows_backward_kernel(const T* dy, const std::int32_t* index, T* dx,
                                             int count, int cols) {

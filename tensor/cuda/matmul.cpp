@@ -57,7 +57,6 @@ MatmulKey key_of(const Tensor& a, bool transpose_a, const Tensor& b, bool transp
           .alignment_a = alignment_of(a),
           .alignment_b = alignment_of(b),
           .alignment_y = alignment_of(y),
-          .uses_tf32 = math.uses_tf32,
           .timed_engines = math.timed_engines,
           .workspace_limit = math.workspace_limit};
 }

@@ -326,9 +326,9 @@ __global__ void finish_dz_kernel(Problem<T> p, const T* shares, int tiles, const
 // first row works for all of them.
 template <class T>
 __global__ void update_usage_kernel(const T* assignment, const std::int32_t* labels, T rate,
-                                    T* usage, int B, int K) {
+                                    T* usage, int B, int C, int K) {
   const int i = blockIdx.x, label = labels[i];
-  bool is_later = label == kIgnoredLabel;
+  bool is_later = label < 0 || label >= C;  // ignored, or a mistake that must not write elsewhere
   for (int j = threadIdx.x; j < i; j += blockDim.x) is_later |= labels[j] == label;
   if (__syncthreads_or(is_later)) return;
   for (int k = threadIdx.x; k < K; k += blockDim.x) {
@@ -340,7 +340,8 @@ __global__ void update_usage_kernel(const T* assignment, const std::int32_t* lab
       ++count;
     }
     T& u = usage[std::int64_t{label} * K + k];
-    u += rate * (sum / T(count) - u);
+    const T mean = sum / T(count);
+    if (isfinite(mean)) u += rate * (mean - u);
   }
 }
 
@@ -534,7 +535,8 @@ void update_proxy_usage(Cuda, const Tensor& assignment, const Tensor& labels, do
     cuda::launch_kernel(update_usage_kernel<T>, cuda::blocks_for(labels.dim(0), 1),
                         cuda::threads_for_row(usage.dim(1)), 0, elements<T>(assignment),
                         elements<std::int32_t>(labels), T(rate), elements<T>(usage),
-                        static_cast<int>(labels.dim(0)), static_cast<int>(usage.dim(1)));
+                        static_cast<int>(labels.dim(0)), static_cast<int>(usage.dim(0)),
+                        static_cast<int>(usage.dim(1)));
   });
 }
 
