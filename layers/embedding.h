@@ -26,7 +26,7 @@ enum class HeadNorm {
 
 struct EmbeddingOptions {
   std::int64_t dim = 512;
-  Pooling pooling = Pooling::avg_max;
+  Pooling pooling = Pooling::avg;
   HeadNorm norm = HeadNorm::none;
 };
 

@@ -21,7 +21,6 @@ class Sequence : public Module {
     items_.push_back(std::move(item));
     return appended;
   }
-  bool is_empty() const { return items_.empty(); }
 
  protected:
   Variable forward(const Variable& x) override {

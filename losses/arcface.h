@@ -14,7 +14,7 @@ struct ArcFaceOptions {
 // Cross-entropy of sigma * S, where S_c is the largest cosine of the class's proxies (C, K, D) -
 // K = 1: ArcFace, K > 1: Sub-center ArcFace - and the true class's is cos(theta + margin), or,
 // where that would rise again (theta > pi - margin), cos(theta) - margin sin(margin), as the
-// authors' code. Throws Error for shapes and labels.
+// authors' code. Throws Error as check_proxy_inputs() in proxy_cosines.h.
 Variable arcface(const Variable& embeddings, const Variable& proxies, const Tensor& labels,
                  const ArcFaceOptions& options = {});
 

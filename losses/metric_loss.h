@@ -33,7 +33,7 @@ class MetricLoss : public Module {
   virtual const Parameter* proxy_parameter() const { return nullptr; }
   // The inverse temperature of softmax_k(scale s_yk), the share of each proxy of its class in an
   // embedding.
-  virtual double assignment_scale() const { return 18; }
+  virtual double assignment_scale() const { return 18; }  // ProxyNCA++'s sigma, where there is none
 
   // Whether a GPU may record its work once and repeat it: nothing is uploaded, nothing read back.
   virtual bool is_recordable() const { return false; }

@@ -6,6 +6,7 @@
 
 #include "losses/masks.h"
 #include "tensor/gather.h"
+#include "tensor/proxy_row.h"
 
 namespace proxent {
 namespace {
@@ -140,11 +141,6 @@ Variable own_similarities(const Variable& s, const Tensor& labels) {
   return gather_rows(reshape(s, {B * C, K}), Tensor::from({B}, rows).to(s.device()));
 }
 
-// 1 / log n where the entropies are normalised; 1 where log n is 0, as is the entropy.
-double entropy_scale(std::int64_t n, const ProxyLossSettings& o) {
-  return o.normalises_entropy && n > 1 ? 1 / std::log(static_cast<double>(n)) : 1;
-}
-
 // (n, K) at the rows of index in zeros (B, K).
 Tensor scattered(const Tensor& x, const Tensor& index, std::int64_t B) {
   return gather_rows_backward(x, index, {B, x.dim(1)});
@@ -177,15 +173,15 @@ MultiProxyEntropy multi_proxy_entropy_composed(const Variable& embeddings, const
   const Variable q = exp(log_q);
 
   const Variable ce = mean(cross_entropy_rows(s, S, rows.labels, o));
-  const Variable inter = entropy_scale(C, o) * mean(inter_entropy_rows(S, rows.labels, o));
-  const Variable intra = entropy_scale(K, o) * mean(-sum_last(q * log_q));
+  const Variable inter = entropy_scale(o, C) * mean(inter_entropy_rows(S, rows.labels, o));
+  const Variable intra = entropy_scale(o, K) * mean(-sum_last(q * log_q));
   Variable loss = ce - o.weight_inter * inter + o.weight_intra * intra;
 
   Variable used = Tensor::zeros({}, loss.dtype(), loss.device());
   if (usage.is_defined()) {
     const Variable log_u = log(at_least(gather_rows(usage, rows.labels), kSmallestUsage));
     const Variable log_r = log_softmax(log_q - log_u).value();  // a target: no gradient
-    used = entropy_scale(K, o) * mean(sum_last(exp(log_r) * (log_r - log_q)));
+    used = entropy_scale(o, K) * mean(sum_last(exp(log_r) * (log_r - log_q)));
     loss = loss + o.weight_usage * used;
   }
   return {loss,

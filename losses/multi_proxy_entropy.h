@@ -18,7 +18,9 @@ namespace proxent {
 struct MultiProxyEntropyOptions {
   double sigma = 18;                   // softmax scale of the cross-entropy; ProxyNCA++ has 2 * 3^2
   std::optional<double> sigma_h = {};  // of the inter-class entropy; none: sigma
-  std::optional<double> sigma_a = {};  // of the intra-class entropy; none: sigma / 2
+  // Of the intra-class entropy. None: sigma / 2; method and derivation have sigma, half of it was
+  // chosen with weight_usage, on classes that hide finer ones.
+  std::optional<double> sigma_a = {};
   std::optional<double> gamma = {};  // temperature of `select`; none: 0.1 for soft, else 1 / sigma
   double margin = 0;                 // taken from the true class's score in the cross-entropy
   ProxySelect select = ProxySelect::lse;
@@ -26,7 +28,9 @@ struct MultiProxyEntropyOptions {
   InterClasses inter = InterClasses::all;
   double weight_inter = 0.1;  // lambda_h; useful up to 0.3, above 0.5 it undoes the classification
   double weight_intra = 0.1;  // lambda_a
-  double weight_usage = 0;  // lambda_u, keeps the proxies of a class in even use; not in the paper
+  // lambda_u, keeps the proxies of a class in even use; not in the paper. Training has 0.3: without
+  // it one proxy of each class takes all. It needs `usage`, hence not here.
+  double weight_usage = 0;
   bool normalise_entropy = false;  // divide inter by log C, intra and usage by log K
   bool detach_selection = false;   // soft: no gradient through the selection weights
 
@@ -55,7 +59,7 @@ struct MultiProxyEntropy {
 // normalised here (a zero row stays zero, as torch.nn.functional.normalize). Rows with label
 // kIgnoredLabel add nothing and are not counted; without any row the loss is 0. `usage` (C, K) is a
 // constant, see update_proxy_usage; it may be left out while weight_usage is 0.
-// Throws Error for shapes, dtypes and labels that do not fit (naming label, row and range),
+// Throws Error for shapes, dtypes and, on the CPU, labels that do not fit (label, row and range),
 // UsageError for options.
 MultiProxyEntropy multi_proxy_entropy(const Variable& embeddings, const Variable& proxies,
                                       const Tensor& labels,

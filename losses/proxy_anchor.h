@@ -15,7 +15,7 @@ struct ProxyAnchorOptions {
 // (equation 4 of the paper):
 //   1/|P+| sum_{c in P+} log(1 + sum_{b of class c} e^{-alpha (s_bc - delta)})
 //   + 1/C  sum_c         log(1 + sum_{b of others}  e^{ alpha (s_bc + delta)})
-// Throws Error for shapes, labels, and more than one proxy per class.
+// Throws Error as check_proxy_inputs() in proxy_cosines.h, and for more than one proxy per class.
 Variable proxy_anchor(const Variable& embeddings, const Variable& proxies, const Tensor& labels,
                       const ProxyAnchorOptions& options = {});
 

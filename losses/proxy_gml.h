@@ -15,7 +15,7 @@ struct ProxyGmlOptions {
 // fills up to ceil(r C K) with its nearest; Z_c is the sum of what it keeps of class c, and the
 // loss the cross-entropy of softmax(Z) over the classes of which anything is kept, plus lambda
 // times the cross-entropy of each proxy's sums of cosines to every class. Where several are equally
-// near, all are kept. Throws Error for shapes and labels.
+// near, all are kept. Throws Error as check_proxy_inputs() in proxy_cosines.h.
 Variable proxy_gml(const Variable& embeddings, const Variable& proxies, const Tensor& labels,
                    const ProxyGmlOptions& options = {});
 

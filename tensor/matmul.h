@@ -16,6 +16,6 @@ struct MatmulOptions {
 };
 
 // op(a) (m, k) times op(b) (k, n) -> (m, n), op transposing where asked; nothing is copied for it.
-Tensor matmul(const Tensor& a, bool transpose_a, const Tensor& b, bool transpose_b);
+Tensor matmul(const Tensor& a, const Tensor& b, MatmulOptions options = {});
 
 }  // namespace proxent

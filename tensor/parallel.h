@@ -1,5 +1,5 @@
-// Loops over the machine's cores. The split depends on n alone and never changes what is computed,
-// so results do not depend on the number of threads.
+// Loops over the machine's cores. What is computed for an item never depends on which thread has
+// it, so results do not depend on the number of threads.
 #pragma once
 
 #include <omp.h>

@@ -23,7 +23,7 @@ struct OwnSimilarities {
   std::int64_t K;
   Team team;
 
-  // op over f(s_k, k); op(start, x) is x.
+  // op over f(s_k, k); start leaves the result of op as it is.
   template <class F, class Op>
   PROXENT_DEVICE_CODE double reduce(double start, Op op, const F& f) const {
     double result = start;
@@ -137,7 +137,7 @@ struct SavedProxyRow {
 };
 static_assert(sizeof(SavedProxyRow<float>) == 5 * sizeof(float));
 
-// What an entropy over n is divided by is the inverse of this.
+// 1 / log n where the entropies are normalised; 1 where log n is 0, as is the entropy.
 PROXENT_DEVICE_CODE inline double entropy_scale(const ProxyLossSettings& o, std::int64_t n) {
   return o.normalises_entropy && n > 1 ? 1 / std::log(double(n)) : 1;
 }

@@ -20,7 +20,7 @@ struct RankedRows {
   RankedRows slice(std::int64_t first, std::int64_t count) const;
 };
 
-// Queries, and the rows that are right for them: own_first .. own_last of a gallery, i32 (Q). The
+// Queries, and the rows that are right for them: [own_first, own_last) of a gallery, i32 (Q). The
 // keys of their matches begin at `places`, i64 (Q): that of a query is `places` of the one before
 // plus the rows that are right for that one.
 struct RankedQueries {

@@ -54,7 +54,7 @@ TEST_SUITE("cublas") {
         Tensor b(transpose_b ? Shape{n, k} : Shape{k, n}, DType::f64);
         fill_uniform(a, Philox(1, 1), -1, 1);
         fill_uniform(b, Philox(1, 2), -1, 1);
-        const Tensor expected = matmul(a, transpose_a, b, transpose_b);
+        const Tensor expected = matmul(a, b, {transpose_a, transpose_b});
         Tensor y = Tensor::full({m, n}, DType::f64, -9);
         multiply(cublas::column_major(key_of(m, n, k, transpose_a, transpose_b)), b.data<double>(),
                  a.data<double>(), y.data<double>());

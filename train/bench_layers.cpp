@@ -95,7 +95,7 @@ Ceilings measure_ceilings(DType dtype, const BenchLayersOptions& options) {
   const Sized product = grow(512, 8192, 0.05, [&](std::int64_t n) {
     Noise noise(2 * n * n, dtype, options.device);
     const Tensor a = noise.next({n, n}), b = noise.next({n, n});
-    return time_runs(options.device, rounds, [&] { matmul(a, false, b, true); }).least;
+    return time_runs(options.device, rounds, [&] { matmul(a, b, {.transpose_b = true}); }).least;
   });
   const auto n = static_cast<double>(product.size);
   return {.bytes_per_second = 2 * static_cast<double>(copy.size) / copy.seconds,
@@ -189,9 +189,9 @@ class Bench {
                     .calls = 1,
                     .bytes = x.bytes() + w.bytes() + dy.bytes(),
                     .flop = 2 * x_shape[0] * w_shape.numel()};
-    add(layer, "linear", [&] { matmul(x, false, w, true); });
-    add(layer, "linear dx", [&] { matmul(dy, false, w, false); });
-    add(layer, "linear dw", [&] { matmul(dy, true, x, false); });
+    add(layer, "linear", [&] { matmul(x, w, {.transpose_b = true}); });
+    add(layer, "linear dx", [&] { matmul(dy, w); });
+    add(layer, "linear dw", [&] { matmul(dy, x, {.transpose_a = true}); });
   }
 
   BenchLayersResult result() && {

@@ -119,7 +119,7 @@ EmbeddingSpread spread_of_unit(const Tensor& unit, std::int64_t most) {
   }
   const Tensor centred = centred_rows(unit, most);
   const bool has_few_rows = centred.dim(0) < dim;
-  const Tensor products = matmul(centred, !has_few_rows, centred, has_few_rows);
+  const Tensor products = matmul(centred, centred, {!has_few_rows, has_few_rows});
   std::vector<double> spectrum =
       shares_of(symmetric_eigenvalues(products.to_vector<double>(), products.dim(0)));
   const double rank = effective_rank(spectrum);

@@ -165,9 +165,6 @@ Descriptor graph_of(const Descriptor& operation, const Target& target) {
 bool EngineConfig::has(cudnnBackendNumericalNote_t note) const {
   return std::find(numerical_notes.begin(), numerical_notes.end(), note) != numerical_notes.end();
 }
-bool EngineConfig::has(cudnnBackendBehaviorNote_t note) const {
-  return std::find(behavior_notes.begin(), behavior_notes.end(), note) != behavior_notes.end();
-}
 
 std::vector<EngineConfig> proposals(const Descriptor& graph, cudnnBackendHeurMode_t mode,
                                     const Target& target) {
@@ -186,8 +183,6 @@ std::vector<EngineConfig> proposals(const Descriptor& graph, cudnnBackendHeurMod
     proposal.engine = engine.element<std::int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX);
     proposal.numerical_notes =
         engine.elements<cudnnBackendNumericalNote_t>(CUDNN_ATTR_ENGINE_NUMERICAL_NOTE);
-    proposal.behavior_notes =
-        engine.elements<cudnnBackendBehaviorNote_t>(CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE);
   }
   return found;
 }

@@ -70,9 +70,6 @@ inline constexpr cudnnBackendAttributeType_t kAttributeType<cudnnBackendHeurMode
 template <>
 inline constexpr cudnnBackendAttributeType_t kAttributeType<cudnnBackendNumericalNote_t> =
     CUDNN_TYPE_NUMERICAL_NOTE;
-template <>
-inline constexpr cudnnBackendAttributeType_t kAttributeType<cudnnBackendBehaviorNote_t> =
-    CUDNN_TYPE_BEHAVIOR_NOTE;
 }  // namespace detail
 
 // Owner of a backend descriptor: attributes are set, then it is finalised, then it can be used and
@@ -170,10 +167,8 @@ struct EngineConfig {
   Descriptor config;
   std::int64_t engine = 0;  // cuDNN's number of it
   std::vector<cudnnBackendNumericalNote_t> numerical_notes;
-  std::vector<cudnnBackendBehaviorNote_t> behavior_notes;
 
   bool has(cudnnBackendNumericalNote_t note) const;
-  bool has(cudnnBackendBehaviorNote_t note) const;
 };
 // cuDNN's proposals, the one it thinks fastest first.
 std::vector<EngineConfig> proposals(const Descriptor& graph, cudnnBackendHeurMode_t mode,
