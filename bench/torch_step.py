@@ -57,7 +57,8 @@ if options.warm_up < (3 if options.mode == "graph" else 1):
 torch.set_num_threads(options.threads)
 torch.manual_seed(0)
 torch.backends.cudnn.benchmark = True  # its fastest algorithms
-torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = options.precision != "f32"
+torch.backends.cudnn.allow_tf32 = options.precision != "f32"
+torch.backends.cuda.matmul.allow_tf32 = False  # PyTorch's default; proxent's head and loss are f32 too
 
 # ---- what is trained
 
