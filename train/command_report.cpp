@@ -9,6 +9,7 @@
 #include "train/experiment.h"
 #include "train/finished_run.h"
 #include "train/html_report.h"
+#include "train/run_difference.h"
 #include "train/terminal.h"
 
 namespace proxent {
@@ -64,29 +65,38 @@ int report_command(const Arguments& arguments) {
   std::vector<std::string> folders;
   CommandLine line(
       {.name = "report",
-       .usage = "table|html RUN... [flags]",
-       .summary = "runs in one table, or as a page with their curves",
-       .about = "table: averages runs that differ in nothing but their seed and puts the averages "
-                "beside each other, each with its 95 % interval and with how its numbers came "
-                "about; runs that are not done are left out with a warning. html: a page that "
-                "needs no other file, with results, curves, queries and what they found, proxies, "
-                "settings; also of a run that is under way. Several runs share their plots. A "
-                "folder of runs stands for all of them.",
+       .usage = "table|diff|html RUN... [flags]",
+       .summary = "runs in one table, what two differ in, or a page with their curves",
+       .about =
+           "table: averages runs that differ in nothing but their seed and puts the averages "
+           "beside each other, each with its 95 % interval and with how its numbers came "
+           "about; runs that are not done are left out with a warning. diff: in what settings, "
+           "data, build and machine two runs differ, and in their results. html: a page that "
+           "needs no other file, with results, curves, queries and what they found, proxies, "
+           "settings; also of a run that is under way. Several runs share their plots. A "
+           "folder of runs stands for all of them.",
        .examples = {{"proxent report table runs/k1 runs/k2 runs/k4", "an ablation, of three cv's"},
                     {"proxent report table runs/2026-* --format md", "for a README"},
+                    {"proxent report diff runs/A runs/B", "why is B worse than A?"},
                     {"proxent report html runs/2026-11-30_cub", "how far is it?"},
                     {"proxent report html runs/k1 runs/k4 -o k.html", "their curves together"}},
-       .output =
-           "The table on stdout, or the page: RUN/report.html, of several runs report.html."});
-  line.positional("table|html", &action, "what to make of the runs");
+       .output = "Tables on stdout, or the page: RUN/report.html, of several runs report.html."});
+  line.positional("table|diff|html", &action, "what to make of the runs");
   line.positional("RUN", &folders, "folder of a run, of proxent cv, or of several runs");
   line.settings().add("format", &format, "how it is written",
                       {.choices = {"terminal", "md", "tex", "csv", "json"}});
   line.settings().add("title", &title, "above the table");
   line.settings().add("out", &out, "where the page goes", {.letter = 'o', .value = "FILE"});
   if (!line.parse(arguments)) return kDone;
-  check<UsageError>(action == "table" || action == "html", "report: expected table or html, got '",
-                    action, "'");
+  check<UsageError>(action == "table" || action == "diff" || action == "html",
+                    "report: expected table, diff or html, got '", action, "'");
+  const int width = terminal_on(Stream::out).columns();
+  if (action == "diff") {
+    check<UsageError>(folders.size() == 2, "report diff: expected the folders of two runs, got ",
+                      folders.size());
+    print_out(run_difference(folders[0], folders[1], width));
+    return kDone;
+  }
   if (action == "html") {
     const std::vector<fs::path> runs = run_folders(folders);
     if (out.empty()) out = runs.size() == 1 ? (runs[0] / kReportFile).string() : kReportFile;
@@ -95,8 +105,7 @@ int report_command(const Arguments& arguments) {
     return kDone;
   }
   const ResultTable table = table_of_runs(finished_runs(run_folders(folders)), title);
-  print_out(format == "terminal" ? terminal_text(table, terminal_on(Stream::out).columns())
-                                 : formatted(table, format));
+  print_out(format == "terminal" ? terminal_text(table, width) : formatted(table, format));
   return kDone;
 }
 

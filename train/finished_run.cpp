@@ -46,6 +46,12 @@ std::vector<MetricValue> metrics_at(const Json& record, const std::string& membe
 
 }  // namespace
 
+Json record_of_run(const fs::path& folder) {
+  check<DataError>(fs::exists(folder / "run.json"), folder.string(),
+                   ": no run of proxent lies here (run.json is missing)");
+  return read_json(folder / "run.json");
+}
+
 std::string status_of_run(const fs::path& folder) {
   const fs::path file = folder / "run.json";
   return fs::exists(file) ? text_at(read_json(file), "status", file) : "";
@@ -63,9 +69,7 @@ std::vector<MetricValue> read_metrics(const fs::path& file, const std::string& m
 
 FinishedRun read_finished_run(const fs::path& folder) {
   const fs::path file = folder / "run.json";
-  check<DataError>(fs::exists(file), folder.string(),
-                   ": no run of proxent lies here (run.json is missing)");
-  const Json record = read_json(file);
+  const Json record = record_of_run(folder);
   const std::string status = text_at(record, "status", file);
   check<DataError>(status == "done", folder.string(), ": the run is not done but ", status,
                    "; go on with: proxent train --resume ", folder.string());

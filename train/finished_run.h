@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "train/config.h"
+#include "train/json.h"
 #include "train/metric_value.h"
 #include "train/selection.h"
 
@@ -18,6 +19,8 @@ struct FinishedRun {
   Selection selection = Selection::last_epoch;  // of the weights that the values are of
 };
 
+// Its run.json. Throws DataError when there is none or it is damaged.
+Json record_of_run(const std::filesystem::path& folder);
 // "running", "done", "failed" or "killed", as the run's run.json says; empty without one. Throws
 // DataError when the file is damaged.
 std::string status_of_run(const std::filesystem::path& folder);

@@ -51,11 +51,9 @@ void add_curves(const fs::path& log, Scalars (*scalars_of)(const Json&),
 }
 
 Run read_run(const fs::path& folder) {
-  check<DataError>(fs::exists(folder / "run.json"), folder.string(),
-                   ": no run of proxent lies here (run.json is missing)");
   Run run{.folder = folder,
           .name = fs::absolute(folder / "").parent_path().filename().string(),
-          .record = read_json(folder / "run.json"),
+          .record = record_of_run(folder),
           .config = config_of_run(folder)};
   add_curves(folder / "train.jsonl", scalars_of_step, run.curves);
   add_curves(folder / "eval.jsonl", scalars_of_eval, run.curves);

@@ -1,0 +1,109 @@
+#include "train/run_difference.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "train/config_table.h"
+#include "train/evaluation.h"
+#include "train/finished_run.h"
+#include "train/json.h"
+#include "train/metric_choice.h"
+#include "train/table.h"
+#include "train/text.h"
+
+namespace proxent {
+namespace {
+
+namespace fs = std::filesystem;
+
+using Facts = std::vector<std::pair<std::string, std::string>>;  // name and value, in order
+
+// Where it went, what it was called and what the terminal showed change nothing.
+Facts settings_of(const fs::path& folder) {
+  const ConfigTable table(config_of_run(folder));
+  Facts facts;
+  for (const Setting& row : table.rows())
+    if (row.section != "log" && row.name() != "run.out" && row.name() != "run.name" &&
+        row.name() != "run.resume")
+      facts.emplace_back(row.name(), row.value_text());
+  return facts;
+}
+
+void add_facts(const std::string& name, const Json& json, Facts& facts) {
+  if (json.is_object())
+    for (const auto& [key, value] : json.members()) add_facts(name + "." + key, value, facts);
+  else if (!json.is_null())
+    facts.emplace_back(name, json.plain());
+}
+
+// What the run was made of besides its settings.
+Facts circumstances_of(const Json& record) {
+  Facts facts;
+  for (const char* part : {"data", "build", "device"})
+    if (const Json* value = record.find(part)) add_facts(part, *value, facts);
+  return facts;
+}
+
+std::string value_in(const Facts& facts, const std::string& name) {
+  const auto found = std::ranges::find(facts, name, &Facts::value_type::first);
+  return found == facts.end() ? "-" : found->second;
+}
+
+// A row for each name that either has with another value; nothing where all are equal.
+std::string differing(const std::string& title, const Facts& a, const Facts& b, int width) {
+  Facts all = a;
+  for (const auto& fact : b)
+    if (std::ranges::find(a, fact.first, &Facts::value_type::first) == a.end()) all.push_back(fact);
+  Table table(title);
+  table.head({"", "first", "second"});
+  bool is_empty = true;
+  for (const auto& [name, ignored] : all) {
+    const std::string first = value_in(a, name), second = value_in(b, name);
+    if (first == second) continue;
+    table.row({name, first, second});
+    is_empty = false;
+  }
+  return is_empty ? title + ": the same\n" : table.text(width);
+}
+
+std::vector<MetricValue> results_of(const fs::path& folder, const std::vector<std::string>& names) {
+  if (!record_of_run(folder).find("test")) return {};
+  return read_metrics(folder / "run.json", "test", names);
+}
+
+std::vector<std::string> metrics_of(const fs::path& folder) {
+  return metric_names(metric_choice(config_of_run(folder).run.metrics));
+}
+
+// Of the metrics that both were asked for.
+std::string results(const fs::path& a, const fs::path& b, int width) {
+  std::vector<std::string> names = metrics_of(a);
+  const std::vector<std::string> others = metrics_of(b);
+  std::erase_if(names, [&](auto& name) { return std::ranges::find(others, name) == others.end(); });
+  const std::vector<MetricValue> first = results_of(a, names), second = results_of(b, names);
+  if (first.empty() || second.empty())
+    return fmt::format("results: {} has none yet\n", (first.empty() ? a : b).string());
+  Table table("results, percent");
+  table.head({"", "first", "second", "difference"});
+  for (const std::size_t column : {1, 2, 3}) table.align_right(column);
+  for (std::size_t i = 0; i < names.size(); ++i)
+    table.row({names[i], percent_text(first[i]), percent_text(second[i]),
+               first[i].is_known() && second[i].is_known()
+                   ? fmt::format("{:+.2f}", 100 * (second[i].value - first[i].value))
+                   : "-"});
+  return table.text(width);
+}
+
+}  // namespace
+
+std::string run_difference(const fs::path& a, const fs::path& b, int width) {
+  const Json first = record_of_run(a), second = record_of_run(b);
+  return "first:  " + a.string() + "\nsecond: " + b.string() + "\n" +
+         differing("settings", settings_of(a), settings_of(b), width) +
+         differing("data, build, machine", circumstances_of(first), circumstances_of(second),
+                   width) +
+         results(a, b, width);
+}
+
+}  // namespace proxent
