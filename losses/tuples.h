@@ -49,6 +49,7 @@ Variable triplet(const Comparison& pairs, const TripletOptions& options = {});
 // pairs those are kept that are not told apart by epsilon: negatives above its least positive -
 // epsilon, positives below its greatest negative + epsilon. Mean over the anchors of
 //   1/alpha log(1 + sum_p e^{-alpha (s - base)}) + 1/beta log(1 + sum_n e^{beta (s - base)}).
+// base is 0.5 as in its code; the paper's lambda is 1.
 struct MultiSimilarityOptions {
   double alpha = 2, beta = 50, base = 0.5, epsilon = 0.1;
 };

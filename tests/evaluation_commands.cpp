@@ -302,7 +302,7 @@ TEST_SUITE("evaluation_commands") {
     CHECK(found["features"] == 6 * 6 * 3);
     CHECK(found["source"] == "pixels");
     CHECK(found["effective_rank"].is_null());
-    CHECK(found["provenance"] == "plain pixels, whole picture at 6x6, 108 features");
+    CHECK(found["provenance"] == "plain pixels, whole picture at 6x6, 108 features, n=1");
   }
 
   // Three classes of 2 x 6 embeddings, each around a direction of its own.
@@ -325,7 +325,7 @@ TEST_SUITE("evaluation_commands") {
     const auto found = run_json("eval " + npy + " --metrics all,r@1,5");
     for (const char* name :
          {"R@1", "R@5", "MAP@R", "RP", "P@5", "mAP", "MRR", "nDCG@5", "NMI", "NMI-geometric", "AMI",
-          "TAR@1e-1", "TAR@1e-2", "AUC", "intra/inter"}) {
+          "AMI-geometric", "TAR@1e-1", "TAR@1e-2", "AUC", "intra/inter"}) {
       CAPTURE(name);
       CHECK(found[name].get<double>() > 0.1);
       CHECK(found[name].get<double>() <= 1);

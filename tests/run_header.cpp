@@ -27,8 +27,15 @@ Task task_of(std::int64_t pictures) {
 TEST_SUITE("run header") {
   using namespace proxent;
 
-  TEST_CASE("the defaults need no advice") {
+  // The defaults, from weights.
+  Config usual_config() {
     Config config;
+    config.model.weights = "imagenet.safetensors";
+    return config;
+  }
+
+  TEST_CASE("the usual needs no advice") {
+    Config config = usual_config();
     CHECK(advice(config, task_of(100), 1000).empty());
     config.run.threads = omp_get_num_procs();
     CHECK(advice(config, task_of(100), 1000).empty());
@@ -42,6 +49,8 @@ TEST_SUITE("run header") {
     const std::vector<Occasion> occasions = {
         {[](Config& c) { c.data.image_size = 64; }, "pictures of 64 px end in a map of 2x2"},
         {[](Config& c) { c.model.stem = "small"; }, "--stem small at 224 px is about 16 times"},
+        {[](Config& c) { c.model.weights = ""; },
+         "the backbone starts from random numbers; at 224"},
         {[](Config& c) { c.run.threads = 4096; }, "--threads 4096 on "},
         {[](Config& c) { c.batch.size = 8; }, "batches of 8 make noisy steps"},
         {[](Config& c) { c.loss.weight_inter = 0.5; }, "weight_inter 0.5 outweighs"},
@@ -54,7 +63,7 @@ TEST_SUITE("run header") {
         {[](Config& c) { c.run.protocol = "paper"; }, "protocol paper: the test split chooses"},
     };
     for (const Occasion& occasion : occasions) {
-      Config config;
+      Config config = usual_config();
       occasion.change(config);
       const auto said = advice(config, task_of(100), 1000);
       CAPTURE(occasion.advice);
@@ -63,7 +72,7 @@ TEST_SUITE("run header") {
     }
     Task task = task_of(100);
     task.validation = task.validation.of_classes({0}, "one class");
-    CHECK(advice({}, task, 1000).at(0).starts_with("validation has one class"));
+    CHECK(advice(usual_config(), task, 1000).at(0).starts_with("validation has one class"));
   }
 
   TEST_CASE("a backbone with a stem of its own is not told of others") {

@@ -138,6 +138,15 @@ TEST_SUITE("weights") {
           "weights: 'bn1.weight' and 'module.bn1.weight' are both 'bn1.weight'; keep one of them");
   }
 
+  TEST_CASE("a row is as good as a vector") {
+    Tree tree;
+    TensorMap tensors = whole_file();
+    const auto values = tensors.at("bn1.weight").to_vector<float>();
+    tensors["bn1.weight"] = tensors.at("bn1.weight").reshape({1, std::ssize(values)});
+    CHECK(load_weights({&tree}, tensors).text() == "weights: 4 of 4 tensors loaded");
+    CHECK(tree.bn1.weight.value().to_vector<float>() == values);
+  }
+
   TEST_CASE("all that does not fit is listed, and nothing is changed") {
     Tree tree;
     TensorMap tensors = whole_file();

@@ -283,17 +283,23 @@ PartitionAgreement partition_agreement(std::span<const std::int32_t> a,
     ++table.b[b[i]];
     ++table.both[{a[i], b[i]}];
   }
-  if (table.a.size() < 2 || table.b.size() < 2) return {kNone, kNone, kNone};
+  if (table.a.size() < 2 || table.b.size() < 2) return {kNone, kNone, kNone, kNone};
   const auto n = static_cast<double>(a.size());
   const double entropy_a = entropy(table.a, n), entropy_b = entropy(table.b, n);
-  const double information = mutual_information(table, n), mean = (entropy_a + entropy_b) / 2;
+  const double information = mutual_information(table, n);
   const double expected = ExpectedInformation(std::ssize(a)).of(table);
-  // Everything by itself on both sides: chance reaches all there is.
-  constexpr double kRounding = 1e-9;
-  return {.nmi_arithmetic = information / mean,
-          .nmi_geometric = information / std::sqrt(entropy_a * entropy_b),
-          .ami = mean - expected > kRounding * mean ? (information - expected) / (mean - expected)
-                                                    : kNone};
+  const double arithmetic = (entropy_a + entropy_b) / 2,
+               geometric = std::sqrt(entropy_a * entropy_b);
+  const auto adjusted = [&](double mean) {
+    // Everything by itself on both sides: chance reaches all there is.
+    constexpr double kRounding = 1e-9;
+    return mean - expected > kRounding * mean ? (information - expected) / (mean - expected)
+                                              : kNone;
+  };
+  return {.nmi_arithmetic = information / arithmetic,
+          .nmi_geometric = information / geometric,
+          .ami_arithmetic = adjusted(arithmetic),
+          .ami_geometric = adjusted(geometric)};
 }
 
 }  // namespace proxent

@@ -35,12 +35,12 @@ KMeans k_means(const Tensor& x, const KMeansOptions& options);
 // MI their mutual information:
 //   NMI arithmetic  MI / ((H(U) + H(V)) / 2)
 //   NMI geometric   MI / sqrt(H(U) H(V))
-//   AMI             (MI - E[MI]) / ((H(U) + H(V)) / 2 - E[MI])
+//   AMI             (MI - E[MI]) / (mean - E[MI]), mean that of NMI, arithmetic or geometric,
 // with E[MI] over random partitions with the same sizes (Vinh, Epps and Bailey 2010, eq. 24a).
 // scikit-learn's normalized_mutual_info_score and adjusted_mutual_info_score are the same. NaN
 // where a denominator is zero: one part only, or (AMI) every part of one thing.
 struct PartitionAgreement {
-  double nmi_arithmetic = 0, nmi_geometric = 0, ami = 0;
+  double nmi_arithmetic = 0, nmi_geometric = 0, ami_arithmetic = 0, ami_geometric = 0;
 };
 // Throws Error when the lengths differ.
 PartitionAgreement partition_agreement(std::span<const std::int32_t> a,

@@ -165,7 +165,8 @@ void add_loss(Settings& s, LossConfig& c) {
         {.range = at_least(0)});
   s.add("alpha", &c.alpha, "multi-similarity: scale of positives", {.range = above(0)});
   s.add("beta", &c.beta, "multi-similarity: scale of negatives", {.range = above(0)});
-  s.add("base", &c.base, "multi-similarity: cosine that divides near from far",
+  s.add("base", &c.base,
+        "multi-similarity: cosine that divides near from far, 0.5 in its code, 1 in the paper",
         {.range = between(-1, 1)});
   s.add("epsilon", &c.epsilon, "multi-similarity: slack of its mining", {.range = at_least(0)});
   s.add("memory", &c.memory,

@@ -74,7 +74,10 @@ void add_clustering(const EvaluationResult& result, std::vector<MetricValue>& va
     add("NMI", clustering.agreement.nmi_arithmetic);
     add("NMI-geometric", clustering.agreement.nmi_geometric);
   }
-  if (result.choice.wants_ami) add("AMI", clustering.agreement.ami);
+  if (result.choice.wants_ami) {
+    add("AMI", clustering.agreement.ami_arithmetic);
+    add("AMI-geometric", clustering.agreement.ami_geometric);
+  }
 }
 
 void add_verification(const EvaluationResult& result, std::vector<MetricValue>& values) {

@@ -78,15 +78,16 @@ Baselines measure_baselines(const Config& config, const Task& task, Trainer& tra
   return baselines;
 }
 
-void report_test(const Config& config, const std::string& name, const Task& task, Trainer& trainer,
-                 RunFolder& folder, Log& log, const std::optional<Baselines>& baselines) {
-  if (config.run.protocol == "none") return;
+std::string report_test(const Config& config, const std::string& name, const Task& task,
+                        Trainer& trainer, RunFolder& folder, Log& log,
+                        const std::optional<Baselines>& baselines) {
+  if (config.run.protocol == "none") return "";
   if (task.test.is_empty()) {
     log.result(
         "nothing was tested: the data have no test part; give one, or judge the weights by "
         "proxent eval " +
         folder.path() + " --data OTHER");
-    return;
+    return "";
   }
   const Selection selection = take_chosen(task, trainer, log);
   const Evaluation test = trainer.evaluate(task.test);
@@ -111,7 +112,7 @@ void report_test(const Config& config, const std::string& name, const Task& task
   log.result("     │ " + origin);
   log.info(counts_text(test.result.retrieval));
   if (!config.debug.dry_run) draw_found(task.test, test, config.run.seed, folder, log);
-  log.result(summary(name, baselines, test.result, origin));
+  return summary(name, baselines, test.result, origin);
 }
 
 }  // namespace proxent

@@ -24,8 +24,10 @@ struct Baselines {
 Baselines measure_baselines(const Config& config, const Task& task, Trainer& trainer, Log& log);
 
 // Evaluates the test split with the weights that the protocol chose: into the log, run.json and, as
-// pictures of queries and what they found, retrieval.png. `name` opens the last line.
-void report_test(const Config& config, const std::string& name, const Task& task, Trainer& trainer,
-                 RunFolder& folder, Log& log, const std::optional<Baselines>& baselines);
+// pictures of queries and what they found, retrieval.png. Returns the line that sums it up, which
+// `name` opens; empty where nothing was tested.
+std::string report_test(const Config& config, const std::string& name, const Task& task,
+                        Trainer& trainer, RunFolder& folder, Log& log,
+                        const std::optional<Baselines>& baselines);
 
 }  // namespace proxent

@@ -85,6 +85,7 @@ With --metrics, or all
          Papers use either. NMI grows with the number of clusters even by chance:
   AMI    (MI - E[MI]) / ((H(Y) + H(C)) / 2 - E[MI]), E[MI] of random clusters of the
          same sizes: 0 by chance, 100 for perfect clusters. (Vinh, Epps, Bailey 2010)
+           AMI-geometric has sqrt(H(Y) H(C)) in the place of the mean.
 
   TAR@F  Over all pairs of pictures: the share of pairs of one class that a threshold
          on their similarity accepts (true accept rate), where it is the lowest one

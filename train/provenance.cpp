@@ -43,7 +43,7 @@ std::string seeds_text(std::vector<std::int64_t> seeds) {
 }
 
 std::string pixels_provenance(const Config& config, std::int64_t features) {
-  return fmt::format("plain pixels, {}, {} features", crop_text(config.data), features);
+  return fmt::format("plain pixels, {}, {} features, n=1", crop_text(config.data), features);
 }
 
 std::string provenance(const Config& config, Selection selection,
@@ -51,6 +51,12 @@ std::string provenance(const Config& config, Selection selection,
   const std::int64_t models = use == FoldUse::concatenated ? fold_of(config.run).count : 1;
   return fmt::format("{} (protocol {}), {}", name_of(selection), protocol_text(config.run, use),
                      conditions(config, models * config.model.embed_dim, seeds));
+}
+
+std::string provenance_on_the_way(const Config& config, std::string_view split) {
+  return fmt::format("{} while training (protocol {}), {}", split,
+                     protocol_text(config.run, FoldUse::one),
+                     conditions(config, config.model.embed_dim, {config.run.seed}));
 }
 
 std::string untrained_provenance(const Config& config) {

@@ -29,7 +29,7 @@ sigma = 18
 sigma_a = 18
 weight_inter = 0.1
 weight_intra = 0.1
-weight_usage = 0  # the paper has no such term
+weight_usage = 0  # the paper has no such term; without it proxies fell idle in our trials
 proxy_lr_mult = 100000
 [optim]
 name = "adam"
@@ -254,7 +254,7 @@ embed_dim = 640
 name = "mpl"
 proxies = 4
 sigma_a = 18
-weight_usage = 0  # the paper has no such term
+weight_usage = 0  # the paper has no such term; without it proxies fell idle in our trials
 proxy_lr_mult = 1
 [optim]
 name = "sgd"

@@ -190,16 +190,18 @@ int train(const Config& config, Device device, const Task& task, RunFolder& fold
     end_sitting(config, "killed", outcome.stop_reason, folder, log);
     return kStoppedEarly;
   }
+  std::string last_line;
   if (config.debug.overfit_batch)
     log.result(fmt::format("one batch: loss {:.4f} -> {:.4f} in {} steps", outcome.first_loss,
                            outcome.last_loss, trainer.total_steps()));
   else
-    report_test(config, run_name(config), task, trainer, folder, log, baselines);
+    last_line = report_test(config, run_name(config), task, trainer, folder, log, baselines);
   report_bad_images(trainer, folder, log);
   if (!outcome.stop_reason.empty())
     log.info(fmt::format("ended at step {} of {}: {}", trainer.progress().step,
                          trainer.total_steps(), outcome.stop_reason));
   end_sitting(config, "done", outcome.stop_reason, folder, log);
+  if (!last_line.empty()) log.result(last_line);
   return kDone;
 }
 

@@ -116,6 +116,10 @@ std::vector<std::string> advice(const Config& config, const Task& task, std::int
       fmt::format(
           "--freeze {} without --weights: they stay as they were drawn, which learns little",
           join(model.freeze, ",")));
+  say(model.weights.empty() && run.resume.empty() && data.image_size >= 128,
+      fmt::format("the backbone starts from random numbers; at {} px papers start from ImageNet's: "
+                  "--weights FILE",
+                  data.image_size));
   say(run.threads && *run.threads > omp_get_num_procs(),
       fmt::format("--threads {} on {} cores: threads that wait for a core make a step slower",
                   run.threads.value_or(0), omp_get_num_procs()));

@@ -139,6 +139,7 @@ class Trainer {
   bool has_result_ = false;                    // last_step_ holds one
   std::int64_t rollbacks_ = 0;                 // since the last checkpoint
   bool has_warned_of_collapse_ = false;
+  bool has_told_origin_ = false;    // of evaluations on the way: once is enough
   Stopwatch watch_;                 // of this sitting
   double seconds_before_ = 0;       // of earlier sittings
   Stopwatch sitting_;               // with what comes before training

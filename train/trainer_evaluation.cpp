@@ -1,7 +1,9 @@
 // A trainer's evaluations: how its weights retrieve, which of them are kept for it, what is told.
 #include <cmath>
+#include <utility>
 
 #include "train/evaluation_report.h"
+#include "train/provenance.h"
 #include "train/signals.h"
 #include "train/trainer.h"
 
@@ -68,8 +70,11 @@ void Trainer::choose_by(const Finding& found) {
                           .is_best = is_best,
                           .label = is_paper ? std::string(name_of(task_.selection)) : "",
                           .seconds = found.seconds};
+  const std::string origin = provenance_on_the_way(config_, record.split);
   view_.eval(record);
+  if (!std::exchange(has_told_origin_, true)) log_.info("     │ " + origin);
   Json line = to_json(record);
+  line["provenance"] = origin;
   const Tensor& embeddings = found.evaluation.embeddings.values;
   const EmbeddingSpread spread = spread_of(embeddings);
   add_spread(line, spread);

@@ -105,6 +105,14 @@ std::map<std::string, std::string> file_names(const TensorMap& tensors,
   return names;
 }
 
+// The tensor of a file in the shape that the target has there; (1, C) of a vector, as an early
+// BN-Inception has its batch norms, is one too. Undefined if it does not fit.
+Tensor fitted(const Tensor& x, const Shape& shape) {
+  if (x.shape() == shape) return x;
+  const bool is_row = shape.rank() == 1 && x.shape() == Shape{1, shape[0]};
+  return is_row ? x.reshape(shape) : Tensor();
+}
+
 std::string described(const Tensor& x) { return detail::concat(x.shape(), " ", x.dtype()); }
 
 // Fits the file to the tree on paper: the report, and what would be copied where.
@@ -128,9 +136,9 @@ Plan plan_loading(const std::vector<Target>& targets, const TensorMap& tensors,
     }
     const Tensor& tensor = tensors.at(found->second);
     names.erase(found);
-    if (tensor.shape() == file_shape(target.value.shape()) &&
-        is_number_kind_equal(tensor.dtype(), target.value.dtype()))
-      plan.copies.push_back({target, tensor});
+    const Tensor fits = fitted(tensor, file_shape(target.value.shape()));
+    if (fits.is_defined() && is_number_kind_equal(tensor.dtype(), target.value.dtype()))
+      plan.copies.push_back({target, fits});
     else
       plan.report.misshaped.push_back(
           {target.name, detail::concat(file_shape(target.value.shape()), " ", target.value.dtype()),

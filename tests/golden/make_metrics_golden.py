@@ -33,7 +33,8 @@ def partitions():
         yield dict(a=a.tolist(), b=b.tolist(),
                    nmi_arithmetic=normalized_mutual_info_score(a, b),
                    nmi_geometric=normalized_mutual_info_score(a, b, average_method="geometric"),
-                   ami=adjusted_mutual_info_score(a, b))
+                   ami=adjusted_mutual_info_score(a, b),
+                   ami_geometric=adjusted_mutual_info_score(a, b, average_method="geometric"))
 
 
 def rankings():
