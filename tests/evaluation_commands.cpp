@@ -210,6 +210,29 @@ TEST_SUITE("evaluation_commands") {
     }
   }
 
+  TEST_CASE("embed replaces no table but that of earlier embeddings") {
+    const TempFolder folder;
+    write_pictures(folder);
+    write_run(folder, small_config(folder), true);
+    const std::string embed = "embed " + (folder.path() / "run").string();
+    const std::string npy = (folder.path() / "e.npy").string();
+    CHECK(run_binary(embed + " -o " + npy + " 2>&1").code == 0);
+    CHECK(run_binary(embed + " -o " + npy + " 2>&1").code == 0);
+    const std::string ours = read_text(folder.path() / "e.csv");
+    const auto refused = [&](const std::string& flags, std::string_view reason) {
+      const std::string before = read_text(folder.path() / "e.csv");
+      const Outcome outcome = run_binary(embed + flags + " 2>&1");
+      CHECK(outcome.code == 2);
+      CHECK_MESSAGE(outcome.out.find(reason) != std::string::npos, outcome.out);
+      CHECK(read_text(folder.path() / "e.csv") == before);
+    };
+    // Embeddings' own table is a list of pictures too.
+    const std::string around = (folder.path() / "run/../e.csv").string();
+    refused(" --data " + around + " -o " + npy, "e.csv, which names the pictures");
+    folder.write("e.csv", "path,label\nmine.png,a\n");
+    refused(" -o " + npy, "e.csv, which embed did not write");
+  }
+
   TEST_CASE("a run without chosen weights is judged by its last ones") {
     const TempFolder folder;
     Config config = small_config(folder);

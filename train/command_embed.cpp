@@ -22,8 +22,10 @@ struct EmbedFlags {
 
 void add_flags(CommandLine& line, EmbedFlags& flags) {
   line.positional("CHECKPOINT", &flags.checkpoint, "run folder or .safetensors file");
-  line.settings().add("out", &flags.out, "the .npy file to write; the table goes beside it",
-                      {.letter = 'o', .value = "FILE"});
+  line.settings().add(
+      "out", &flags.out,
+      "the .npy file to write; the table goes beside it, over one of earlier embeddings",
+      {.letter = 'o', .value = "FILE"});
   line.settings().add("split", &flags.split,
                       "which pictures; all: a single folder or list undivided",
                       {.choices = {"all", "test", "validation", "train"}});
@@ -56,11 +58,11 @@ int embed_command(const Arguments& arguments) {
   if (!line.read(arguments)) return kDone;
   const SavedModel saved = find_saved_model(flags.checkpoint);
   if (!line.apply(saved.info.config, saved.weights.string())) return kDone;
-  check_embeddings_path(flags.out);  // before hours of work
   const Device device = set_up_compute(flags.device, flags.threads);
 
   Log log(terminal_on(Stream::error, config.log.color), config.log.quiet);
   const Dataset dataset = open_split(config, flags.split);
+  check_embeddings_path(flags.out, dataset);  // before hours of work
   const auto model = load_saved_model(saved, config.model, device);
   log.info("embedding " + dataset.describe() + " with " + saved.weights.string());
   ProgressView view(log, progress_mode(config.log.progress, log.terminal()));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <map>
 #include <numeric>
 #include <set>
@@ -15,7 +16,23 @@ namespace proxent {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr std::string_view kHeader =
+    "path,label,group,category,is_query,is_gallery,selection,provenance";
+
 fs::path table_beside(fs::path npy) { return npy.replace_extension(".csv"); }
+
+// Nobody named the table's file: all it may replace is the table of earlier embeddings.
+void check_replaceable(const fs::path& table, const std::string& list) {
+  if (!fs::exists(table)) return;
+  std::error_code ignored;
+  std::string header;
+  std::getline(std::ifstream(table), header);
+  const char* reason = fs::equivalent(table, list, ignored) ? "which names the pictures"
+                       : header != kHeader                  ? "which embed did not write"
+                                                            : nullptr;
+  check<UsageError>(reason == nullptr, "embed: the table of the embeddings would replace ",
+                    table.string(), ", ", reason ? reason : "", ". Move it, or choose another -o");
+}
 
 // Numbers texts in the order in which they come.
 class Numbering {
@@ -64,18 +81,19 @@ Tensor read_matrix(const fs::path& npy) {
 
 }  // namespace
 
-void check_embeddings_path(const fs::path& npy) {
+void check_embeddings_path(const fs::path& npy, const Dataset& dataset) {
   check<UsageError>(npy.extension() == ".npy", "embed: the file must end in .npy, got ",
                     npy.string());
   const fs::path folder = npy.has_parent_path() ? npy.parent_path() : ".";
   check<DataError>(fs::is_directory(folder), "embed: there is no folder ", folder.string(),
                    " to write ", npy.filename().string(), " in");
+  check_replaceable(table_beside(npy), dataset.list);
 }
 
 void write_labelled_embeddings(const fs::path& npy, const Dataset& dataset,
                                const Embeddings& embeddings, const EmbeddingOrigin& origin) {
-  check_embeddings_path(npy);
-  std::string table = "path,label,group,category,is_query,is_gallery,selection,provenance\n";
+  check_embeddings_path(npy, dataset);
+  std::string table = std::string(kHeader) + "\n";
   const std::string came_about = "," +
                                  std::string(origin.selection ? name_of(*origin.selection) : "") +
                                  "," + csv_field(origin.provenance) + "\n";

@@ -18,12 +18,14 @@ struct EmbeddingOrigin {
   std::string provenance = {};
 };
 
-// Throws UsageError unless the file ends in .npy, DataError unless its folder is there.
-void check_embeddings_path(const std::filesystem::path& npy);
+// For embeddings of `dataset`. Throws UsageError unless the file ends in .npy, or if a file lies at
+// the place of the table that names the pictures or is not such a table; DataError unless its
+// folder is there.
+void check_embeddings_path(const std::filesystem::path& npy, const Dataset& dataset);
 // Writes the rows to `npy` and, beside it with the ending .csv, a table with a line per row:
 //   path,label,group,category,is_query,is_gallery,selection,provenance
 // The label is the class' name; the last two, the same in every row, say how the rows came about.
-// Throws DataError when the disk refuses.
+// Throws what check_embeddings_path does, and DataError when the disk refuses.
 void write_labelled_embeddings(const std::filesystem::path& npy, const Dataset& dataset,
                                const Embeddings& embeddings, const EmbeddingOrigin& origin);
 
