@@ -265,6 +265,20 @@ TEST_SUITE("cross validation") {
                          DataError);
   }
 
+  TEST_CASE("a folder that was only begun is gone on with, the user's is not") {
+    const TempFolder temp;
+    const Config config = small_cv(temp);
+    const CrossValidationOptions options{.folds = 1, .seeds = 1};
+    temp.write("cv/config.toml", "mine");
+    CHECK_THROWS_WITH_AS(run_cross_validation(config, options, {"cv"}),
+                         doctest::Contains("holds config.toml, and a run lies"), UsageError);
+    CHECK(text_of(temp.path() / "cv/config.toml") == "mine");
+    fs::remove(temp.path() / "cv/config.toml");
+    temp.write("cv/cv.json", "{}\n");  // killed after its first file
+    CHECK(run_cross_validation(config, options, {"cv"}) == kDone);
+    CHECK(fs::exists(temp.path() / "cv/table.md"));
+  }
+
   TEST_CASE("a run killed before its first checkpoint starts over in its folder") {
     const TempFolder temp;
     Config config = small_cv(temp);

@@ -235,8 +235,9 @@ TEST_SUITE("resume") {
     const TempFolder temporary;
     Trial trial(kinds_of_runs(draw_pictures(temporary.path() / "pictures"))[0]);
     for (const char* moment :
-         {"rename 1", "fputs 2", "write 3", "write 200", "fsync 6", "rename 8", "renamed 8",
-          "renamed 9", "write 700", "fputs 12", "fwrite 3", "write 500", "rename 5", "renamed 5"}) {
+         {"rename 1", "renamed 1", "rename 2", "write 2", "fputs 2", "write 3", "write 200",
+          "fsync 6", "rename 8", "renamed 8", "renamed 9", "write 700", "fputs 12", "fwrite 3",
+          "write 500", "rename 5", "renamed 5"}) {
       Process process =
           trial.sitting({"LD_PRELOAD=" PROXENT_DIE_AT, "DIE_AT=" + std::string(moment)});
       CHECK_MESSAGE(process.wait() == -SIGKILL, std::string(moment));
@@ -357,8 +358,7 @@ TEST_SUITE("resume") {
     const Outcome astray = run_binary("train --quiet -c " + toml + " --out " +
                                       (temporary.path() / "pictures").string() + " 2>&1");
     CHECK(astray.code == kUsageError);
-    CHECK_MESSAGE(astray.out.find("a folder of pictures or other folders") != std::string::npos,
-                  astray.out);
+    CHECK_MESSAGE(astray.out.find("holds class0, and a run lies") != std::string::npos, astray.out);
   }
 
   TEST_CASE("a sitting with other settings or threads says so, once") {
@@ -403,7 +403,7 @@ TEST_SUITE("resume") {
     Config config = restless_config(draw_pictures(temporary.path() / "pictures"), 1);
     Trial trial(config);
     {
-      Process process = trial.sitting({"LD_PRELOAD=" PROXENT_DIE_AT, "DIE_AT=renamed 12"});
+      Process process = trial.sitting({"LD_PRELOAD=" PROXENT_DIE_AT, "DIE_AT=renamed 14"});
       REQUIRE_MESSAGE(process.wait() == -SIGKILL, text_of(trial.folder() / "output.txt"));
     }
     const std::string before = text_of(trial.folder() / "run/ckpt/last.state");

@@ -71,6 +71,29 @@ TEST_SUITE("run folder") {
     CHECK_THROWS_AS(RunFolder::create(options), Error);
   }
 
+  TEST_CASE("nothing of the user's is replaced") {
+    for (const char* name :
+         {"config.toml", "log.txt", "metrics.csv", "report.html", "table.csv", "cv.json", "lock",
+          "retrieval.png", "cat.jpg", "tb/events", "nonfinite/batch", "ckpt/last.state"}) {
+      const TempFolder temp;
+      temp.write(name, "mine");
+      RunFolderOptions options = options_in(temp);
+      options.out = temp.path();
+      const std::string first = *fs::path(name).begin();
+      CHECK_THROWS_WITH_AS(RunFolder::create(options),
+                           doctest::Contains(("holds " + first + ", and a run lies").c_str()),
+                           UsageError);
+      CHECK(text_of(temp.path() / name) == "mine");
+      CHECK(std::distance(fs::directory_iterator(temp.path()), {}) == 1);
+    }
+    const TempFolder temp;  // as a cluster gives it
+    temp.write("slurm-1.out", "");
+    temp.write(".cache/x", "");
+    RunFolderOptions options = options_in(temp);
+    options.out = temp.path();
+    CHECK(RunFolder::create(options).path() == options.out);
+  }
+
   TEST_CASE("lines are there at once, and are JSON whatever the numbers") {
     const TempFolder temp;
     RunFolder folder = RunFolder::create(options_in(temp));
@@ -196,7 +219,7 @@ TEST_SUITE("run folder") {
       folder.add_metrics(1, 1, "val", {0.5, 0.25});
       folder.save_record();
     }
-    RunFolder folder = RunFolder::start_over(path, {"R@1"});
+    RunFolder folder = RunFolder::start_over({.out = path, .metrics = {"R@1"}});
     CHECK(lines_of(path + "/train.jsonl").empty());
     folder.add_metrics(2, 1, "val", {0.5});
     CHECK(text_of(path + "/metrics.csv") == "step,epoch,split,R@1\n2,1,val,0.5\n");

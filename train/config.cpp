@@ -218,7 +218,9 @@ void add_run(Settings& s, RunConfig& c) {
   s.add("epochs", &c.epochs, "passes over the training pictures",
         {.letter = 'e', .range = at_least(0)});
   s.add("steps", &c.steps, "optimizer steps; 0: --epochs decides", {.range = at_least(0)});
-  s.add("out", &c.out, "folder of this run, which must be new; none: runs/DATE_NAME",
+  s.add("out", &c.out,
+        "folder of this run, new or without pictures, folders and a run's files; none: "
+        "runs/DATE_NAME",
         {.letter = 'o', .value = "DIR"});
   s.add("name", &c.name, "name in the folder; none: from data set, backbone, loss and seed");
   s.add("resume", &c.resume,

@@ -106,16 +106,17 @@ std::string open_folder(const Config& config, const CrossValidationOptions& opti
   const std::string name = experiment_name(config) + "_cv";
   std::string out =
       config.run.out.empty() ? folder_to_go_on(name, shared).string() : config.run.out;
-  if (!out.empty() && fs::exists(fs::path(out) / "cv.json")) {
+  const bool has_begun = !out.empty() && fs::exists(fs::path(out) / "cv.json");
+  if (has_begun && fs::exists(fs::path(out) / "config.toml")) {
     const std::string difference = difference_to(out, shared);
     check<UsageError>(difference.empty(), "cv: '", out, "' holds another experiment: ", difference,
                       ". Choose another --out");
     return out;
   }
   open_task(trials_of(config, options, out).front().config);  // what fails leaves no folder
-  std::string folder = make_run_folder({.out = out, .name = name});
+  std::string folder = has_begun ? out : make_run_folder({.out = out, .name = name});
+  write_file_atomically(folder + "/cv.json", "{}\n");  // marks it first; results replace it
   write_file_atomically(folder + "/config.toml", to_toml(shared));
-  write_file_atomically(folder + "/cv.json", "{}\n");  // marks the folder; results replace it
   return folder;
 }
 

@@ -63,7 +63,8 @@ std::filesystem::path folder_of_state(const std::filesystem::path& state) {
 
 void check_may_start_over(const std::string& folder) {
   const bool is_done = status_of_run(folder) == "done";
-  const bool has_place = std::filesystem::is_directory(folder + "/ckpt");
+  const bool has_place = std::filesystem::is_directory(folder + "/ckpt") ||
+                         !std::filesystem::exists(folder + "/metrics.csv");  // nor any log
   check<UsageError>(!is_done && has_place, "run.resume: the run in '", folder, "' ",
                     is_done ? "is done, and its checkpoints are gone"
                             : "has no folder ckpt: moved, or on a disk that is not there?",

@@ -54,18 +54,18 @@ class TemporaryFolder {
 };
 
 RunFolder open_folder(const Config& config, const std::optional<TemporaryFolder>& dry) {
-  const std::vector<std::string> metrics = metric_names(metric_choice(config.run.metrics));
+  const RunFolderOptions options{.out = dry ? dry->path() + "/run" : config.run.out,
+                                 .name = run_name(config),
+                                 .metrics = metric_names(metric_choice(config.run.metrics)),
+                                 .has_events = config.log.tensorboard};
   if (const auto state = state_to_resume(config.run); !state.empty())
-    return RunFolder::resume(folder_of_state(state).string(), metrics);
+    return RunFolder::resume(folder_of_state(state).string(), options.metrics);
   // With "auto", a run that was killed before its first checkpoint starts over in its folder.
   if (config.run.resume == "auto" && std::filesystem::exists(config.run.out + "/run.json")) {
     check_may_start_over(config.run.out);
-    return RunFolder::start_over(config.run.out, metrics);
+    return RunFolder::start_over(options);
   }
-  return RunFolder::create({.out = dry ? dry->path() + "/run" : config.run.out,
-                            .name = run_name(config),
-                            .metrics = metrics,
-                            .has_events = config.log.tensorboard});
+  return RunFolder::create(options);
 }
 
 Json data_record(const Task& task) {

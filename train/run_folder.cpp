@@ -16,6 +16,7 @@
 #include "tensor/check.h"
 #include "train/atomic_file.h"
 #include "train/clock.h"
+#include "train/html_report.h"
 #include "train/text.h"
 
 namespace proxent {
@@ -45,16 +46,24 @@ bool make_new_folder(const fs::path& path) {
   return false;
 }
 
-// A data set, or whatever else a run's files should not lie among. A job's output may be there, and
-// what a run left that was killed before its record.
-bool holds_pictures(const fs::path& folder) {
-  return std::any_of(fs::directory_iterator(folder), fs::directory_iterator(),
-                     [&](const auto& entry) {
-                       const std::string name = entry.path().filename().string();
-                       if (entry.is_directory())
-                         return name != "ckpt" && name != "tb" && !name.starts_with(".");
-                       return detail::is_picture_name(entry.path());
-                     });
+// What run, cv and report html write into a folder, beside other folders.
+constexpr std::string_view kFiles[] = {
+    "cmdline.txt", "config.toml", "cv.json",  "eval.jsonl",   "lock",     "log.txt",
+    "metrics.csv", kReportFile,   "run.json", "table.csv",    "table.md", "table.tex",
+    "train.jsonl", "ckpt",        "tb",       "retrieval.png"};
+
+// The first name in a folder that a run would replace or that its files should not lie among, such
+// as a data set's; empty: none. A job's output may be there.
+std::string name_in_the_way(const fs::path& folder) {
+  std::string first;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const bool is_in_the_way =
+        std::ranges::find(kFiles, name) != std::end(kFiles) ||
+        (entry.is_directory() ? !name.starts_with(".") : detail::is_picture_name(entry.path()));
+    if (is_in_the_way && (first.empty() || name < first)) first = name;
+  }
+  return first;
 }
 
 std::string new_folder_below(const std::string& root, const std::string& name) {
@@ -113,6 +122,10 @@ void write_line(std::FILE* file, const std::string& path, const std::string& lin
                    "; the run can go on from its last checkpoint by --resume");
 }
 
+void write_record(const std::string& folder, const Json& record) {
+  write_file_atomically(folder + "/run.json", record.text(2) + "\n");
+}
+
 Json stamped(Json line) {
   Json with_time;
   with_time["t"] = utc_now();
@@ -138,8 +151,10 @@ std::string make_run_folder(const RunFolderOptions& options) {
                                   "--resume auto --out " +
                                       path,
                       " or choose another --out.");
-    check<UsageError>(!holds_pictures(path), "--out '", path,
-                      "' is a folder of pictures or other folders; name a new one");
+    const std::string name = name_in_the_way(path);
+    check<UsageError>(name.empty(), "--out '", path, "' holds ", name,
+                      ", and a run lies neither among pictures nor folders, nor does it replace "
+                      "files; name a new folder");
   }
   return path;
 }
@@ -166,14 +181,12 @@ RunFolder::RunFolder(std::string path, std::size_t metric_count)
       metric_count_(metric_count) {}
 
 RunFolder RunFolder::create(const RunFolderOptions& options) {
-  RunFolder folder(make_run_folder(options), options.metrics.size());
-  make_new_folder(folder.file("ckpt"));
-  folder.record_["name"] = options.name;
-  folder.record_["status"] = "running";
-  folder.record_["started"] = utc_now();
-  write_file_atomically(folder.file("metrics.csv"), columns_of(options.metrics) + "\n");
-  if (options.has_events) fs::create_directory(folder.events());
-  folder.open_logs();
+  const std::string path = make_run_folder(options);
+  const Json record =
+      Json::object({{"name", options.name}, {"status", "running"}, {"started", utc_now()}});
+  write_record(path, record);
+  RunFolder folder = reopen(path, options.metrics);
+  folder.begin(options);
   return folder;
 }
 
@@ -188,11 +201,18 @@ RunFolder RunFolder::resume(const std::string& path, const std::vector<std::stri
   return folder;
 }
 
-RunFolder RunFolder::start_over(const std::string& path, const std::vector<std::string>& metrics) {
-  RunFolder folder = reopen(path, metrics);
-  write_file_atomically(folder.file("metrics.csv"), columns_of(metrics) + "\n");
-  folder.go_on_after(0);
+RunFolder RunFolder::start_over(const RunFolderOptions& options) {
+  RunFolder folder = reopen(options.out, options.metrics);
+  folder.begin(options);
   return folder;
+}
+
+// The first log comes after the folder of checkpoints: where it is, that has been there.
+void RunFolder::begin(const RunFolderOptions& options) {
+  fs::create_directory(file("ckpt"));
+  if (options.has_events) fs::create_directory(events());
+  write_file_atomically(file("metrics.csv"), columns_of(options.metrics) + "\n");
+  go_on_after(0);
 }
 
 RunFolder RunFolder::reopen(const std::string& path, const std::vector<std::string>& metrics) {
@@ -229,7 +249,7 @@ void RunFolder::write_config(std::string_view toml) {
   write_file_atomically(file("config.toml"), toml);
 }
 
-void RunFolder::save_record() { write_file_atomically(file("run.json"), record_.text(2) + "\n"); }
+void RunFolder::save_record() { write_record(path_, record_); }
 
 void RunFolder::set_status(std::string_view status, std::string_view reason) {
   record_["status"] = status;

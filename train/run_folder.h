@@ -18,7 +18,7 @@
 namespace proxent {
 
 struct RunFolderOptions {
-  std::string out;  // the folder, without a run, pictures or folders; empty: root/DATE_name
+  std::string out;  // the folder; empty: root/DATE_name
   std::string root = "runs";
   std::string name;                  // for the folder's name and run.json
   std::vector<std::string> metrics;  // columns of metrics.csv, "R@1"; fixed from the start
@@ -26,8 +26,8 @@ struct RunFolderOptions {
 };
 
 // Makes the folder that the options name and returns its path; root/DATE_name that exists already
-// gets a number: DATE_name-2. Throws UsageError if `out` holds something already, DataError if the
-// folder cannot be made.
+// gets a number: DATE_name-2. Throws UsageError if `out` holds a run, pictures, folders or a file
+// that a run would replace, DataError if the folder cannot be made.
 std::string make_run_folder(const RunFolderOptions& options);
 // Throws where make_run_folder would, or where no file can be written into the folder, and leaves
 // nothing behind.
@@ -35,13 +35,14 @@ void try_run_folder(const RunFolderOptions& options);
 
 class RunFolder {
  public:
-  // In the folder of make_run_folder.
+  // In the folder of make_run_folder, with run.json before all else: whoever is killed has left a
+  // folder to start over in.
   static RunFolder create(const RunFolderOptions& options);
   // The folder of an earlier run, in which go_on_after() says where it continues. Throws UsageError
   // if metrics.csv has other metrics.
   static RunFolder resume(const std::string& path, const std::vector<std::string>& metrics);
-  // The folder of a run that left no state: its logs begin anew.
-  static RunFolder start_over(const std::string& path, const std::vector<std::string>& metrics);
+  // The folder `out` of a run that left no state: its logs begin anew.
+  static RunFolder start_over(const RunFolderOptions& options);
   // All three throw UsageError, naming it, if another process trains in the folder.
 
   // Lines of steps after `step` are cut from train.jsonl, eval.jsonl, metrics.csv and the event
@@ -76,6 +77,7 @@ class RunFolder {
 
   RunFolder(std::string path, std::size_t metric_count);
   static RunFolder reopen(const std::string& path, const std::vector<std::string>& metrics);
+  void begin(const RunFolderOptions& options);
   std::string events() const { return file("tb"); }
   void open_logs();
   void load_record();
