@@ -241,6 +241,17 @@ TEST_SUITE("training") {
     fs::copy_file(run / "ckpt/best.safetensors", run / "mine.safetensors");
     CHECK(find_saved_model(run / "mine.safetensors").selection == Selection::test_selected);
     CHECK(find_saved_model(run / "ckpt/last.safetensors").selection == Selection::last_epoch);
+
+    // What the weights say of themselves is told, not what the protocol would have led to.
+    const auto best = read_safetensors(run / "ckpt/best.safetensors");
+    CheckpointInfo info = checkpoint_info(best.metadata, "best");
+    info.selection = "val-selected";
+    CheckpointFolder(run / "ckpt").save_best(best.tensors, info);
+    std::string record = text_of(run / "run.json");
+    temporary.write(run / "run.json", record.replace(record.find("\"done\""), 6, "\"failed\""));
+    config.run.resume = run;
+    CHECK(run_training(config, {"train"}) == kDone);
+    CHECK(read_finished_run(run).selection == Selection::val_selected);
   }
 
   TEST_CASE("nothing is chosen by evaluations without a match, and no 0 is made of them") {

@@ -42,7 +42,8 @@ constexpr std::int64_t kProxyPictures = 16384;
 
 // Takes the weights that the protocol chose and says how they were chosen.
 Selection take_chosen(const Task& task, Trainer& trainer, Log& log) {
-  if (task.selection == Selection::last_epoch || trainer.load_best()) return task.selection;
+  if (task.selection == Selection::last_epoch) return task.selection;
+  if (const auto selection = trainer.load_best()) return *selection;
   log.warning(
       "no evaluation could choose the weights, as no query had a match in any; these are the last "
       "ones. Classes that choose need two pictures or more");

@@ -47,15 +47,17 @@ class Trainer {
   TrainOutcome run();
 
   // Continues from a last.state, or the one before it where that is damaged, and cuts the folder's
-  // logs to it. Throws DataError if it belongs to another configuration.
+  // logs to it. Throws DataError if it belongs to another configuration, UsageError if its best
+  // weights were chosen by other pictures than would choose now.
   void resume(const std::filesystem::path& state);
   // How the present weights retrieve (the averaged ones where there are any).
   Evaluation evaluate(const Dataset& dataset);
   // What the present proxies stand for, by at most so many training pictures as evaluation sees
   // them; nothing for a loss without proxies, or with one per class and no finer labels.
   std::optional<ProxyDiagnostics> diagnose_proxies(std::int64_t pictures);
-  // Takes the weights of the best checkpoint; false if no evaluation could choose one.
-  bool load_best();
+  // Takes the weights of the best checkpoint and returns how they were chosen; nothing if no
+  // evaluation could choose any.
+  std::optional<Selection> load_best();
 
   const Progress& progress() const { return progress_; }
   std::int64_t total_steps() const { return total_steps_; }

@@ -2,9 +2,25 @@
 #include <fmt/format.h>
 
 #include "train/crc32c.h"
+#include "train/experiment.h"
+#include "train/saved_model.h"
 #include "train/trainer.h"
 
 namespace proxent {
+namespace {
+
+// Weights that one set of pictures found best must not be taken for another's choice.
+void check_same_chooser(const Config& now, const Config& then, const std::filesystem::path& state) {
+  Config began = now;
+  began.run.protocol = then.run.protocol;
+  began.run.fold = then.run.fold;
+  began.run.val_classes = then.run.val_classes;
+  const std::string changes = differences(now, began);
+  check<UsageError>(changes.empty(), "run.resume: the best weights beside ", state.string(),
+                    " were not chosen with ", changes, ". Go on without, or start a new run");
+}
+
+}  // namespace
 
 std::string Trainer::fingerprint(const Dataset& dataset) {
   std::string lines;
@@ -75,6 +91,8 @@ TrainingState Trainer::restore_from(const std::filesystem::path& path) {
                     " was saved after batch ", progress.batch, " of an epoch that has ",
                     sampler_.batches_per_epoch(),
                     " now. Go on with the batch size and the pictures that it began with");
+  if (progress.best && saved.texts.contains("config"))
+    check_same_chooser(config_, config_from_toml(saved.texts["config"], path.string()), path);
   TrainingState present = state();
   restore(present.tensors, saved.tensors, path.string());
   progress_ = progress;
@@ -82,11 +100,11 @@ TrainingState Trainer::restore_from(const std::filesystem::path& path) {
   return saved;
 }
 
-bool Trainer::load_best() {
-  if (!std::filesystem::exists(checkpoints_.best_weights())) return false;
+std::optional<Selection> Trainer::load_best() {
+  if (!std::filesystem::exists(checkpoints_.best_weights())) return std::nullopt;
   load_weights(learner_.modules(), checkpoints_.best_weights());
   learner_.average.reset();  // the file holds the averages: evaluation must not swap them away
-  return true;
+  return find_saved_model(checkpoints_.best_weights()).selection;
 }
 
 }  // namespace proxent
