@@ -169,6 +169,18 @@ std::vector<std::string> shared_classes(const Dataset& a, const Dataset& b) {
   return shared;
 }
 
+std::vector<SharedClasses> shared_classes(const DatasetSplits& splits) {
+  const std::pair<std::string_view, const Dataset*> parts[] = {
+      {"training", &splits.train}, {"validation", &splits.validation}, {"test", &splits.test}};
+  std::vector<SharedClasses> shared;
+  for (std::size_t b = 0; b < std::size(parts); ++b)
+    for (std::size_t a = 0; a < b; ++a) {
+      std::vector<std::string> names = shared_classes(*parts[a].second, *parts[b].second);
+      if (!names.empty()) shared.push_back({parts[a].first, parts[b].first, std::move(names)});
+    }
+  return shared;
+}
+
 std::pair<Dataset, Dataset> split_off_classes(const Dataset& train, double share,
                                               std::uint64_t seed) {
   check<UsageError>(share > 0 && share < 1,

@@ -129,6 +129,12 @@ std::string to_csv(const DatasetSplits& splits, const std::filesystem::path& fil
 
 // The names of the classes that both parts have, in b's order.
 std::vector<std::string> shared_classes(const Dataset& a, const Dataset& b);
+// The same of each two parts that have any in common: "training", "validation", "test".
+struct SharedClasses {
+  std::string_view first, second;
+  std::vector<std::string> names;
+};
+std::vector<SharedClasses> shared_classes(const DatasetSplits& splits);
 
 // Takes `share` of the classes (rounded) out of a training set: first what stays, then the taken
 // ones, both relabelled. Of four classes or more at least two are taken, because retrieval among

@@ -191,9 +191,10 @@ DatasetReport check_datasets(const DatasetSplits& splits, int threads) {
   find_lone_classes(splits.train, "train", report);
   find_lone_classes(splits.validation, "validation", report);
   find_lone_classes(splits.test, "test", report);
-  for (const Dataset* part : {&splits.validation, &splits.test})
-    for (std::string& name : shared_classes(splits.train, *part))
-      report.shared_classes.push_back(std::move(name));
+  for (const SharedClasses& shared : shared_classes(splits))
+    for (const std::string& name : shared.names)
+      if (std::ranges::find(report.shared_classes, name) == report.shared_classes.end())
+        report.shared_classes.push_back(name);
   find_without_match(splits.validation, "validation", report);
   find_without_match(splits.test, "test", report);
   if (splits.train.classes() == 1)
@@ -227,7 +228,7 @@ std::string DatasetReport::to_text(std::size_t most) const {
        << cmyk << " CMYK, " << sixteen_bit << " of 16 bits, " << exif_turned << " turned by EXIF\n";
   add_list(text, "unreadable pictures", unreadable, most,
            [](const Unreadable& bad) { return bad.reason; });
-  add_list(text, "classes in training and in test", shared_classes, most,
+  add_list(text, "classes in more than one part", shared_classes, most,
            [](const std::string& name) { return name; });
   add_list(text, "classes with one picture", lone_classes, most,
            [](const std::string& name) { return name; });

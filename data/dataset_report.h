@@ -33,7 +33,7 @@ struct DatasetReport {
   std::int64_t gray = 0, palette = 0, alpha = 0, cmyk = 0, sixteen_bit = 0, exif_turned = 0;
   std::int64_t smallest_side = 0, largest_side = 0;  // pixels, 0 without pictures
   std::vector<std::string> lone_classes;             // with one picture, "train: name"
-  std::vector<std::string> shared_classes;  // in training and test (or validation) under one name
+  std::vector<std::string> shared_classes;           // in more than one part under one name
   std::vector<Identical> identical;
   // Across splits and beside the identical ones: to be looked at, since a hash can be wrong.
   std::vector<Near> near;

@@ -3,6 +3,7 @@
 
 #include <doctest/doctest.h>
 
+#include "data/dataset_report.h"
 #include "tests/temp_folder.h"
 
 namespace proxent {
@@ -44,6 +45,15 @@ TEST_SUITE("task") {
           "meant");
     config.data.allow_shared_classes = true;
     CHECK(open_task(config).test.classes() == 2);
+  }
+
+  TEST_CASE("no class of the test chooses the epoch") {
+    TempFolder folder;
+    Config config = listed(folder, "a.png owl\nb.png jay\n", "c.png tit\n");
+    folder.write("val.txt", "d.png tit\ne.png elk\n");
+    CHECK(refusal(config).starts_with("data: 1 class is both in validation and in test (tit), so"));
+    const DatasetSplits splits = open_dataset(dataset_options_of(config.data));
+    CHECK(check_datasets(splits).shared_classes == std::vector<std::string>{"tit"});
   }
 
   TEST_CASE("a batch larger than the training set is refused with one that fits") {

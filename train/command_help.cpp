@@ -37,7 +37,8 @@ proxent train --print-config prints the result, with where each value came from,
     {"protocol", R"(Which weights a run reports, and who chose them.
 
   val    a share of the training classes (--val-classes) is held out and chooses the epoch by \
-      r@1; the test split is evaluated once, at the end, with the chosen weights: "val-selected"
+      r@1; the test split is evaluated once, at the end, with the chosen weights: "val-selected". \
+      Where the data name a validation part, that chooses, and no class is held out
   mlrc   the training classes are cut into folds, in their order; one (--fold 0/4) is held out \
       and chooses the epoch: "val-selected". proxent cv trains a model per fold and judges them \
       separately and with their embeddings concatenated (Musgrave et al. 2020)

@@ -57,7 +57,8 @@ void add_data(Settings& s, DataConfig& c) {
         "listed",
         {.choices = {"stop", "skip"}});
   s.add("allow_shared_classes", &c.allow_shared_classes,
-        "train and test on the same classes; otherwise a class in both stops the run");
+        "train, validate and test on the same classes; otherwise a class in two of the parts stops "
+        "the run");
   s.add("exif", &c.exif, "turn pictures as their EXIF orientation says (Pillow does not)");
   s.add("max_pixels", &c.max_pixels, "refuse pictures with more pixels than this",
         {.range = at_least(1)});

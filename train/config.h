@@ -30,7 +30,7 @@ struct DataConfig {
   std::int64_t prefetch = 4;            // batches kept ready
   std::string cache = "none";           // none, ram (the files' bytes), decoded (pixels)
   std::string on_bad_image = "stop";    // stop, skip
-  bool allow_shared_classes = false;    // in training and test at once
+  bool allow_shared_classes = false;    // in several parts at once
   bool exif = false;                    // turn pictures as their EXIF orientation says
   std::int64_t max_pixels = 178956970;  // refuse larger pictures; Pillow's decompression-bomb limit
   std::string decoder = "auto";         // auto: libjpeg where it was built in; stb

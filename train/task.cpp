@@ -38,21 +38,19 @@ void read_hidden_labels(const Config& config, DatasetSplits& splits) {
   if (!config.data.fine_labels.empty()) read_fine_labels(splits.train, config.data.fine_labels);
 }
 
-// Retrieval is judged on classes that training never saw, unless the user says otherwise.
+// Retrieval is judged on classes that neither training nor the choice of the epoch ever saw,
+// unless the user says otherwise.
 void check_unseen(const Config& config, const DatasetSplits& splits) {
   if (config.data.allow_shared_classes) return;
-  for (const Dataset* part : {&splits.validation, &splits.test}) {
-    const std::vector<std::string> shared = shared_classes(splits.train, *part);
+  for (const auto& [first, second, shared] : shared_classes(splits)) {
     constexpr std::size_t kShown = 5;
     std::string names;
     for (std::size_t i = 0; i < std::min(kShown, shared.size()); ++i)
       names += (i > 0 ? ", " : "") + shared[i];
-    check<DataError>(shared.empty(),
-                     "data: ", counted(std::ssize(shared), "class is", "classes are"),
-                     " both in training and in ", part == &splits.test ? "test" : "validation",
-                     " (", names, shared.size() > kShown ? ", ..." : "",
-                     "), so the numbers would not be of unseen classes. Divide the classes, or "
-                     "give --allow-shared-classes if that is meant");
+    fail<DataError>("data: ", counted(std::ssize(shared), "class is", "classes are"), " both in ",
+                    first, " and in ", second, " (", names, shared.size() > kShown ? ", ..." : "",
+                    "), so the numbers would not be of unseen classes. Divide the classes, or "
+                    "give --allow-shared-classes if that is meant");
   }
 }
 
