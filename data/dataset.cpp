@@ -151,12 +151,16 @@ void detail::check_files_exist(const DatasetSplits& splits) {
                    "\n`proxent data check --json` names all; --on-bad-image skip leaves them out");
 }
 
-void detail::PictureOnce::add(const Sample& sample, const std::string& place) {
+std::string detail::picture_key(const Sample& sample) {
   std::string key = fs::path(sample.path).lexically_normal().string();
   if (sample.box)
     key += concat("\n", sample.box->left, " ", sample.box->top, " ", sample.box->width, " ",
                   sample.box->height);
-  const auto [at, is_new] = places_.emplace(std::move(key), place);
+  return key;
+}
+
+void detail::PictureOnce::add(const Sample& sample, const std::string& place) {
+  const auto [at, is_new] = places_.emplace(picture_key(sample), place);
   check<DataError>(is_new, place, ": ", sample.path, " occurs twice, first at ", at->second,
                    "; it would be learned twice, or found as its own match. Leave one out");
 }

@@ -37,7 +37,10 @@ struct PartBuilder {
 // first 20 of them.
 void check_files_exist(const DatasetSplits& splits);
 
-// The pictures of one list, or of several that make up one data set.
+// The same for every spelling of a picture's path, and for the same part of the file.
+std::string picture_key(const Sample& sample);
+
+// The pictures of a data set, of all its lists.
 class PictureOnce {
  public:
   // DataError naming both places, "train.txt:7", when the file, or that part of it, was added
@@ -57,8 +60,9 @@ struct ListFile {
   fs::path path;
   bool is_query = true, is_gallery = true;
 };
-// Lists that make up one data set. A file that is in several becomes one sample.
-Dataset read_lists(std::span<const ListFile> lists, std::string name);
+// Lists that make up one part of a data set, whose other parts' pictures are `known`. A file that
+// several of these lists name becomes one sample.
+Dataset read_lists(std::span<const ListFile> lists, std::string name, PictureOnce& known);
 
 DatasetSplits read_csv_dataset(const fs::path& file);
 // Whether the header has the columns of such a table.

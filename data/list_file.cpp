@@ -1,5 +1,6 @@
 // Lists of "path label", one picture a line.
 #include <map>
+#include <utility>
 
 #include "data/formats.h"
 #include "data/text_lines.h"
@@ -29,29 +30,33 @@ void for_each_entry(const fs::path& list, F f) {
 
 }  // namespace
 
-Dataset read_lists(std::span<const ListFile> lists, std::string name) {
+Dataset read_lists(std::span<const ListFile> lists, std::string name, PictureOnce& known) {
   Dataset dataset;
   dataset.name = std::move(name);
   std::vector<std::string> labels;
-  std::map<std::string, std::size_t> known;  // only where several lists can name one file
+  struct Named {
+    std::size_t sample = 0;
+    const ListFile* last = nullptr;  // the list that named it last
+  };
+  std::map<std::string, Named> named;
   for (const ListFile& list : lists) {
-    PictureOnce in_this_list;
     for_each_entry(
         list.path, [&](std::string_view path, std::string_view label, const std::string& place) {
           Sample sample{.path = (list.path.parent_path() / path).string()};
           sample.is_query = list.is_query;
           sample.is_gallery = list.is_gallery;
-          in_this_list.add(sample, place);
-          if (lists.size() > 1) {
-            const auto [at, is_new] = known.emplace(sample.path, dataset.samples.size());
-            if (!is_new) {
-              check<DataError>(labels[at->second] == label, list.path.string(), ": ", sample.path,
-                               " has label ", label, " here and ", labels[at->second], " before");
-              dataset.samples[at->second].is_query |= list.is_query;
-              dataset.samples[at->second].is_gallery |= list.is_gallery;
-              return;
-            }
+          Named& known_as =
+              named.try_emplace(picture_key(sample), Named{dataset.samples.size()}).first->second;
+          const ListFile* before = std::exchange(known_as.last, &list);
+          if (before != nullptr && before != &list) {
+            const std::string& label_before = labels[known_as.sample];
+            check<DataError>(label_before == label, place, ": ", sample.path, " has label ", label,
+                             " here and ", label_before, " before");
+            dataset.samples[known_as.sample].is_query |= list.is_query;
+            dataset.samples[known_as.sample].is_gallery |= list.is_gallery;
+            return;
           }
+          known.add(sample, place);
           dataset.samples.push_back(std::move(sample));
           labels.emplace_back(label);
         });

@@ -53,10 +53,13 @@ DatasetSplits open_class_folders(const fs::path& root, const DatasetOptions& opt
 
 DatasetSplits open_lists(const fs::path& path, const DatasetOptions& options) {
   using detail::ListFile;
-  using detail::read_lists;
+  detail::PictureOnce known;
+  const auto read = [&](std::span<const ListFile> lists, std::string name) {
+    return detail::read_lists(lists, std::move(name), known);
+  };
   if (fs::is_regular_file(path)) {
     const ListFile whole{path};
-    DatasetSplits splits = split_in_halves(read_lists({&whole, 1}, path.stem().string()), options);
+    DatasetSplits splits = split_in_halves(read({&whole, 1}, path.stem().string()), options);
     splits.description = "list " + path.filename().string() + "; " + splits.description;
     return splits;
   }
@@ -73,16 +76,15 @@ DatasetSplits open_lists(const fs::path& path, const DatasetOptions& options) {
     detail::refuse_layout("list", "train.txt, test.txt, or query.txt and gallery.txt", path);
   DatasetSplits splits{.description = "lists"};
   if (has_train) {
-    splits.train = read_lists({&train, 1}, "train");
+    splits.train = read({&train, 1}, "train");
     splits.description += " train.txt";
   }
   if (has_test) {
-    splits.test =
-        has_search ? read_lists(search, "query and gallery") : read_lists({&test, 1}, "test");
+    splits.test = has_search ? read(search, "query and gallery") : read({&test, 1}, "test");
     splits.description += has_search ? " query.txt gallery.txt" : " test.txt";
   }
   const ListFile validation{path / "val.txt"};
-  if (fs::exists(validation.path)) splits.validation = read_lists({&validation, 1}, "val");
+  if (fs::exists(validation.path)) splits.validation = read({&validation, 1}, "val");
   return splits;
 }
 

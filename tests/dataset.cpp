@@ -166,10 +166,11 @@ TEST_SUITE("dataset") {
 
   TEST_CASE("lists: paths with blanks, comments, numbers in order of value") {
     const TempFolder folder;
-    for (const char* name : {"im/a b.png", "im/c.png", "im/d.png"}) add_picture(folder, name);
+    for (const char* name : {"im/a b.png", "im/c.png", "im/d.png", "im/e.png", "im/f.png"})
+      add_picture(folder, name);
     folder.write("train.txt",
                  "\xEF\xBB\xBF# path label\r\nim/a b.png 10\r\n\nim/c.png\t9\nim/d.png  10");
-    folder.write("test.txt", "im/c.png owl\nim/d.png auk\n");
+    folder.write("test.txt", "im/e.png owl\nim/f.png auk\n");
     const DatasetSplits splits = open_dataset({.path = folder.path()});
     CHECK(splits.train.class_names == Names{"9", "10"});
     CHECK(file_names(splits.train) == Names{"a b.png", "c.png", "d.png"});
@@ -206,6 +207,31 @@ TEST_SUITE("dataset") {
                          "the other one to test.txt if all search all"));
     folder.write("gallery.txt", "2.png 5\n");
     CHECK(reason({.path = folder.path()}).ends_with("2.png has label 5 here and 1 before"));
+  }
+
+  TEST_CASE("a picture is one, however and wherever lists spell it") {
+    const TempFolder folder;
+    for (const char* name : {"1.png", "2.png", "3.png", "4.png"}) add_picture(folder, name);
+    folder.write("train.txt", "3.png 2\n4.png 3\n");
+    folder.write("query.txt", "1.png 0\n2.png 1\n");
+    folder.write("gallery.txt", "./1.png 0\nx/../2.png 1\n");
+    const DatasetSplits splits = open_dataset({.path = folder.path()});
+    CHECK(splits.test.size() == 2);
+    CHECK_FALSE(splits.test.has_query_split());
+    const std::string root = folder.path().string() + "/";
+    const auto twice = [&](const std::string& second, const std::string& first) {
+      const std::string message = reason({.path = folder.path()});
+      CHECK_MESSAGE(message.starts_with(root + second + ": "), message);
+      CHECK_MESSAGE(message.find(" occurs twice, first at " + root + first) != std::string::npos,
+                    message);
+    };
+    folder.write("gallery.txt", "./1.png 0\n1.png 0\n");
+    twice("gallery.txt:2", "query.txt:1");
+    folder.write("gallery.txt", "./3.png 2\n");
+    twice("gallery.txt:1", "train.txt:1");
+    folder.write("gallery.txt", "2.png 1\n");
+    folder.write("val.txt", "x/../4.png 3\n");
+    twice("val.txt:1", "train.txt:2");
   }
 
   TEST_CASE("every missing file of a list counts, twenty are named") {

@@ -125,7 +125,8 @@ void read_list(const std::string& path) {
       accepts([&] { text.id(line, text.fields(line, "name.jpg 1")[1], "the class"); });
   });
   const detail::ListFile lists[] = {{path, true, false}, {path, false, true}};
-  detail::read_lists(lists, "list");
+  detail::PictureOnce known;
+  detail::read_lists(lists, "list", known);
 }
 
 // As a data set, and as the table of fine labels for it.
