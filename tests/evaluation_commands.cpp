@@ -491,6 +491,10 @@ TEST_SUITE("evaluation_commands") {
           "--few-shot classifies and ranks nothing");
     fails("eval " + write_embeddings(folder) + " --few-shot 5-way", 3, "only 0 of 3 classes");
     fails("eval x.npy --shots 3", 2, "belong to --few-shot");
+    fails("eval x.npy --seed 3", 2, "belong to --few-shot");
+    fails("eval x.npy --few-shot 5-way --distance euclidean", 2, "leave out --distance euclidean");
+    fails("eval x.npy --split train", 2, "--split chooses among pictures");
+    fails("eval x.npy --data elsewhere", 2, "--data chooses among pictures");
     fails("embed " + here, 3, "no weights here");
     write_png(folder.path() / "x.png", Image(2, 2));
     fails("eval " + here + "/x.png", 3, "x.png: PNG picture");

@@ -263,7 +263,29 @@ void report_few_shot(const EvalFlags& flags, const Subject& subject) {
   print_out(record.text() + "\n");
 }
 
-void check_flags(const EvalFlags& flags) {
+// Of pictures that nobody opens nothing can be chosen.
+void check_no_data_flags(const Settings& settings) {
+  for (const Setting& setting : settings.rows())
+    check<UsageError>(
+        !setting.source.starts_with("-") || (setting.section != "data" && setting.key != "split"),
+        "eval: ", setting.source, " chooses among pictures, and a .npy file holds ",
+        "embeddings; leave it out");
+}
+
+void check_few_shot_flags(const EvalFlags& flags) {
+  check<UsageError>(!flags.is_flipped && flags.query_expansion.empty() && flags.rerank.empty(),
+                    "eval: --few-shot ranks nothing; leave out --flip, --query-expansion and "
+                    "--rerank");
+  way_from_text(flags.few_shot);
+  check<UsageError>(flags.grid.empty() && flags.metrics.empty() && flags.recall_at.empty(),
+                    "eval: --few-shot classifies and ranks nothing; leave out --grid, --metrics "
+                    "and --recall-at");
+  check<UsageError>(flags.distance == EvalFlags().distance,
+                    "eval: --few-shot compares by cosine; leave out --distance ", flags.distance);
+  check<UsageError>(!flags.shots.empty(), "eval: --shots needs a number");
+}
+
+void check_flags(const EvalFlags& flags, const Settings& settings) {
   check<UsageError>(flags.source.empty() == flags.is_pixels,
                     "eval: name a run folder, a .safetensors or a .npy file, or give --pixels "
                     "(one of them)");
@@ -274,26 +296,17 @@ void check_flags(const EvalFlags& flags) {
   if (!flags.grid.empty()) check_is_png(flags.grid, "eval --grid");
   check<UsageError>(!flags.is_flipped || !(flags.is_file_of_embeddings() || flags.is_pixels),
                     "eval: --flip embeds pictures again, so it needs a network and its pictures");
+  if (flags.is_file_of_embeddings()) check_no_data_flags(settings);
   if (!flags.query_expansion.empty()) query_expansion_from_text(flags.query_expansion);
   if (!flags.rerank.empty()) k_reciprocal_from_text(flags.rerank);
   check<UsageError>(
       flags.distance == "cosine" || (flags.query_expansion.empty() && flags.rerank.empty()),
       "eval: --query-expansion and --rerank need --distance cosine");
-  if (flags.few_shot.empty()) {
-    const EvalFlags usual;
-    check<UsageError>(
-        flags.shots == usual.shots && flags.queries == usual.queries && flags.tasks == usual.tasks,
-        "eval: --shots, --queries and --tasks belong to --few-shot");
-    return;
-  }
-  check<UsageError>(!flags.is_flipped && flags.query_expansion.empty() && flags.rerank.empty(),
-                    "eval: --few-shot ranks nothing; leave out --flip, --query-expansion and "
-                    "--rerank");
-  way_from_text(flags.few_shot);
-  check<UsageError>(flags.grid.empty() && flags.metrics.empty() && flags.recall_at.empty(),
-                    "eval: --few-shot classifies and ranks nothing; leave out --grid, --metrics "
-                    "and --recall-at");
-  check<UsageError>(!flags.shots.empty(), "eval: --shots needs a number");
+  if (!flags.few_shot.empty()) return check_few_shot_flags(flags);
+  const EvalFlags usual;
+  check<UsageError>(flags.shots == usual.shots && flags.queries == usual.queries &&
+                        flags.tasks == usual.tasks && flags.seed == usual.seed,
+                    "eval: --shots, --queries, --tasks and --seed belong to --few-shot");
 }
 
 int evaluate_and_report(const EvalFlags& flags, const Config& config,
@@ -380,7 +393,7 @@ int eval_command(const Arguments& arguments) {
     print_out(metrics_explanation());
     return kDone;
   }
-  check_flags(flags);
+  check_flags(flags, line.settings());
   return evaluate_and_report(flags, config, saved);
 }
 

@@ -32,7 +32,9 @@ struct FewShotResult {
 // Each task draws `way` classes, and of each `shots` and `queries` different pictures, from numbers
 // that the seed, the shots and the task alone decide. A prototype is the mean of the support's
 // embeddings, each of length one; a query belongs to the prototype of the largest cosine (Snell et
-// al. 2017 with cosine; of equal ones the class drawn first). Embeddings (N, D) f32, labels (N).
+// al. 2017 with cosine; of equal ones the class drawn first). Groups, which only rankings know, are
+// not looked at: classes of few of them could not be divided, and numbers would be of other tasks
+// than those of the papers. Embeddings (N, D) f32, labels (N).
 // Throws UsageError for numbers that make no sense, DataError when fewer than `way` classes have
 // shots + queries pictures, saying how many have and what to do.
 FewShotResult few_shot(const Tensor& embeddings, std::span<const std::int32_t> labels,

@@ -147,7 +147,8 @@ Few-shot (--few-shot 5-way)
   without, the queries. A prototype is the mean of the shots' embeddings, each of
   length one; a query belongs to the prototype of the largest cosine. Accuracy is the
   mean over tasks of the share that was recognised, with 1.96 s / sqrt(tasks) on both
-  sides, s the standard deviation over tasks.
+  sides, s the standard deviation over tasks. Every picture may be a shot or a query:
+  who is a query, in the gallery or of which group is not looked at.
 
 Where the weights come from
 
