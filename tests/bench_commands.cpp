@@ -192,7 +192,9 @@ TEST_SUITE("bench commands") {
     const TempFolder folder;
     draw_pictures(folder.path());
     const auto json = run_json("bench loader --data '" + folder.path().string() +
-                               "' --image-size 16 --resize 16 --batch 8 --workers 3 --batches 4");
+                               "' --image-size 16 --resize 16 --batch 8 --workers 3 --batches 4 "
+                               "--decoder stb");
+    CHECK(json["jpeg_decoder"] == "stb_image");
     CHECK(json["batch"] == 8);
     CHECK(json["batches"] == 4);
     CHECK(json["img_s"] > 0);

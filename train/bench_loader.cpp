@@ -18,7 +18,7 @@ BenchLoaderResult bench_loader(const Config& config, const BenchLoaderOptions& o
   for (std::int64_t i = 0; i < options.batches; ++i) loader.next();
   BenchLoaderResult result{.data = task.train.describe(),
                            .transform = task.train_transform.describe(),
-                           .decoder = jpeg_decoder_name(),
+                           .decoder = jpeg_decoder_name(task.train.decode),
                            .batch = config.batch.pictures(),
                            .batches = options.batches};
   result.seconds = watch.seconds();
