@@ -156,6 +156,8 @@ TEST_SUITE("config") {
     CHECK(refusal("debug.profile_steps = '5'") ==
           "profile-steps: expected A:B, the first and the last step to profile, counted from 1, "
           "such as 20:22; got '5'");
+    CHECK(refusal("data.cache = \"ram\"") ==
+          "data.cache in my.toml:1: expected none or decoded, got 'ram'.");
     CHECK(refusal("data.exif = 1") == "data.exif in my.toml:1: expected true or false, got '1'.");
     CHECK(refusal("data.std = [1, 1]") ==
           "data.std in my.toml:1: expected 3 numbers above 0, got '[1, 1]'.");

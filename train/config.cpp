@@ -50,8 +50,8 @@ void add_data(Settings& s, DataConfig& c) {
   s.add("workers", &c.workers, "decoding threads; auto: one per core",
         {.letter = 'j', .range = between(1, 1024)});
   s.add("prefetch", &c.prefetch, "batches kept ready", {.range = between(1, 1024)});
-  s.add("cache", &c.cache, "keep nothing, the files' bytes (ram) or the decoded pixels in memory",
-        {.choices = {"none", "ram", "decoded"}});
+  s.add("cache", &c.cache, "keep nothing, or decoded pixels in memory",
+        {.choices = {"none", "decoded"}});
   s.add("on_bad_image", &c.on_bad_image,
         "a picture that is missing or cannot be read stops the run, or is skipped, counted and "
         "listed",

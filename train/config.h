@@ -28,7 +28,7 @@ struct DataConfig {
   std::array<double, 3> stddev = {0.229, 0.224, 0.225};
   std::optional<std::int64_t> workers;  // decoding threads; auto: as many as cores
   std::int64_t prefetch = 4;            // batches kept ready
-  std::string cache = "none";           // none, ram (the files' bytes), decoded (pixels)
+  std::string cache = "none";           // none, decoded (pixels)
   std::string on_bad_image = "stop";    // stop, skip
   bool allow_shared_classes = false;    // in several parts at once
   bool exif = false;                    // turn pictures as their EXIF orientation says
