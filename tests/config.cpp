@@ -130,6 +130,21 @@ TEST_SUITE("config") {
                          UsageError);
   }
 
+  TEST_CASE("people are told values as they would say them") {
+    Config config;
+    config.run.name = "v2.0 [x], \"y\"";
+    config.data.mean = {0.5, 4.0 / 3, 1};
+    config.model.freeze = {"conv1", "layer1"};
+    config.optim.lr = 2;
+    const ConfigTable table(config);
+    CHECK(table("run.name") == "v2.0 [x], \"y\"*");
+    CHECK(table("data.mean") == "0.5,1.333,1*");
+    CHECK(table("model.freeze") == "conv1,layer1*");
+    CHECK(table("optim.lr") == "2*");
+    CHECK(table("optim.sched") == "cosine");
+    CHECK(table("loss.sigma_h") == "auto");
+  }
+
   TEST_CASE("what is wrong is told with its place") {
     CHECK(refusal("[optim]\n\nlrr = 1") ==
           "unknown key 'optim.lrr' in my.toml:3. Did you mean 'optim.lr'? (proxent help config)");

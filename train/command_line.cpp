@@ -43,7 +43,7 @@ std::string value_name(const Setting& row) {
 // The default as a person types it: no quotes, no brackets, nothing for empty and off.
 std::string default_name(const Setting& row) {
   if (row.initial == "false" || row.initial == "\"\"" || row.initial == "[]") return "";
-  return unquoted(row.initial);
+  return row.plain_initial;
 }
 
 constexpr int kHelpColumn = 28;  // where descriptions begin

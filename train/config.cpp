@@ -423,7 +423,7 @@ ConfigTable::ConfigTable(Config config) {
 std::string ConfigTable::operator()(std::string_view key) const {
   const Setting* row = settings_.find_key(key);
   check(row, "no setting is called '", key, "'");
-  return unquoted(row->value_text()) + (row->is_default() ? "" : "*");
+  return row->plain_text() + (row->is_default() ? "" : "*");
 }
 
 void finish_config(Config& config) {

@@ -22,11 +22,17 @@ std::string data_name(const DataConfig& config) {
   return std::filesystem::weakly_canonical(config.path).filename().string();
 }
 
-// Every key with its value as TOML.
-std::vector<std::pair<std::string, std::string>> setting_values(const Config& config) {
+// A key with its value, as TOML and as people say it.
+struct SettingValue {
+  std::string name, toml, plain;
+  bool operator==(const SettingValue&) const = default;
+};
+
+std::vector<SettingValue> setting_values(const Config& config) {
   const ConfigTable table(config);
-  std::vector<std::pair<std::string, std::string>> values;
-  for (const Setting& row : table.rows()) values.emplace_back(row.name(), row.value_text());
+  std::vector<SettingValue> values;
+  for (const Setting& row : table.rows())
+    values.push_back({row.name(), row.value_text(), row.plain_text()});
   return values;
 }
 
@@ -54,16 +60,16 @@ std::vector<Experiment> experiments_of(const std::vector<FinishedRun>& runs) {
 
 // What tells each from the others: "loss.proxies = 4, optim.lr = 1e-3".
 std::vector<std::string> names_of(const std::vector<Experiment>& experiments) {
-  std::vector<std::vector<std::pair<std::string, std::string>>> values;
+  std::vector<std::vector<SettingValue>> values;
   for (const Experiment& experiment : experiments)
     values.push_back(setting_values(experiment.config));
   std::vector<std::vector<std::string>> parts(experiments.size());
   for (std::size_t key = 0; key < values[0].size(); ++key) {
     const bool differs = std::any_of(values.begin(), values.end(), [&](const auto& of_one) {
-      return of_one[key].second != values[0][key].second;
+      return of_one[key].toml != values[0][key].toml;
     });
     for (std::size_t i = 0; differs && i < values.size(); ++i)
-      parts[i].push_back(values[i][key].first + " = " + unquoted(values[i][key].second));
+      parts[i].push_back(values[i][key].name + " = " + values[i][key].plain);
   }
   std::vector<std::string> names;
   for (std::size_t i = 0; i < parts.size(); ++i) names.push_back(join(parts[i], ", "));
@@ -141,9 +147,8 @@ std::string differences(const Config& a, const Config& b) {
   const auto values_a = setting_values(a), values_b = setting_values(b);
   std::vector<std::string> parts;
   for (std::size_t i = 0; i < values_a.size(); ++i)
-    if (values_a[i].second != values_b[i].second)
-      parts.push_back(values_a[i].first + " = " + values_a[i].second + ", not " +
-                      values_b[i].second);
+    if (values_a[i].toml != values_b[i].toml)
+      parts.push_back(values_a[i].name + " = " + values_a[i].toml + ", not " + values_b[i].toml);
   return join(parts, "; ");
 }
 

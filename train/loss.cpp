@@ -266,7 +266,7 @@ LossConfig without_idle_keys(const LossConfig& loss) {
   ConfigTable table(Config{.loss = loss});
   for (const std::string& key : keys_without_effect(loss)) {
     Setting& row = *table.settings().find_key("loss." + key);
-    table.settings().assign(row, {.items = {unquoted(row.initial)}}, row.name(), "default");
+    table.settings().assign(row, {.items = {row.plain_initial}}, row.name(), "default");
   }
   return table.config().loss;
 }

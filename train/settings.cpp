@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 #include "data/parse_number.h"
@@ -33,11 +32,45 @@ std::string real_text(double value) {
   return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;
 }
 
-template <class Items, class Write>
-std::string list_text(const Items& items, const Write& write) {
-  std::vector<std::string> texts;
-  for (const auto& item : items) texts.push_back(write(item));
-  return "[" + join(texts, ", ") + "]";
+// A number of many digits was computed, such as 4/3; what people type has few.
+std::string plain_real(double value) {
+  constexpr std::size_t kMostTyped = 12;
+  const std::string text = shortest(value);
+  return text.size() > kMostTyped ? rounded(value) : text;
+}
+
+// How values become text.
+struct Notation {
+  std::string (*real)(double);
+  std::string (*text)(std::string_view);
+  std::string_view before, between, after;  // the items of a list
+};
+
+std::string text_of(const SettingTarget& target, const Notation& notation) {
+  const auto number = [](std::int64_t value) { return std::to_string(value); };
+  const auto list = [&](const auto& items, const auto& write) {
+    std::vector<std::string> texts;
+    for (const auto& item : items) texts.push_back(write(item));
+    return detail::concat(notation.before, join(texts, notation.between), notation.after);
+  };
+  return std::visit(
+      Overloaded{
+          [](const bool* value) -> std::string { return *value ? "true" : "false"; },
+          [&](const std::int64_t* value) { return number(*value); },
+          [&](const double* value) { return notation.real(*value); },
+          [&](const std::string* value) { return notation.text(*value); },
+          [&](const Duration* value) { return notation.text(to_text(*value)); },
+          [&](const std::optional<std::int64_t>* value) {
+            return *value ? number(**value) : notation.text("auto");
+          },
+          [&](const std::optional<double>* value) {
+            return *value ? notation.real(**value) : notation.text("auto");
+          },
+          [&](std::span<double> values) { return list(values, notation.real); },
+          [&](const std::vector<std::string>* values) { return list(*values, notation.text); },
+          [&](const std::vector<std::int64_t>* values) { return list(*values, number); },
+      },
+      target);
 }
 
 // Everything that makes a value wrong ends here; assign() writes the message.
@@ -206,40 +239,13 @@ std::string quoted(std::string_view text) {
   return out + "\"";
 }
 
-std::string unquoted(std::string_view toml) {
-  std::string text;
-  for (const char c : toml)
-    if (c != '"' && c != '[' && c != ']' && c != ' ') text += c;
-  if (text.ends_with(".0")) text.resize(text.size() - 2);
-  for (const std::string& part : split(text, ',')) {
-    double number = 0;
-    const char* end = part.data() + part.size();
-    const bool is_number = std::from_chars(part.data(), end, number).ptr == end;
-    if (is_number && part.size() > 12) text.replace(text.find(part), part.size(), rounded(number));
-  }
-  return text;
+std::string Setting::value_text() const {
+  return text_of(target, {real_text, quoted, "[", ", ", "]"});
 }
 
-std::string Setting::value_text() const {
-  const auto number = [](auto value) { return std::to_string(value); };
-  return std::visit(
-      Overloaded{
-          [](const bool* value) -> std::string { return *value ? "true" : "false"; },
-          [&](const std::int64_t* value) { return number(*value); },
-          [](const double* value) { return real_text(*value); },
-          [](const std::string* value) { return quoted(*value); },
-          [](const Duration* value) { return quoted(to_text(*value)); },
-          [&](const std::optional<std::int64_t>* value) {
-            return *value ? number(**value) : quoted("auto");
-          },
-          [](const std::optional<double>* value) {
-            return *value ? real_text(**value) : quoted("auto");
-          },
-          [](std::span<double> values) { return list_text(values, real_text); },
-          [](const std::vector<std::string>* values) { return list_text(*values, quoted); },
-          [&](const std::vector<std::int64_t>* values) { return list_text(*values, number); },
-      },
-      target);
+std::string Setting::plain_text() const {
+  const auto as_it_is = [](std::string_view text) { return std::string(text); };
+  return text_of(target, {plain_real, as_it_is, "", ",", ""});
 }
 
 std::string expectation(const Setting& setting) {
@@ -289,6 +295,7 @@ Setting& Settings::add(std::string key, SettingTarget target, std::string help,
   row.help = std::move(help);
   row.options = std::move(options);
   row.initial = row.value_text();
+  row.plain_initial = row.plain_text();
   return row;
 }
 

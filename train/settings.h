@@ -48,13 +48,14 @@ struct Setting {
   SettingTarget target;
   std::string help;
   SettingOptions options;
-  std::string initial;  // the default, as value_text()
+  std::string initial, plain_initial;  // the default, as value_text() and plain_text()
   std::string source;   // who set the value last: "--lr", "my.toml:12"; empty: nobody
   bool is_flag = true;  // false: known to files, no flag of this command
 
   std::string name() const { return section.empty() ? key : section + "." + key; }
   bool is_boolean() const { return std::holds_alternative<bool*>(target); }
   std::string value_text() const;  // the value as TOML
+  std::string plain_text() const;  // as people say it: no quotes, no brackets, 4 digits of 4/3
   bool is_default() const { return value_text() == initial; }
 };
 
@@ -108,8 +109,6 @@ class Settings {
 
 // A TOML basic string with quotes.
 std::string quoted(std::string_view text);
-// TOML as people say it: no quotes, no brackets, 4 digits of 4/3.
-std::string unquoted(std::string_view toml);
 // What the setting accepts: "a number above 0", "rrc, random, center or none".
 std::string expectation(const Setting& setting);
 
