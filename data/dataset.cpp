@@ -185,6 +185,62 @@ std::vector<SharedClasses> shared_classes(const DatasetSplits& splits) {
   return shared;
 }
 
+namespace {
+
+// Pictures in memory that lie in two places, in one.
+std::shared_ptr<const StoredPictures> joined(const std::shared_ptr<const StoredPictures>& a,
+                                             const std::shared_ptr<const StoredPictures>& b) {
+  check<UsageError>(a->height == b->height && a->width == b->width, "the parts hold pictures of ",
+                    a->width, "x", a->height, " and of ", b->width, "x", b->height,
+                    ", which lie in no one array; choose one part");
+  StoredPictures both = *a;
+  both.pixels.insert(both.pixels.end(), b->pixels.begin(), b->pixels.end());
+  return std::make_shared<const StoredPictures>(std::move(both));
+}
+
+void append(Dataset& all, const Dataset& part) {
+  std::map<std::string_view, std::int32_t> label_of;
+  for (const std::string& name : all.class_names)
+    label_of.emplace(name, static_cast<std::int32_t>(label_of.size()));
+  std::vector<std::int32_t> new_label;
+  std::vector<std::string> new_names;
+  for (const std::string& name : part.class_names) {
+    const auto next = static_cast<std::int32_t>(label_of.size());
+    const auto [at, is_new] = label_of.emplace(name, next);
+    new_label.push_back(at->second);
+    if (is_new) new_names.push_back(name);
+  }
+  std::int64_t stored_before = 0;
+  if (all.stored && part.stored && all.stored != part.stored) {
+    stored_before = std::ssize(all.stored->pixels) / (all.stored->height * all.stored->width);
+    all.stored = joined(all.stored, part.stored);
+  } else if (!all.stored) {
+    all.stored = part.stored;
+  }
+  for (const Sample& sample : part.samples) {
+    all.samples.push_back(sample);
+    all.samples.back().label = new_label[sample.label];
+    if (sample.stored >= 0) all.samples.back().stored += stored_before;
+  }
+  std::ranges::move(new_names, std::back_inserter(all.class_names));
+  all.name += " and " + part.name;
+  if (all.list != part.list) all.list.clear();
+}
+
+}  // namespace
+
+Dataset all_parts(const DatasetSplits& splits) {
+  Dataset all;
+  for (const Dataset* part : {&splits.train, &splits.validation, &splits.test}) {
+    if (part->is_empty()) continue;
+    if (all.is_empty())
+      all = *part;
+    else
+      append(all, *part);
+  }
+  return all;
+}
+
 std::pair<Dataset, Dataset> split_off_classes(const Dataset& train, double share,
                                               std::uint64_t seed) {
   check<UsageError>(share > 0 && share < 1,

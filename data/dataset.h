@@ -136,6 +136,10 @@ struct SharedClasses {
 };
 std::vector<SharedClasses> shared_classes(const DatasetSplits& splits);
 
+// The pictures of training, validation and test, in this order; classes of one name are one. Throws
+// UsageError if parts hold pictures in memory of different sizes.
+Dataset all_parts(const DatasetSplits& splits);
+
 // Takes `share` of the classes (rounded) out of a training set: first what stays, then the taken
 // ones, both relabelled. Of four classes or more at least two are taken, because retrieval among
 // one class cannot fail, and at least two stay; of fewer at least one. Which classes depends on the

@@ -56,6 +56,38 @@ TEST_SUITE("task") {
     CHECK(check_datasets(splits).shared_classes == std::vector<std::string>{"tit"});
   }
 
+  TEST_CASE("all pictures are those of every part") {
+    TempFolder folder;
+    Config config = listed(folder, "a.png owl\nb.png jay\n", "c.png tit\nd.png owl\n");
+    folder.write("val.txt", "e.png elk\n");
+    const Dataset all = open_split(config, "all");
+    CHECK(all.class_names == std::vector<std::string>{"jay", "owl", "elk", "tit"});
+    std::string found;
+    for (const Sample& sample : all.samples)
+      found += std::filesystem::path(sample.path).stem().string() + " " +
+               all.class_names[sample.label] + ", ";
+    CHECK(found == "a owl, b jay, e elk, c tit, d owl, ");
+    config.run.limit_test = 3;
+    CHECK(open_split(config, "all").size() == 3);
+
+    // Of a data set in memory too.
+    const auto gray = [](std::uint8_t value, std::int32_t label) {
+      Dataset part;
+      part.class_names = {"x", "y"};
+      part.samples = {{.stored = 0, .label = label}};
+      part.stored = std::make_shared<StoredPictures>(StoredPictures{1, 1, {value}});
+      return part;
+    };
+    const Dataset both = all_parts({.train = gray(7, 0), .test = gray(9, 1)});
+    CHECK(both.load(0) == Image(1, 1, 7));
+    CHECK(both.load(1) == Image(1, 1, 9));
+    CHECK(both.samples[1].label == 1);
+    DatasetSplits unlike{.train = gray(7, 0), .test = gray(9, 1)};
+    unlike.test.stored = std::make_shared<StoredPictures>(StoredPictures{1, 2, {9, 9}});
+    CHECK_THROWS_WITH_AS(all_parts(unlike), doctest::Contains("pictures of 1x1 and of 2x1"),
+                         UsageError);
+  }
+
   TEST_CASE("a batch larger than the training set is refused with one that fits") {
     TempFolder folder;
     Config config = listed(folder, "a.png owl\nb.png jay\nc.png tit\n", "d.png elk\n");

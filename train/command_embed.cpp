@@ -27,7 +27,7 @@ void add_flags(CommandLine& line, EmbedFlags& flags) {
       "the .npy file to write; the table goes beside it, over one of earlier embeddings",
       {.letter = 'o', .value = "FILE"});
   line.settings().add("split", &flags.split,
-                      "which pictures; all: a single folder or list undivided",
+                      "which pictures; all: every part, classes of one name as one",
                       {.choices = {"all", "test", "validation", "train"}});
   add_compute(line.settings(), &flags.device, &flags.threads);
   add_json(line.settings(), &flags.is_json);

@@ -45,8 +45,8 @@ void add_flags(CommandLine& line, EvalFlags& flags) {
   settings.add(
       "split", &flags.split,
       "which pictures: test and validation are the run's unseen classes; train: those that "
-      "its proxies stand for, so that their use is told; all: a single folder or list "
-      "undivided",
+      "its proxies stand for, so that their use is told; all: every part, classes of one name "
+      "as one",
       {.choices = {"test", "validation", "train", "all"}});
   settings.add("recall_at", &flags.recall_at, "the K of Recall@K; without it the run's",
                {.value = "K,K,...", .range = at_least(1)});

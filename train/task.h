@@ -29,8 +29,8 @@ Task open_task(const Config& config);
 // What opens the data set that a configuration names.
 DatasetOptions dataset_options_of(const DataConfig& config);
 // One part of the data, to be looked at rather than trained on: train, validation or test as
-// open_task divides them, or all, which leaves a single class tree or list undivided. Throws
-// UsageError for another name, DataError when the part is empty.
+// open_task divides them, or all of them, where classes of one name are one. Throws UsageError for
+// another name, DataError when the part is empty.
 Dataset open_split(const Config& config, std::string_view split);
 
 // The two transforms of a configuration: training draws its crop and flip, evaluation takes the
