@@ -136,8 +136,11 @@ void detail::check_files_exist(const DatasetSplits& splits) {
       Count& count = lists[part->list];
       ++count.files;
       std::error_code error;
-      if (fs::is_regular_file(part->samples[i].path, error)) continue;
-      if (++count.missing <= kMostNamed) count.named += "\n  " + part->samples[i].path;
+      const fs::file_status status = fs::status(part->samples[i].path, error);
+      if (fs::is_regular_file(status)) continue;
+      if (++count.missing > kMostNamed) continue;
+      count.named += "\n  " + part->samples[i].path;
+      if (!fs::status_known(status)) count.named += " (" + error.message() + ")";
     }
   std::string problems;
   for (const auto& [list, count] : lists) {

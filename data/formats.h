@@ -34,7 +34,7 @@ struct PartBuilder {
 };
 
 // DataError telling for every list (Dataset::list) how many of its files do not exist, and the
-// first 20 of them.
+// first 20 of them, with the system's reason where they may exist.
 void check_files_exist(const DatasetSplits& splits);
 
 // The same for every spelling of a picture's path, and for the same part of the file.

@@ -35,8 +35,9 @@ Image decode_image(std::span<const std::uint8_t> bytes, std::string_view name,
 std::vector<std::uint8_t> read_file(const std::filesystem::path& path) {
   std::error_code error;
   const auto status = std::filesystem::status(path, error);
-  check<DataError>(std::filesystem::exists(status), "cannot read ", path.string(),
-                   ": no such file");
+  check<DataError>(status.type() != std::filesystem::file_type::not_found, "cannot read ",
+                   path.string(), ": no such file");
+  check<DataError>(!error, "cannot read ", path.string(), ": ", error.message());
   check<DataError>(std::filesystem::is_regular_file(status), "cannot read ", path.string(),
                    ": not a regular file");
   const auto size = std::filesystem::file_size(path, error);

@@ -253,6 +253,10 @@ TEST_SUITE("dataset") {
     CHECK(both.find("\n" + list.string() + ": 23 of 24 files do not exist:") != std::string::npos);
     const DatasetSplits kept = open_dataset({.path = folder.path(), .accept_missing = true});
     CHECK(check_datasets(kept).unreadable.size() == 24);
+    fs::create_symlink("loop.png", folder.path() / "loop.png");
+    folder.write("train.txt", "here.png 0\nloop.png 1\n");
+    CHECK(reason({.path = folder.path()}).find("/loop.png (Too many levels of symbolic links)\n") !=
+          std::string::npos);
     folder.write("train.txt", "here.png\n");
     CHECK(reason({.path = list}) ==
           list.string() + ":1: expected \"path label\", got \"here.png\"");

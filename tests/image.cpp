@@ -217,6 +217,9 @@ TEST_SUITE("image") {
     };
     const auto missing = folder.path() / "missing.jpg";
     CHECK(text(missing) == "cannot read " + missing.string() + ": no such file");
+    const auto loop = folder.path() / "loop.jpg";  // exists, and cannot be looked at
+    std::filesystem::create_symlink(loop, loop);
+    CHECK(text(loop) == "cannot read " + loop.string() + ": Too many levels of symbolic links");
     CHECK(text(folder.path()) == "cannot read " + folder.path().string() + ": not a regular file");
     const auto empty = folder.write("empty.jpg", std::string_view());
     CHECK(text(empty) == "picture " + empty.string() + ": the file is empty (0 bytes)");
