@@ -14,7 +14,7 @@ namespace proxent {
 // How much of their space embeddings of length one fill; NaN where there is nothing to average.
 struct EmbeddingSpread {
   // exp(H(p)) with p the singular values of the centred embeddings divided by their sum: how many
-  // directions are in use, 1 .. D (Roy and Vetterli 2007). 0 when all embeddings are equal.
+  // directions are in use, 1 .. D (Roy and Vetterli 2007). NaN when all embeddings are equal.
   double effective_rank = 0;
   // Root of the variance averaged over features: 1 / sqrt(D) when spread evenly, 0 when collapsed.
   double standard_deviation = 0;
