@@ -151,6 +151,8 @@ TEST_SUITE("command line") {
     CHECK(contains(by_file, "preset smoke"));
     CHECK(contains(by_file, "seed = 3"));
     CHECK_FALSE(contains(run_binary("train --preset none --print-config -c " + file).out, "smoke"));
+    CHECK(contains(run_binary("train --help").out, "data\n                            set [auto]"));
+    CHECK(contains(run_binary("eval --help").out, "few-shot-r12 [none]"));
     CHECK(contains(run_binary("train --preset none --print-config").out, "image_size = 224\n"));
   }
 

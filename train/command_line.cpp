@@ -96,6 +96,7 @@ void CommandLine::add_config(Config& config, ConfigUse use) {
                 {.letter = 'c', .value = "FILE", .is_added_to = true});
   std::string names;
   for (const Preset& preset : presets()) names += ", " + std::string(preset.name);
+  if (!use_.has_auto_preset) preset_ = "none";
   settings_.add("preset", &preset_,
                 "named settings: none" + names +
                     (use_.has_auto_preset ? "; auto: the one that fits the data set" : ""),

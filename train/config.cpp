@@ -159,7 +159,7 @@ void add_loss(Settings& s, LossConfig& c) {
         {.range = {0, 1, true}});
   s.add("weight_proxies", &c.weight_proxies, "proxy-gml: weight of the proxies' own classification",
         {.range = at_least(0)});
-  s.add("mining", &c.mining, "triplet: which are looked at",
+  s.add("mining", &c.mining, "triplet: which triplets of a batch count",
         {.choices = {"batch-hard", "semi-hard"}});
   s.add("positive_margin", &c.positive_margin,
         "contrastive: distance up to which two pictures of a class are near enough",
@@ -197,7 +197,7 @@ void add_optim(Settings& s, OptimConfig& c) {
   s.add("nesterov", &c.nesterov, "Nesterov momentum for sgd");
   s.add("betas", std::span(c.betas), "decay of the two averages of adam and adamw",
         {.value = "B1,B2", .range = {0, 1, false, true}});
-  s.add("eps", &c.eps, "of adam and adamw", {.range = above(0)});
+  s.add("eps", &c.eps, "added to the denominator (adam, adamw)", {.range = above(0)});
   s.add("sched", &c.sched, "learning rate: constant, falling in steps, or a half cosine",
         {.choices = {"const", "step", "cosine"}});
   s.add("lr_step", &c.lr_step, "step: multiply by --lr-gamma this often", {.takes_time = false});
@@ -242,7 +242,7 @@ void add_run(Settings& s, RunConfig& c) {
   s.add("baselines", &c.baselines,
         "before training, measure plain pixels and the untrained network on the test split");
   s.add("seed", &c.seed, "of everything random", {.range = at_least(0)});
-  s.add("time_limit", &c.time_limit, "then save a checkpoint and stop with exit code 75",
+  s.add("time_limit", &c.time_limit, "stop after this long with a checkpoint, exit code 75",
         {.takes_steps = false});
   add_compute(s, &c.device, &c.threads);
   s.add("precision", &c.precision,
@@ -286,8 +286,8 @@ void add_log(Settings& s, LogConfig& c) {
 void add_debug(Settings& s, DebugConfig& c) {
   s.section("debug", "before a long run");
   s.add("dry_run", &c.dry_run,
-        "look at two pictures of each class (proxent data check: at all), do one step, evaluation "
-        "and save; then stop");
+        "decode the first and last picture of each class (proxent data check decodes all), do one "
+        "step, an evaluation and a save; then stop");
   s.add("overfit_batch", &c.overfit_batch, "train on one batch: its loss must fall to the floor");
   add_profile_steps(s, &c.profile_steps);
 }
