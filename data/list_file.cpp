@@ -8,8 +8,6 @@
 namespace proxent::detail {
 namespace {
 
-constexpr std::string_view kBlanks = " \t\r";
-
 // Calls f(path, label, place) for every line that is not blank or a comment; a path may hold
 // blanks.
 template <class F>

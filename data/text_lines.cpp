@@ -4,11 +4,6 @@
 #include "data/parse_number.h"
 
 namespace proxent {
-namespace {
-
-constexpr std::string_view kBlanks = " \t\r";
-
-}  // namespace
 
 TextLines::TextLines(const std::filesystem::path& file) : file_(file), bytes_(read_file(file)) {
   std::string_view text = text_in(bytes_, file);

@@ -40,7 +40,8 @@ class TextLines {
 // them is 0: the file is UTF-16, or no text.
 std::string_view text_in(std::span<const std::uint8_t> bytes, const std::filesystem::path& file);
 
-// What stands between runs of blanks and tabs.
+inline constexpr std::string_view kBlanks = " \t\r";
+// What stands between runs of blanks.
 std::vector<std::string_view> split_at_blanks(std::string_view text);
 
 }  // namespace proxent

@@ -6,15 +6,13 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <system_error>
 #include <utility>
 
 #include "data/image.h"
+#include "train/text.h"
 
 namespace proxent {
 namespace {
-
-std::string reason_of(int error) { return std::generic_category().message(error); }
 
 // A rename is durable once its folder is; some file systems cannot sync folders, which is no error.
 void sync_folder(const std::filesystem::path& folder) {

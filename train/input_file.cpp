@@ -5,15 +5,11 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <system_error>
 #include <utility>
 
+#include "train/text.h"
+
 namespace proxent {
-namespace {
-
-std::string reason_of(int error) { return std::generic_category().message(error); }
-
-}  // namespace
 
 InputFile::InputFile(std::filesystem::path path) : path_(std::move(path)) {
   // Without O_NONBLOCK opening a named pipe would wait for its writer.

@@ -6,6 +6,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <system_error>
 
 namespace proxent {
 namespace {
@@ -171,6 +172,8 @@ std::string human_seconds(double seconds) {
   const auto hours = minutes / 60;
   return fmt::format("{}d{:02}h", hours / 24, hours % 24);
 }
+
+std::string reason_of(int error) { return std::generic_category().message(error); }
 
 std::string join(const std::vector<std::string>& parts, std::string_view separator) {
   return fmt::format("{}", fmt::join(parts, separator));

@@ -18,6 +18,8 @@ std::string human_bytes(std::int64_t bytes);  // "512 B", "13.9 GiB"
 std::string human_count(std::int64_t count);  // "11,176,512"
 std::string human_seconds(double seconds);    // "0.8s", "42s", "12m05s", "1h52m", "3d04h"
 
+std::string reason_of(int error);  // what the system calls an errno
+
 std::string join(const std::vector<std::string>& parts, std::string_view separator);
 // "a, b or c"
 std::string one_of(const std::vector<std::string>& names);
