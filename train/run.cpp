@@ -53,13 +53,14 @@ class TemporaryFolder {
   std::filesystem::path path_;
 };
 
-RunFolder open_folder(const Config& config, const std::optional<TemporaryFolder>& dry) {
+// `state`: that it goes on from; empty: none.
+RunFolder open_folder(const Config& config, const std::filesystem::path& state,
+                      const std::optional<TemporaryFolder>& dry) {
   const RunFolderOptions options{.out = dry ? dry->path() + "/run" : config.run.out,
                                  .name = run_name(config),
                                  .metrics = metric_names(metric_choice(config.run.metrics)),
                                  .has_events = config.log.tensorboard};
-  if (const auto state = state_to_resume(config.run); !state.empty())
-    return RunFolder::resume(folder_of_state(state).string(), options.metrics);
+  if (!state.empty()) return RunFolder::resume(folder_of_state(state).string(), options.metrics);
   // With "auto", a run that was killed before its first checkpoint starts over in its folder.
   if (config.run.resume == "auto" && std::filesystem::exists(config.run.out + "/run.json")) {
     check_may_start_over(config.run.out);
@@ -161,8 +162,8 @@ void end_sitting(const Config& config, std::string_view status, std::string_view
   }
 }
 
-int train(const Config& config, Device device, const Task& task, RunFolder& folder, Log& log,
-          const std::function<void()>& begin) {
+int train(const Config& config, const std::filesystem::path& state, Device device, const Task& task,
+          RunFolder& folder, Log& log, const std::function<void()>& begin) {
   Trainer trainer(config, device, task, folder, log);
   if (const LoadReport* report = trainer.load_report(); report && report->trailing_bytes > 0)
     log.warning(detail::concat(report->origin, ": ", report->trailing_bytes,
@@ -176,7 +177,7 @@ int train(const Config& config, Device device, const Task& task, RunFolder& fold
   if (config.run.baselines && !task.test.is_empty())
     baselines =
         measure_baselines(config, task, trainer, log);  // of the network before any training
-  if (const auto state = state_to_resume(config.run); !state.empty()) {
+  if (!state.empty()) {
     trainer.resume(state);
     check_changes(config, device, trainer, folder, log);
     begin();  // not before the state was taken: a run that is refused stays as it was
@@ -206,10 +207,11 @@ int train(const Config& config, Device device, const Task& task, RunFolder& fold
 }
 
 // train(), which tells of a batch that would fit when this one does not.
-int train_within_memory(const Config& config, Device device, const Task& task, RunFolder& folder,
-                        Log& log, const std::function<void()>& begin) {
+int train_within_memory(const Config& config, const std::filesystem::path& state, Device device,
+                        const Task& task, RunFolder& folder, Log& log,
+                        const std::function<void()>& begin) {
   try {
-    return train(config, device, task, folder, log, begin);
+    return train(config, state, device, task, folder, log, begin);
   } catch (const OutOfMemory& error) {
     std::string plan;
     try {
@@ -252,7 +254,7 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
     check_pictures(task.train, on_bad_image, log);
     check_pictures(task.test, on_bad_image, log);
   }
-  RunFolder folder = open_folder(config, dry);
+  RunFolder folder = open_folder(config, state, dry);
   log.copy_to(folder.file("log.txt"));
   bool has_begun = false;
   const auto begin = [&] {
@@ -261,7 +263,7 @@ int run_training(const Config& given, const std::vector<std::string>& arguments)
   };
   if (state.empty()) begin();
   try {
-    const int code = train_within_memory(config, device, task, folder, log, begin);
+    const int code = train_within_memory(config, state, device, task, folder, log, begin);
     if (dry)
       log.result("dry run: data, folder, model, one step, evaluation and checkpoint all work");
     return code;
