@@ -1,21 +1,9 @@
 // A folder of class folders, in the order of torchvision's ImageFolder.
 #include <algorithm>
-#include <array>
-#include <cctype>
 
 #include "data/formats.h"
 
 namespace proxent::detail {
-
-bool is_picture_name(const fs::path& path) {
-  // torchvision's list: kinds that we cannot decode are named when they are read, not dropped.
-  static constexpr std::array<std::string_view, 10> kExtensions{
-      ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif"};
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
-}
 
 namespace {
 

@@ -51,8 +51,6 @@ class PictureOnce {
   std::map<std::string, std::string> places_;
 };
 
-// True of the endings that torchvision's ImageFolder takes, whatever their case.
-bool is_picture_name(const fs::path& path);
 // A tree of class folders; the classes sorted, the pictures of a class sorted by folder and name.
 Dataset read_class_folder(const fs::path& root, std::string name);
 

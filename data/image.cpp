@@ -1,6 +1,8 @@
 #include "data/image.h"
 
 #include <algorithm>
+#include <array>
+#include <cctype>
 #include <fstream>
 #include <system_error>
 
@@ -50,6 +52,16 @@ std::vector<std::uint8_t> read_file(const std::filesystem::path& path) {
   check<DataError>(file.gcount() == static_cast<std::streamsize>(size), "cannot read ",
                    path.string(), ": got ", file.gcount(), " of ", size, " bytes");
   return bytes;
+}
+
+bool is_picture_name(const std::filesystem::path& path) {
+  // torchvision's list: kinds that we cannot decode are named when they are read, not dropped.
+  static constexpr std::array<std::string_view, 10> kExtensions{
+      ".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif"};
+  std::string extension = path.extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return std::find(kExtensions.begin(), kExtensions.end(), extension) != kExtensions.end();
 }
 
 Image load_image(const std::filesystem::path& path, const DecodeOptions& options) {

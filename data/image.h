@@ -62,6 +62,8 @@ ImageInfo inspect_image(std::span<const std::uint8_t> bytes, std::string_view na
 // does so for colour, but clips gray to white, which we do not copy. Of a GIF the first frame.
 Image decode_image(std::span<const std::uint8_t> bytes, std::string_view name,
                    const DecodeOptions& options = {});
+// True of the endings that torchvision's ImageFolder takes, whatever their case.
+bool is_picture_name(const std::filesystem::path& path);
 // Also DataError: missing, not a file, unreadable, empty.
 Image load_image(const std::filesystem::path& path, const DecodeOptions& options = {});
 std::vector<std::uint8_t> read_file(const std::filesystem::path& path);

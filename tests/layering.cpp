@@ -78,6 +78,21 @@ TEST_SUITE("layering") {
     }
   }
 
+  TEST_CASE("a folder's private headers are its own, and the tests'") {
+    std::set<std::string> headers;
+    for (const Source& source : sources()) {
+      const std::string purpose = source.text.substr(0, source.text.find('\n'));
+      if (purpose.ends_with("private to " + source.folder() + "/.")) headers.insert(source.path);
+    }
+    CHECK(headers.contains("data/formats.h"));
+    for (const Source& source : sources())
+      for (const std::string& include : own_includes(source)) {
+        if (source.folder() == "tests" || !headers.contains(include)) continue;
+        INFO(source.path, " includes ", include);
+        CHECK(include.starts_with(source.folder() + "/"));
+      }
+  }
+
   TEST_CASE("a library's headers are known in one place") {
     struct Library {
       std::string pattern;              // of its headers

@@ -12,7 +12,7 @@
 #include <fstream>
 #include <optional>
 
-#include "data/formats.h"
+#include "data/image.h"
 #include "tensor/check.h"
 #include "train/atomic_file.h"
 #include "train/clock.h"
@@ -60,7 +60,7 @@ std::string name_in_the_way(const fs::path& folder) {
     const std::string name = entry.path().filename().string();
     const bool is_in_the_way =
         std::ranges::find(kFiles, name) != std::end(kFiles) ||
-        (entry.is_directory() ? !name.starts_with(".") : detail::is_picture_name(entry.path()));
+        (entry.is_directory() ? !name.starts_with(".") : is_picture_name(entry.path()));
     if (is_in_the_way && (first.empty() || name < first)) first = name;
   }
   return first;
