@@ -37,7 +37,7 @@ class Log {
 
   Terminal terminal_;
   bool is_quiet_;
-  std::mutex mutex_;  // loader threads warn too
+  std::mutex mutex_;  // any thread may warn
   std::string status_;
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_{nullptr, std::fclose};
 };

@@ -53,8 +53,7 @@ MultiProxyEntropyOptions multi_proxy_options_of(const LossConfig& loss) {
 }
 
 std::unique_ptr<MetricLoss> build_multi_proxy(const Config& config, std::int64_t classes) {
-  return std::make_unique<MultiProxyEntropyLoss>(nullptr, "loss",
-                                                 proxy_options_of(config, classes),
+  return std::make_unique<MultiProxyEntropyLoss>(nullptr, "loss", proxy_options_of(config, classes),
                                                  multi_proxy_options_of(config.loss));
 }
 
@@ -148,8 +147,8 @@ const std::vector<LossKind>& loss_kinds() {
        .proxies = 4,
        .sigma = 18,
        .keys = {"proxies", "sigma", "sigma_h", "sigma_a", "gamma", "margin", "select", "negatives",
-                "inter", "weight_inter", "weight_intra", "weight_usage",
-                "normalise_entropy", "detach_selection", "form"},
+                "inter", "weight_inter", "weight_intra", "weight_usage", "normalise_entropy",
+                "detach_selection", "form"},
        .build = build_multi_proxy},
       {.name = "soft-triple",
        .about = "several proxies per class, softly chosen, merged (Qian et al. 2019)",
@@ -266,7 +265,8 @@ LossConfig without_idle_keys(const LossConfig& loss) {
   ConfigTable table(Config{.loss = loss});
   for (const std::string& key : keys_without_effect(loss)) {
     Setting& row = *table.settings().find_key("loss." + key);
-    table.settings().assign(row, {.items = {row.plain_initial}}, row.name(), "default");
+    const std::vector<TomlEntry> initial = read_toml(row.key + " = " + row.initial, "default");
+    table.settings().assign(row, initial[0].value, row.name(), "default");
   }
   return table.config().loss;
 }

@@ -33,6 +33,50 @@ constexpr std::array<std::string_view, 14> kAllowedGlobals{
     "torch BoolStorage",
 };
 
+// Under the names of Python's pickletools.
+enum class Opcode : unsigned char {
+  proto = 0x80,
+  frame = 0x95,
+  mark = '(',
+  stop = '.',
+  pop = '0',
+  none = 'N',
+  newtrue = 0x88,
+  newfalse = 0x89,
+  binint1 = 'K',
+  binint2 = 'M',
+  binint = 'J',
+  long1 = 0x8a,
+  binfloat = 'G',
+  binunicode = 'X',
+  short_binunicode = 0x8c,
+  binstring = 'T',
+  short_binstring = 'U',
+  empty_dict = '}',
+  empty_list = ']',
+  empty_tuple = ')',
+  tuple1 = 0x85,
+  tuple2 = 0x86,
+  tuple3 = 0x87,
+  tuple = 't',
+  list = 'l',
+  dict = 'd',
+  append = 'a',
+  appends = 'e',
+  setitem = 's',
+  setitems = 'u',
+  binput = 'q',
+  long_binput = 'r',
+  memoize = 0x94,
+  binget = 'h',
+  long_binget = 'j',
+  global = 'c',
+  binpersid = 'Q',
+  reduce = 'R',
+  newobj = 0x81,
+  build = 'b',
+};
+
 }  // namespace
 
 class Pickle::Machine {
@@ -42,9 +86,9 @@ class Pickle::Machine {
 
   Id run() {
     while (true) {
-      const char instruction = take(1)[0];
-      if (instruction == '.') return pop();
-      step(instruction);
+      const auto opcode = static_cast<Opcode>(take(1)[0]);
+      if (opcode == Opcode::stop) return pop();
+      step(opcode);
     }
   }
   std::size_t position() const { return at_; }
@@ -55,98 +99,119 @@ class Pickle::Machine {
     proxent::fail<DataError>(origin_, ": pickle, byte ", at_, ": ", parts...);
   }
 
-  void step(char instruction) {
-    switch (instruction) {
-      case '\x80':  // PROTO
+  void step(Opcode opcode) {
+    switch (opcode) {
+      case Opcode::proto:
         take(1);
         break;
-      case '\x95':  // FRAME
+      case Opcode::frame:
         take(8);
         break;
-      case '(':  // MARK
+      case Opcode::mark:
         marks_.push_back(stack_.size());
         break;
-      case '0':  // POP
+      case Opcode::pop:
         pop();
         break;
-      case 'N':
+      case Opcode::none:
         push({.kind = Kind::none});
         break;
-      case '\x88':
-      case '\x89':
-        push({.kind = Kind::boolean, .number = instruction == '\x88'});
+      case Opcode::newtrue:
+      case Opcode::newfalse:
+        push({.kind = Kind::boolean, .number = opcode == Opcode::newtrue});
         break;
-      case 'K':
-      case 'M':
-      case 'J':
-      case '\x8a':
-      case 'G':
-        push_number(instruction);
+      case Opcode::binint1:
+        push_integer(number<std::uint8_t>());
         break;
-      case 'X':
-      case '\x8c':
-      case 'T':
-      case 'U':
-        push({.kind = Kind::text, .text = std::string(take(text_length(instruction)))});
+      case Opcode::binint2:
+        push_integer(number<std::uint16_t>());
         break;
-      case '}':
+      case Opcode::binint:
+        push_integer(number<std::int32_t>());
+        break;
+      case Opcode::long1:
+        push_long();
+        break;
+      case Opcode::binfloat:
+        push({.kind = Kind::real,
+              .real = std::bit_cast<double>(__builtin_bswap64(number<std::uint64_t>()))});
+        break;
+      case Opcode::binunicode:
+      case Opcode::binstring:
+        push_text(number<std::uint32_t>());
+        break;
+      case Opcode::short_binunicode:
+      case Opcode::short_binstring:
+        push_text(number<std::uint8_t>());
+        break;
+      case Opcode::empty_dict:
         push({.kind = Kind::dict});
         break;
-      case ']':
-      case ')':
+      case Opcode::empty_list:
+      case Opcode::empty_tuple:
         push({.kind = Kind::list});
         break;
-      case '\x85':
-      case '\x86':
-      case '\x87':
-        push_tuple(static_cast<std::size_t>(instruction - '\x84'));
+      case Opcode::tuple1:
+        push_tuple(1);
         break;
-      case 't':
-      case 'l':
+      case Opcode::tuple2:
+        push_tuple(2);
+        break;
+      case Opcode::tuple3:
+        push_tuple(3);
+        break;
+      case Opcode::tuple:
+      case Opcode::list:
         push_tuple(since_mark());
         break;
-      case 'd':
+      case Opcode::dict:
         push_tuple(since_mark());
         values_[stack_.back()].kind = Kind::dict;
         check_pairs(values_[stack_.back()].items);
         break;
-      case 'a':
+      case Opcode::append:
         extend(1, Kind::list);
         break;
-      case 'e':
+      case Opcode::appends:
         extend(since_mark(), Kind::list);
         break;
-      case 's':
+      case Opcode::setitem:
         extend(2, Kind::dict);
         break;
-      case 'u':
+      case Opcode::setitems:
         extend(since_mark(), Kind::dict);
         break;
-      case 'q':
-      case 'r':
-      case '\x94':
-        remember(instruction);
+      case Opcode::binput:
+        remember(number<std::uint8_t>());
         break;
-      case 'h':
-      case 'j':
-        recall(instruction);
+      case Opcode::long_binput:
+        remember(number<std::uint32_t>());
         break;
-      case 'c':
+      case Opcode::memoize:
+        remember(static_cast<std::uint32_t>(memo_.size()));
+        break;
+      case Opcode::binget:
+        recall(number<std::uint8_t>());
+        break;
+      case Opcode::long_binget:
+        recall(number<std::uint32_t>());
+        break;
+      case Opcode::global:
         push_global();
         break;
-      case 'Q':  // BINPERSID
+      case Opcode::binpersid:
         push_storage();
         break;
-      case 'R':
-      case '\x81':  // NEWOBJ
+      case Opcode::reduce:
+      case Opcode::newobj:
         call();
         break;
-      case 'b':  // BUILD: attributes of an OrderedDict (its _metadata), of no use here
+      case Opcode::build:  // attributes of an OrderedDict (its _metadata), of no use here
         pop();
         top();
         break;
       default:
-        fail("instruction ", int{static_cast<unsigned char>(instruction)},
+        fail("instruction ", int{static_cast<unsigned char>(opcode)},
              " is not one that PyTorch writes for tensors");
     }
   }
@@ -204,28 +269,17 @@ class Pickle::Machine {
     return items;
   }
 
-  void push_number(char instruction) {
-    if (instruction == 'G') {
-      push({.kind = Kind::real,
-            .real = std::bit_cast<double>(__builtin_bswap64(number<std::uint64_t>()))});
-      return;
-    }
-    std::int64_t value = 0;
-    if (instruction == 'K') value = number<std::uint8_t>();
-    if (instruction == 'M') value = number<std::uint16_t>();
-    if (instruction == 'J') value = number<std::int32_t>();
-    Value out{.kind = Kind::integer, .number = value};
-    if (instruction == '\x8a') {  // LONG1: as many bytes as it says, the last with the sign
-      out.text = take(number<std::uint8_t>());
-      std::uint64_t bits = !out.text.empty() && out.text.back() < 0 ? ~std::uint64_t{0} : 0;
-      std::memcpy(&bits, out.text.data(), std::min<std::size_t>(out.text.size(), 8));
-      out.number = static_cast<std::int64_t>(bits);
-    }
+  void push_integer(std::int64_t value) { push({.kind = Kind::integer, .number = value}); }
+  // As many bytes as it says, the last with the sign.
+  void push_long() {
+    Value out{.kind = Kind::integer, .text = std::string(take(number<std::uint8_t>()))};
+    std::uint64_t bits = !out.text.empty() && out.text.back() < 0 ? ~std::uint64_t{0} : 0;
+    std::memcpy(&bits, out.text.data(), std::min<std::size_t>(out.text.size(), 8));
+    out.number = static_cast<std::int64_t>(bits);
     push(std::move(out));
   }
-  std::size_t text_length(char instruction) {
-    if (instruction == 'X' || instruction == 'T') return number<std::uint32_t>();
-    return number<std::uint8_t>();
+  void push_text(std::size_t length) {
+    push({.kind = Kind::text, .text = std::string(take(length))});
   }
 
   void push_tuple(std::size_t count) {
@@ -243,15 +297,8 @@ class Pickle::Machine {
     to.items.insert(to.items.end(), items.begin(), items.end());
   }
 
-  void remember(char instruction) {
-    const std::uint32_t place = instruction == 'q'   ? number<std::uint8_t>()
-                                : instruction == 'r' ? number<std::uint32_t>()
-                                                     : static_cast<std::uint32_t>(memo_.size());
-    memo_[place] = top();
-  }
-  void recall(char instruction) {
-    const std::uint32_t place =
-        instruction == 'h' ? number<std::uint8_t>() : number<std::uint32_t>();
+  void remember(std::uint32_t place) { memo_[place] = top(); }
+  void recall(std::uint32_t place) {
     const auto found = memo_.find(place);
     if (found == memo_.end()) fail("nothing was remembered as ", place);
     stack_.push_back(found->second);
