@@ -34,13 +34,15 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
 
 // Columns as wide as their widest cell; the last is not padded.
 std::string table(const std::vector<std::array<std::string, 4>>& rows) {
-  std::array<std::size_t, 4> widths{};
+  std::array<int, 4> widths{};
   for (const auto& row : rows)
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+    for (std::size_t i = 0; i < row.size(); ++i)
+      widths[i] = std::max(widths[i], display_width(row[i]));
   std::string text;
-  for (const auto& row : rows)
-    text += fmt::format("  {:{}}  {:{}}  {:{}}  {}\n", row[0], widths[0], row[1], widths[1], row[2],
-                        widths[2], row[3]);
+  for (const auto& row : rows) {
+    for (std::size_t i = 0; i + 1 < row.size(); ++i) text += "  " + padded(row[i], widths[i]);
+    text += "  " + row.back() + "\n";
+  }
   return text;
 }
 
