@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "data/utf8.h"
 #include "tensor/check.h"
 
 namespace proxent {
@@ -55,19 +56,6 @@ Table find_table(const Table& file, std::size_t font, std::string_view tag) {
     if (file.has_tag(entry, tag)) return file.from(file.u32(entry + 8), file.u32(entry + 12));
   }
   return file.from(0, 0);
-}
-
-void append_utf8(std::string& text, std::uint32_t character) {
-  const auto add = [&](std::uint32_t byte) { text += static_cast<char>(byte); };
-  const auto add_rest = [&](int shift) { add(0x80 | (character >> shift & 0x3F)); };
-  if (character < 0x80) return add(character);
-  if (character < 0x800) {
-    add(0xC0 | character >> 6);
-    return add_rest(0);
-  }
-  add(0xE0 | character >> 12);
-  add_rest(6);
-  add_rest(0);
 }
 
 // The first family name that is there in UTF-16, as all systems but the first Macintosh have it.

@@ -8,6 +8,7 @@
 
 #include "data/parallel.h"
 #include "data/typeface.h"
+#include "data/utf8.h"
 #include "tensor/random.h"
 
 namespace proxent {
@@ -40,10 +41,9 @@ constexpr std::array kFontPackages{
 };
 
 std::string utf8(char32_t c) {
-  if (c < 0x80) return {static_cast<char>(c)};
-  if (c < 0x800) return {static_cast<char>(0xC0 | c >> 6), static_cast<char>(0x80 | (c & 0x3F))};
-  return {static_cast<char>(0xE0 | c >> 12), static_cast<char>(0x80 | (c >> 6 & 0x3F)),
-          static_cast<char>(0x80 | (c & 0x3F))};
+  std::string text;
+  append_utf8(text, c);
+  return text;
 }
 
 // Faces whose letters are no letters: mathematics, symbols, key caps (Biolinum's _K), initials.

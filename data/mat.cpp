@@ -13,6 +13,7 @@
 
 #include "data/image.h"
 #include "data/unpacked.h"
+#include "data/utf8.h"
 
 namespace proxent {
 namespace {
@@ -62,18 +63,6 @@ T load(const std::uint8_t* from) {
   T value;
   std::memcpy(&value, from, sizeof value);
   return value;
-}
-
-void append_utf8(std::string& text, std::uint32_t code) {
-  if (code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) code = 0xFFFD;
-  if (code < 0x80) {
-    text += static_cast<char>(code);
-    return;
-  }
-  const int more = code < 0x800 ? 1 : code < 0x10000 ? 2 : 3;  // bytes of six bits
-  constexpr std::array<int, 4> kFirst{0, 0xC0, 0xE0, 0xF0};
-  text += static_cast<char>(kFirst[more] | code >> (6 * more));
-  for (int i = more - 1; i >= 0; --i) text += static_cast<char>(0x80 | (code >> (6 * i) & 0x3F));
 }
 
 std::string utf8_from_utf16(Bytes data) {

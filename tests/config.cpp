@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "data/utf8.h"
 #include "tensor/check.h"
 #include "train/config_table.h"
 #include "train/metric_choice.h"
@@ -289,6 +290,17 @@ TEST_SUITE("text") {
     for (const char* text : {"\xff", "\xe9t\xe9", "\xc3", "\xe2\x96", "\xc0\x80", "\xe0\x80\x80",
                              "\xed\xa0\x80", "\xf4\x90\x80\x80", "\x80"})
       CHECK_FALSE(is_utf8(text));
+    for (const char32_t c :
+         {0x00, 0x7F, 0x80, 0x7FF, 0x800, 0xD7FF, 0xE000, 0xFFFF, 0x10000, 0x10FFFF}) {
+      std::string text;
+      append_utf8(text, c);
+      REQUIRE(code_point_at(text, 0));
+      CHECK(code_point_at(text, 0)->value == c);
+      CHECK(code_point_at(text, 0)->length == text.size());
+    }
+    std::string replaced;
+    for (const char32_t c : {0xD800, 0xDFFF, 0x110000}) append_utf8(replaced, c);
+    CHECK(replaced == "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD");
   }
 
   TEST_CASE("widths") {

@@ -4,6 +4,7 @@
 
 #include "data/dataset.h"
 #include "data/parse_number.h"
+#include "data/utf8.h"
 #include "layers/resnet.h"
 #include "tensor/check.h"
 #include "train/config_table.h"

@@ -8,7 +8,6 @@
 #include <map>
 #include <optional>
 #include <set>
-#include <span>
 
 #include "data/image.h"
 #include "train/config_table.h"
@@ -210,7 +209,7 @@ std::string proxies(const Run& run) {
     std::string title = html_escaped(name);
     std::ranges::replace(title, '_', ' ');
     if (const auto number = value.number()) numbers.push_back({title, number_text(*number)});
-    if (!value.is_object()) continue;
+    if (!value.is_object() || !name.ends_with("_of_class")) continue;
     std::vector<std::pair<double, std::string>> classes;
     for (const auto& [label, of_class] : value.members())
       if (const auto number = of_class.number()) classes.emplace_back(-*number, label);
@@ -240,7 +239,7 @@ std::string bad_pictures(const Run& run) {
   return "<pre>" + html_escaped(reasons->text(2)) + "</pre>\n";
 }
 
-// What made the run, a line for each part; parts of parts in brackets.
+// What made the run, a row for each part.
 std::string origin(const Run& run) {
   std::vector<std::vector<std::string>> rows;
   for (const char* key : {"status", "reason", "started", "changed", "device"})

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <nlohmann/json.hpp>
 
+#include "data/utf8.h"
 #include "tensor/check.h"
 #include "train/input_file.h"
 #include "train/text.h"
@@ -13,36 +14,14 @@
 namespace proxent {
 namespace {
 
-// Length of the valid UTF-8 sequence at i, 0 if none begins there (RFC 3629: no surrogates, no
-// overlong forms, nothing above U+10FFFF).
-std::size_t utf8_length(std::string_view text, std::size_t i) {
-  const auto byte = [&](std::size_t k) -> unsigned {
-    return i + k < text.size() ? static_cast<unsigned char>(text[i + k]) : 0u;
-  };
-  const auto is_tail = [&](std::size_t k) { return (byte(k) & 0xC0) == 0x80; };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first < 0xE0) return is_tail(1) ? 2 : 0;
-  if ((first & 0xF0) == 0xE0) {
-    const bool is_short = first == 0xE0 && byte(1) < 0xA0;
-    const bool is_surrogate = first == 0xED && byte(1) >= 0xA0;
-    return is_tail(1) && is_tail(2) && !is_short && !is_surrogate ? 3 : 0;
-  }
-  if (first >= 0xF0 && first < 0xF5) {
-    const bool is_short = first == 0xF0 && byte(1) < 0x90;
-    const bool is_beyond = first == 0xF4 && byte(1) >= 0x90;
-    return is_tail(1) && is_tail(2) && is_tail(3) && !is_short && !is_beyond ? 4 : 0;
-  }
-  return 0;
-}
-
 // File names may hold any bytes; those that are no UTF-8 become U+FFFD, as JSON must be UTF-8.
 void write_string(std::string& out, std::string_view text) {
   out += '"';
   for (std::size_t i = 0; i < text.size();) {
     const char c = text[i];
-    const std::size_t length = utf8_length(text, i);
-    if (length == 0)
+    const std::optional<CodePoint> code_point = code_point_at(text, i);
+    const std::size_t length = code_point ? code_point->length : 1;
+    if (!code_point)
       out += "\xEF\xBF\xBD";
     else if (c == '"' || c == '\\')
       out += {'\\', c};
@@ -54,7 +33,7 @@ void write_string(std::string& out, std::string_view text) {
       out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
     else
       out += text.substr(i, length);
-    i += std::max<std::size_t>(length, 1);
+    i += length;
   }
   out += '"';
 }

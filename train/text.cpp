@@ -8,26 +8,14 @@
 #include <cmath>
 #include <system_error>
 
+#include "data/utf8.h"
+
 namespace proxent {
 namespace {
 
-// One code point of UTF-8 and its length in bytes; a byte that begins none stands for itself.
-struct CodePoint {
-  char32_t value;
-  std::size_t length;
-};
-
-CodePoint code_point_at(std::string_view text, std::size_t i) {
-  const auto byte = [&](std::size_t k) { return static_cast<unsigned char>(text[k]); };
-  const unsigned char first = byte(i);
-  const std::size_t length = first < 0xC0 ? 1 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
-  if (length == 1 || i + length > text.size()) return {first, 1};
-  char32_t value = first & (0x7F >> length);
-  for (std::size_t k = 1; k < length; ++k) {
-    if ((byte(i + k) & 0xC0) != 0x80) return {first, 1};
-    value = value << 6 | (byte(i + k) & 0x3F);
-  }
-  return {value, length};
+// The code point at i; a byte that begins none stands for itself.
+CodePoint letter_at(std::string_view text, std::size_t i) {
+  return code_point_at(text, i).value_or(CodePoint{static_cast<unsigned char>(text[i]), 1});
 }
 
 // Length of the colour code that begins at i, 0 if none does.
@@ -204,34 +192,11 @@ int display_width(std::string_view text) {
       i += code;
       continue;
     }
-    const CodePoint c = code_point_at(text, i);
+    const CodePoint c = letter_at(text, i);
     width += columns(c.value);
     i += c.length;
   }
   return width;
-}
-
-bool is_utf8(std::string_view text) {
-  for (std::size_t i = 0; i < text.size();) {
-    const auto byte = static_cast<unsigned char>(text[i]);
-    const std::size_t length = byte < 0x80       ? 1
-                               : byte >> 5 == 6  ? 2
-                               : byte >> 4 == 14 ? 3
-                               : byte >> 3 == 30 ? 4
-                                                 : 0;
-    if (length == 0 || i + length > text.size()) return false;
-    std::uint32_t code = length == 1 ? byte : byte & (0xffu >> (length + 1));
-    for (std::size_t k = 1; k < length; ++k) {
-      const auto next = static_cast<unsigned char>(text[i + k]);
-      if (next >> 6 != 2) return false;
-      code = code << 6 | (next & 0x3f);
-    }
-    constexpr std::array<std::uint32_t, 5> kLeast{0, 0, 0x80, 0x800, 0x10000};
-    const bool is_surrogate = code >= 0xd800 && code < 0xe000;
-    if (code < kLeast[length] || code > 0x10ffff || is_surrogate) return false;
-    i += length;
-  }
-  return true;
 }
 
 std::string without_codes(std::string_view text) {
@@ -248,7 +213,7 @@ std::string without_codes(std::string_view text) {
 std::string to_ascii(std::string_view text) {
   std::string ascii;
   for (std::size_t i = 0; i < text.size();) {
-    const CodePoint c = code_point_at(text, i);
+    const CodePoint c = letter_at(text, i);
     ascii += c.value < 0x80 ? static_cast<char>(c.value) : ascii_for(c.value);
     i += c.length;
   }
@@ -268,7 +233,7 @@ std::string clip(std::string_view text, int width) {
       i += code;
       continue;
     }
-    const CodePoint c = code_point_at(text, i);
+    const CodePoint c = letter_at(text, i);
     if (used + columns(c.value) > room) break;
     used += columns(c.value);
     cut += text.substr(i, c.length);

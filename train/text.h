@@ -28,8 +28,6 @@ std::vector<std::string> split(std::string_view text, char separator);
 
 // Columns a terminal needs for UTF-8 text; colour codes need none, East Asian wide letters two.
 int display_width(std::string_view text);
-// Whether the bytes are UTF-8, as JSON, TOML and safetensors want theirs.
-bool is_utf8(std::string_view text);
 // The text without colour codes.
 std::string without_codes(std::string_view text);
 // Box lines, dots and arrows replaced by ASCII; any other non-ASCII letter becomes '?'.
