@@ -15,6 +15,7 @@
 #include "train/html.h"
 #include "train/plot.h"
 #include "train/run.h"
+#include "train/run_folder.h"
 
 using namespace proxent;
 namespace fs = std::filesystem;
@@ -141,6 +142,12 @@ TEST_SUITE("report") {
     const fs::path file = temporary.path() / "page.html";
     CHECK(report_command({"html", first.string(), second.string(), "-o", file.string()}) == kDone);
     CHECK(text_of(file) == page);
+    CHECK_THROWS_WITH_AS(report_command({"html", first.string(), second.string()}),
+                         doctest::Contains("-o FILE"), UsageError);
+    CHECK(report_command({"html", first.string()}) == kDone);
+    CHECK(fs::exists(first / kReportFile));
+    CHECK_THROWS_WITH_AS(report_command({"table", first.string(), "-o", file.string()}),
+                         doctest::Contains("report table: -o is for html"), UsageError);
     CHECK_THROWS_WITH_AS(html_report({pictures}), doctest::Contains("no run of proxent lies here"),
                          DataError);
   }

@@ -45,6 +45,8 @@ TEST_SUITE("report") {
     CHECK(report_command({"diff", a.string(), b.string()}) == kDone);
     CHECK_THROWS_WITH_AS(report_command({"diff", a.string()}), doctest::Contains("two runs, got 1"),
                          UsageError);
+    CHECK_THROWS_WITH_AS(report_command({"diff", a.string(), b.string(), "--format", "md"}),
+                         doctest::Contains("report diff: --format is for table"), UsageError);
     CHECK_THROWS_WITH_AS(run_difference(a, pictures, 100),
                          doctest::Contains("no run of proxent lies here"), DataError);
   }

@@ -10,6 +10,7 @@
 #include "train/finished_run.h"
 #include "train/html_report.h"
 #include "train/run_difference.h"
+#include "train/run_folder.h"
 #include "train/terminal.h"
 
 namespace proxent {
@@ -80,7 +81,7 @@ int report_command(const Arguments& arguments) {
                     {"proxent report diff runs/A runs/B", "why is B worse than A?"},
                     {"proxent report html runs/2026-11-30_cub", "how far is it?"},
                     {"proxent report html runs/k1 runs/k4 -o k.html", "their curves together"}},
-       .output = "Tables on stdout, or the page: RUN/report.html, of several runs report.html."});
+       .output = "Tables on stdout, or the page in FILE, RUN/report.html for one run."});
   line.positional("table|diff|html", &action, "what to make of the runs");
   line.positional("RUN", &folders, "folder of a run, of proxent cv, or of several runs");
   line.settings().add("format", &format, "how it is written",
@@ -90,6 +91,11 @@ int report_command(const Arguments& arguments) {
   if (!line.parse(arguments)) return kDone;
   check<UsageError>(action == "table" || action == "diff" || action == "html",
                     "report: expected table, diff or html, got '", action, "'");
+  for (const Setting& setting : line.settings().rows()) {
+    const std::string_view user = setting.key == "out" ? "html" : "table";
+    check<UsageError>(setting.source.empty() || action == user, "report ", action, ": ",
+                      setting.source, " is for ", user, "; leave it out");
+  }
   const int width = terminal_on(Stream::out).columns();
   if (action == "diff") {
     check<UsageError>(folders.size() == 2, "report diff: expected the folders of two runs, got ",
@@ -99,7 +105,9 @@ int report_command(const Arguments& arguments) {
   }
   if (action == "html") {
     const std::vector<fs::path> runs = run_folders(folders);
-    if (out.empty()) out = runs.size() == 1 ? (runs[0] / kReportFile).string() : kReportFile;
+    check<UsageError>(runs.size() == 1 || !out.empty(),
+                      "report html: say by -o FILE where the page of several runs goes");
+    if (out.empty()) out = (runs[0] / kReportFile).string();
     write_file_atomically(out, html_report(runs));
     print_out(out + "\n");
     return kDone;

@@ -212,8 +212,7 @@ std::string report_text(const EvaluationReport& report, int width) {
   add_metric_rows(table, report);
   add_geometry_rows(table, report);
   std::string text = table.text(width) + counts_text(report.plain.retrieval) + "\n";
-  if (report.distance == Distance::euclidean)
-    text += "near is what has a small Euclidean distance\n";
+  if (report.distance == Distance::euclidean) text += "ranked by Euclidean distance\n";
   for (const VariantResult& variant : report.variants)
     text += variant.name + ": " + variant.description + "\n";
   std::vector<Table> parts;

@@ -22,20 +22,6 @@ std::string data_name(const DataConfig& config) {
   return std::filesystem::weakly_canonical(config.path).filename().string();
 }
 
-// A key with its value, as TOML and as people say it.
-struct SettingValue {
-  std::string name, toml, plain;
-  bool operator==(const SettingValue&) const = default;
-};
-
-std::vector<SettingValue> setting_values(const Config& config) {
-  const ConfigTable table(config);
-  std::vector<SettingValue> values;
-  for (const Setting& row : table.rows())
-    values.push_back({row.name(), row.value_text(), row.plain_text()});
-  return values;
-}
-
 // Runs that differ in nothing that changes their numbers but the seed.
 struct Experiment {
   Config config;
@@ -141,6 +127,14 @@ Config experiment_of(Config config) {
   config.debug = {};
   config.loss = without_idle_keys(config.loss);
   return config;
+}
+
+std::vector<SettingValue> setting_values(const Config& config) {
+  const ConfigTable table(config);
+  std::vector<SettingValue> values;
+  for (const Setting& row : table.rows())
+    values.push_back({row.name(), row.value_text(), row.plain_text()});
+  return values;
 }
 
 std::string differences(const Config& a, const Config& b) {

@@ -14,6 +14,13 @@ namespace proxent {
 // The settings that make an experiment: the configuration without its seed, folder, name, time
 // limit and all that changes no number. Runs with equal ones may be averaged over seeds.
 Config experiment_of(Config config);
+// A key with its value, as TOML and as people say it.
+struct SettingValue {
+  std::string name, toml, plain;
+  bool operator==(const SettingValue&) const = default;
+};
+// Of every setting, in the order of the table.
+std::vector<SettingValue> setting_values(const Config& config);
 // "optim.lr = 0.1, not 0.2; ..." for each setting of which two configurations differ; empty if
 // none.
 std::string differences(const Config& a, const Config& b);

@@ -54,7 +54,7 @@ Selection take_chosen(const Task& task, Trainer& trainer, Log& log) {
 void draw_found(const Dataset& dataset, const Evaluation& evaluation, std::int64_t seed,
                 const RunFolder& folder, Log& log) {
   if (evaluation.result.retrieval.queries == 0) return;
-  const std::string picture = folder.file("retrieval.png");
+  const std::string picture = folder.file(kRetrievalFile);
   write_picture_atomically(picture, retrieval_grid(dataset, evaluation.embeddings,
                                                    evaluation.options, evaluation.result.retrieval,
                                                    {.seed = static_cast<std::uint64_t>(seed)}));

@@ -27,23 +27,6 @@ std::string reason_at(const Json& result, const std::string& name) {
   return reason && reason->string() ? *reason->string() : "the reason was not recorded";
 }
 
-std::vector<MetricValue> metrics_at(const Json& record, const std::string& member,
-                                    const fs::path& file, const std::vector<std::string>& names) {
-  const Json* result = member.empty() ? &record : record.find(member);
-  check<DataError>(result && result->is_object(), file.string(), ": there is no result under '",
-                   member, "'; was there a test split, and a --protocol other than none?");
-  std::vector<MetricValue> metrics;
-  for (const std::string& name : names) {
-    const Json* found = result->find(name);
-    const std::optional<double> value = found ? found->number() : std::nullopt;
-    if (value)
-      metrics.push_back({name, *value});
-    else
-      metrics.push_back({.name = name, .reason = reason_at(*result, name)});
-  }
-  return metrics;
-}
-
 }  // namespace
 
 Json record_of_run(const fs::path& folder) {
@@ -60,6 +43,23 @@ std::string status_of_run(const fs::path& folder) {
 Config config_of_run(const fs::path& folder) {
   const fs::path toml = folder / "config.toml";
   return config_from_toml(read_text(toml), toml.string());
+}
+
+std::vector<MetricValue> metrics_at(const Json& record, const std::string& member,
+                                    const fs::path& file, const std::vector<std::string>& names) {
+  const Json* result = member.empty() ? &record : record.find(member);
+  check<DataError>(result && result->is_object(), file.string(), ": there is no result under '",
+                   member, "'; was there a test split, and a --protocol other than none?");
+  std::vector<MetricValue> metrics;
+  for (const std::string& name : names) {
+    const Json* found = result->find(name);
+    const std::optional<double> value = found ? found->number() : std::nullopt;
+    if (value)
+      metrics.push_back({name, *value});
+    else
+      metrics.push_back({.name = name, .reason = reason_at(*result, name)});
+  }
+  return metrics;
 }
 
 std::vector<MetricValue> read_metrics(const fs::path& file, const std::string& member,

@@ -28,8 +28,11 @@ std::string status_of_run(const std::filesystem::path& folder);
 Config config_of_run(const std::filesystem::path& folder);
 // Throws DataError when the run is not done or holds no result on a test split.
 FinishedRun read_finished_run(const std::filesystem::path& folder);
-// These metrics as to_json(EvaluationResult) wrote them: the object at `member` of a JSON file, or
-// the whole file. Throws DataError when it is not there.
+// These metrics as to_json(EvaluationResult) wrote them: at `member` of what a JSON file holds, or
+// of the whole for an empty one. Throws DataError, naming the file, when there is no such result.
+std::vector<MetricValue> metrics_at(const Json& record, const std::string& member,
+                                    const std::filesystem::path& file,
+                                    const std::vector<std::string>& names);
 std::vector<MetricValue> read_metrics(const std::filesystem::path& file, const std::string& member,
                                       const std::vector<std::string>& names);
 

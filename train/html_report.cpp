@@ -18,6 +18,7 @@
 #include "train/json.h"
 #include "train/metric_choice.h"
 #include "train/plot.h"
+#include "train/run_folder.h"
 #include "train/scalars.h"
 #include "train/text.h"
 
@@ -94,7 +95,7 @@ std::string cell(const MetricValue& metric) {
 std::string results(const std::vector<Run>& runs) {
   const std::vector<std::string> metrics = metrics_of(runs);
   std::vector<std::string> head = {runs.size() > 1 ? "percent, run" : "percent"};
-  std::ranges::move(metrics, std::back_inserter(head));
+  std::ranges::copy(metrics, std::back_inserter(head));
   std::vector<std::vector<std::string>> rows;
   for (const Run& run : runs)
     for (const auto& [member, name] : kResults) {
@@ -102,7 +103,7 @@ std::string results(const std::vector<Run>& runs) {
       std::vector<std::string> row = {runs.size() > 1 ? html_escaped(run.name) + ": " + name
                                                       : name};
       for (const MetricValue& metric :
-           read_metrics(run.folder / "run.json", member, {head.begin() + 1, head.end()}))
+           metrics_at(run.record, member, run.folder / "run.json", metrics))
         row.push_back(cell(metric));
       rows.push_back(std::move(row));
     }
@@ -187,7 +188,7 @@ std::string curves(const std::vector<Run>& runs) {
 // ---- one run
 
 std::string found_pictures(const Run& run) {
-  const fs::path picture = run.folder / "retrieval.png";
+  const fs::path picture = run.folder / kRetrievalFile;
   if (!fs::exists(picture)) return "";
   return fmt::format(
       "<p>Each row is a query and its nearest pictures, right ones framed green, wrong ones "

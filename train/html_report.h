@@ -7,8 +7,6 @@
 
 namespace proxent {
 
-inline constexpr const char* kReportFile = "report.html";  // in a run's folder
-
 // Results beside their baselines, curves of training and evaluations, what queries found, proxies,
 // settings and machine, of runs in any state; with several runs their curves share the plots. The
 // page needs no other file and no network. Throws DataError where a folder holds no run or a

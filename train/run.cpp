@@ -156,7 +156,7 @@ void end_sitting(const Config& config, std::string_view status, std::string_view
   try {
     write_file_atomically(folder.file(kReportFile), html_report({folder.path()}));
     log.info("curves, settings and pictures: " + folder.file(kReportFile));
-  } catch (const DataError& error) {
+  } catch (const Error& error) {  // no reason to call the run failed
     log.warning("no page was written: " + error.message() + "; proxent report html " +
                 folder.path() + " makes it");
   }

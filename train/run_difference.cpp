@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
-#include "train/config_table.h"
 #include "train/evaluation.h"
+#include "train/experiment.h"
 #include "train/finished_run.h"
 #include "train/json.h"
 #include "train/metric_choice.h"
@@ -19,14 +19,22 @@ namespace fs = std::filesystem;
 
 using Facts = std::vector<std::pair<std::string, std::string>>;  // name and value, in order
 
+struct Run {
+  fs::path folder;
+  Json record;  // run.json
+  Config config;
+
+  explicit Run(const fs::path& folder)
+      : folder(folder), record(record_of_run(folder)), config(config_of_run(folder)) {}
+};
+
 // Where it went, what it was called and what the terminal showed change nothing.
-Facts settings_of(const fs::path& folder) {
-  const ConfigTable table(config_of_run(folder));
+Facts settings_of(const Run& run) {
   Facts facts;
-  for (const Setting& row : table.rows())
-    if (row.section != "log" && row.name() != "run.out" && row.name() != "run.name" &&
-        row.name() != "run.resume")
-      facts.emplace_back(row.name(), row.value_text());
+  for (const SettingValue& setting : setting_values(run.config))
+    if (!setting.name.starts_with("log.") && setting.name != "run.out" &&
+        setting.name != "run.name" && setting.name != "run.resume")
+      facts.emplace_back(setting.name, setting.toml);
   return facts;
 }
 
@@ -38,10 +46,10 @@ void add_facts(const std::string& name, const Json& json, Facts& facts) {
 }
 
 // What the run was made of besides its settings.
-Facts circumstances_of(const Json& record) {
+Facts circumstances_of(const Run& run) {
   Facts facts;
   for (const char* part : {"data", "build", "device"})
-    if (const Json* value = record.find(part)) add_facts(part, *value, facts);
+    if (const Json* value = run.record.find(part)) add_facts(part, *value, facts);
   return facts;
 }
 
@@ -67,23 +75,22 @@ std::string differing(const std::string& title, const Facts& a, const Facts& b, 
   return is_empty ? title + ": the same\n" : table.text(width);
 }
 
-std::vector<MetricValue> results_of(const fs::path& folder, const std::vector<std::string>& names) {
-  if (!record_of_run(folder).find("test")) return {};
-  return read_metrics(folder / "run.json", "test", names);
-}
-
-std::vector<std::string> metrics_of(const fs::path& folder) {
-  return metric_names(metric_choice(config_of_run(folder).run.metrics));
+std::vector<std::string> metrics_of(const Run& run) {
+  return metric_names(metric_choice(run.config.run.metrics));
 }
 
 // Of the metrics that both were asked for.
-std::string results(const fs::path& a, const fs::path& b, int width) {
+std::string results(const Run& a, const Run& b, int width) {
+  for (const Run* run : {&a, &b})
+    if (!run->record.find("test"))
+      return fmt::format("results: {} has none yet\n", run->folder.string());
   std::vector<std::string> names = metrics_of(a);
   const std::vector<std::string> others = metrics_of(b);
   std::erase_if(names, [&](auto& name) { return std::ranges::find(others, name) == others.end(); });
-  const std::vector<MetricValue> first = results_of(a, names), second = results_of(b, names);
-  if (first.empty() || second.empty())
-    return fmt::format("results: {} has none yet\n", (first.empty() ? a : b).string());
+  const auto values = [&](const Run& run) {
+    return metrics_at(run.record, "test", run.folder / "run.json", names);
+  };
+  const std::vector<MetricValue> first = values(a), second = values(b);
   Table table("results, percent");
   table.head({"", "first", "second", "difference"});
   for (const std::size_t column : {1, 2, 3}) table.align_right(column);
@@ -98,12 +105,12 @@ std::string results(const fs::path& a, const fs::path& b, int width) {
 }  // namespace
 
 std::string run_difference(const fs::path& a, const fs::path& b, int width) {
-  const Json first = record_of_run(a), second = record_of_run(b);
+  const Run first(a), second(b);
   return "first:  " + a.string() + "\nsecond: " + b.string() + "\n" +
-         differing("settings", settings_of(a), settings_of(b), width) +
+         differing("settings", settings_of(first), settings_of(second), width) +
          differing("data, build, machine", circumstances_of(first), circumstances_of(second),
                    width) +
-         results(a, b, width);
+         results(first, second, width);
 }
 
 }  // namespace proxent

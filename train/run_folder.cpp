@@ -16,7 +16,6 @@
 #include "tensor/check.h"
 #include "train/atomic_file.h"
 #include "train/clock.h"
-#include "train/html_report.h"
 #include "train/text.h"
 
 namespace proxent {
@@ -47,10 +46,10 @@ bool make_new_folder(const fs::path& path) {
 }
 
 // What run, cv and report html write into a folder, beside other folders.
-constexpr std::string_view kFiles[] = {
-    "cmdline.txt", "config.toml", "cv.json",  "eval.jsonl",   "lock",     "log.txt",
-    "metrics.csv", kReportFile,   "run.json", "table.csv",    "table.md", "table.tex",
-    "train.jsonl", "ckpt",        "tb",       "retrieval.png"};
+constexpr std::string_view kFiles[] = {"cmdline.txt", "config.toml", "cv.json",     "eval.jsonl",
+                                       "lock",        "log.txt",     "metrics.csv", kReportFile,
+                                       "run.json",    "table.csv",   "table.md",    "table.tex",
+                                       "train.jsonl", "ckpt",        "tb",          kRetrievalFile};
 
 // The first name in a folder that a run would replace or that its files should not lie among, such
 // as a data set's; empty: none. A job's output may be there.

@@ -17,6 +17,10 @@
 
 namespace proxent {
 
+// Pictures in a run's folder: queries and what they found, and the page of train/html_report.h.
+inline constexpr const char* kRetrievalFile = "retrieval.png";
+inline constexpr const char* kReportFile = "report.html";
+
 struct RunFolderOptions {
   std::string out;  // the folder; empty: root/DATE_name
   std::string root = "runs";

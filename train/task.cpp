@@ -147,8 +147,8 @@ Dataset open_split(const Config& config, std::string_view split) {
   options.only_test = split == "all";
   DatasetSplits splits = open_dataset(options);
   if (split == "train") read_hidden_labels(config, splits);
-  // A test part needs nothing that could be divided beside it.
   if (split == "all") splits.test = all_parts(splits);
+  // A test part needs nothing that could be divided beside it.
   if (split == "train" || split == "validation")
     divide(config, splits);
   else
