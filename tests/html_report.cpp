@@ -12,6 +12,7 @@
 #include "tests/text_of.h"
 #include "train/command.h"
 #include "train/exit_code.h"
+#include "train/finished_run.h"
 #include "train/html.h"
 #include "train/plot.h"
 #include "train/run.h"
@@ -118,6 +119,22 @@ TEST_SUITE("report") {
       CHECK_MESSAGE(has(page, part), part);
     CHECK_FALSE(has(page, "<script"));
     CHECK(count_of(page, "http") == count_of(page, "http://www.w3.org/2000/svg"));  // no network
+  }
+
+  TEST_CASE("a run is done, whether its page can be written or not") {
+    const TempFolder temporary;
+    Config config =
+        small_config(draw_pictures(temporary.path() / "pictures"), temporary.path() / "run");
+    config.log.report = false;
+    config.run.steps = 3;
+    CHECK(run_training(config, {"train"}) == kDone);
+    fs::create_directory(temporary.path() / "run" / kReportFile);  // in the page's place
+    config.log.report = true;
+    config.run.steps = 6;
+    config.run.resume = config.run.out;
+    CHECK(run_training(config, {"train"}) == kDone);
+    CHECK(status_of_run(config.run.out) == "done");
+    CHECK(has(text_of(temporary.path() / "run/log.txt"), "no page was written: "));
   }
 
   TEST_CASE("runs share their plots; one that is under way has a page too") {
