@@ -7,19 +7,17 @@
 #include <cstdint>
 #include <cstring>
 
+#include "tensor/cpu/vector.h"
+
 namespace proxent {
 
-// 64 bytes: one register of AVX-512, two of AVX2, four of SSE or NEON.
-template <class T>
-using Vector [[gnu::vector_size(64)]] = T;
-template <class T>
-inline constexpr std::int64_t kVectorLanes = 64 / sizeof(T);
 // A panel is a matrix of any depth with this many columns, rows one behind the other.
 template <class T>
 inline constexpr std::int64_t kPanelColumns = 2 * kVectorLanes<T>;
 
-// Rows that are multiplied at a time: 16 sums in registers, which hide the latency of an addition.
-inline constexpr int kGroupRows = 8;
+// Rows that are multiplied at a time, two vectors of sums each: enough to hide the latency of an
+// addition. Twelve rows were no faster with AVX-512.
+inline constexpr int kGroupRows = std::min(8, kSumRegisters / 2);
 
 template <class T>
 constexpr std::int64_t panels(std::int64_t columns) {
@@ -86,11 +84,10 @@ void panel_product(const Strided<T>& a, std::int64_t rows, const T* panel, std::
   std::int64_t row = 0;
   for (; row + kGroupRows <= rows; row += kGroupRows)
     run(detail::panel_rows<kGroupRows, T>, row, kGroupRows);
-  if (row + 4 <= rows) {
-    run(detail::panel_rows<4, T>, row, 4);
-    row += 4;
-  }
-  for (; row < rows; ++row) run(detail::panel_rows<1, T>, row, 1);
+  const std::int64_t rest = rows - row;
+  if (rest & 4) run(detail::panel_rows<4, T>, row, 4);
+  if (rest & 2) run(detail::panel_rows<2, T>, row + (rest & 4), 2);
+  if (rest & 1) run(detail::panel_rows<1, T>, rows - 1, 1);
 }
 
 }  // namespace proxent

@@ -1,7 +1,7 @@
 // One pass over the similarities. The classes are cut into tiles of about 256 proxies, small enough
 // for the cache. A tile's similarities are kept as (proxy, row of the batch): then one vector holds
-// the same proxy's similarities to 16 embeddings, and everything between two matrix products is
-// arithmetic on such vectors without a shuffle. Forward reduces a tile to a maximum and two sums
+// the same proxy's similarities to several embeddings, and everything between two matrix products
+// is arithmetic on such vectors without a shuffle. Forward reduces a tile to a maximum and two sums
 // per row; backward turns it into its gradient in place and multiplies that with proxies and
 // embeddings. Raw proxies enter the products and their lengths scale the results, so no normalised
 // copy of the proxies is ever made.
@@ -142,8 +142,8 @@ class Pass {
   enum Factor : std::int64_t { kCeTop, kCe, kInterTop, kInter, kInterLevel, kOwn };
 
   bool is_selected() const { return settings_.negatives == ProxyNegatives::selected; }
-  // Where a worker's arrays for backward lie: rows for one class, the tile's column sums, eight
-  // rows of its gradient and its proxies as panels.
+  // Where a worker's arrays for backward lie: rows for one class, the tile's column sums, a group
+  // of rows of its gradient and its proxies as panels.
   struct Scratch {
     std::int64_t stretch, group, panels, size;
     explicit Scratch(const Pass& pass) {
@@ -190,8 +190,8 @@ class Pass {
     return packed;
   }
 
-  // s (proxy, row) = w . z / |w| for the tile's proxies; eight of them stay in the L1 cache from
-  // their length to their last product.
+  // s (proxy, row) = w . z / |w| for the tile's proxies; a group of them stays in the L1 cache
+  // from their length to their last product.
   void compare(std::int64_t tile, const T* packed, T* s) const {
     const std::int64_t count = proxies_in(tile);
     T* scale = per_length(tile);
@@ -459,13 +459,14 @@ class Pass {
   }
 
   // dz += g w, the lane's share. Both factors are packed: the proxies in their own order, which is
-  // also when they come from memory, and of g eight rows of the batch at a time.
+  // also when they come from memory, and of g a group of rows of the batch at a time.
   void add_to_dz(std::int64_t tile, T* panel, T* group, T* share) const {
     const std::int64_t depth = proxies_in(tile);
     pack_panels(proxies(tile), depth, D_, panel);
     for (std::int64_t row = 0; row < B_; row += kGroupRows) {
       for (std::int64_t j = 0; j < depth; ++j)
-        std::copy_n(similarities(tile) + j * n_ + row, kGroupRows, group + j * kGroupRows);
+        std::copy_n(similarities(tile) + j * n_ + row, std::min<std::int64_t>(kGroupRows, n_ - row),
+                    group + j * kGroupRows);
       for (std::int64_t first = 0; first < D_; first += kPanelColumns<T>) {
         const std::int64_t columns = std::min(kPanelColumns<T>, D_ - first);
         panel_product(Strided<T>{group, 1, kGroupRows},

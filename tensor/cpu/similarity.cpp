@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "tensor/cpu/vector.h"
 #include "tensor/parallel.h"
 
 namespace proxent::kernel {
@@ -18,23 +19,15 @@ constexpr std::int64_t kMinStrips = 8;  // of queries that share a gallery strip
 // queries by kColumns gallery rows; 8 x 48 floats with AVX-512 run as fast as oneDNN's product.
 template <class T>
 struct Tile {
-#if defined(__AVX512F__)
-  static constexpr std::int64_t kBytes = 64, kRows = 8;
-#elif defined(__AVX__)
-  static constexpr std::int64_t kBytes = 32, kRows = 4;
-#else
-  static constexpr std::int64_t kBytes = 16, kRows = 4;
-#endif
-  using Vector [[gnu::vector_size(kBytes)]] = T;
-  static constexpr std::int64_t kLanes = kBytes / sizeof(T), kVectors = 3;
-  static constexpr std::int64_t kColumns = kVectors * kLanes;
+  static constexpr std::int64_t kVectors = 3, kRows = kSumRegisters / kVectors;
+  static constexpr std::int64_t kColumns = kVectors * kVectorLanes<T>;
 
   // sums[r][c] over the features of one strip of queries and one of the gallery.
   template <Similarity kSimilarity>
   static void multiply(const T* queries, const T* gallery, std::int64_t depth, T* sums) {
-    Vector sum[kRows][kVectors] = {};
+    Vector<T> sum[kRows][kVectors] = {};
     for (std::int64_t i = 0; i < depth; ++i, queries += kRows, gallery += kColumns) {
-      Vector g[kVectors];
+      Vector<T> g[kVectors];
       std::memcpy(g, gallery, sizeof g);
 #pragma GCC unroll 8
       for (int r = 0; r < kRows; ++r)
@@ -43,7 +36,7 @@ struct Tile {
           if constexpr (kSimilarity == Similarity::dot) {
             sum[r][v] += queries[r] * g[v];
           } else {
-            const Vector difference = queries[r] - g[v];
+            const Vector<T> difference = queries[r] - g[v];
             sum[r][v] -= difference * difference;
           }
         }
