@@ -81,6 +81,10 @@ std::vector<OpRow> losses_of_the_literature() {
   const auto many_similarities = [](const Comparison& p) {
     return multi_similarity(p, {.alpha = 2, .beta = 5, .base = 0.5, .epsilon = 0.3});
   };
+  const auto hardest = [](const Comparison& p) { return triplet(p, {.margin = 0.3}); };
+  const auto semi_hard = [](const Comparison& p) {
+    return triplet(p, {.margin = 0.5, .mining = TripletMining::semi_hard});
+  };
   // Losses that are a case of the multi-proxy one, without its entropies.
   const auto as = [](MultiProxyEntropyOptions options) {
     options.weight_inter = options.weight_intra = 0;
@@ -116,11 +120,10 @@ std::vector<OpRow> losses_of_the_literature() {
        std::int64_t{30} * 6},
       pairs("contrastive", contrast),
       with_memory("contrastive_with_memory", contrast),
-      pairs("triplet_batch_hard", [](const Comparison& p) { return triplet(p, {.margin = 0.3}); }),
-      pairs("triplet_semi_hard",
-            [](const Comparison& p) {
-              return triplet(p, {.margin = 0.5, .mining = TripletMining::semi_hard});
-            }),
+      pairs("triplet_batch_hard", hardest),
+      with_memory("triplet_batch_hard_with_memory", hardest),
+      pairs("triplet_semi_hard", semi_hard),
+      with_memory("triplet_semi_hard_with_memory", semi_hard),
       pairs("multi_similarity", many_similarities),
       with_memory("multi_similarity_with_memory", many_similarities),
   };

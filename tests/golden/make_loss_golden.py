@@ -144,7 +144,24 @@ def multi_similarity(s, positive, negative, alpha=2, beta=5, base=0.5, epsilon=0
     return (pull + push).mean()
 
 
+def triplet_batch_hard(s, positive, negative, margin=0.3):
+    d = torch.sqrt(2 - 2 * s.clamp(max=1 - 1e-15))
+    is_anchor = positive.any(1) & negative.any(1)
+    farthest = d.masked_fill(~positive, -math.inf).amax(1)
+    nearest = d.masked_fill(~negative, math.inf).amin(1)
+    return F.relu(farthest - nearest + margin)[is_anchor].mean()
+
+
+def triplet_semi_hard(s, positive, negative, margin=0.5):
+    d = torch.sqrt(2 - 2 * s.clamp(max=1 - 1e-15))
+    gap = d[:, None, :] - d[:, :, None]  # of anchor, positive, negative
+    chosen = positive[:, :, None] & negative[:, None, :] & (gap > 0) & (gap < margin)
+    return (margin - gap)[chosen].mean()
+
+
 row("contrastive_with_memory", [Z], -1, 1, against_memory(contrastive))
+row("triplet_batch_hard_with_memory", [Z], -1, 1, against_memory(triplet_batch_hard))
+row("triplet_semi_hard_with_memory", [Z], -1, 1, against_memory(triplet_semi_hard))
 row("multi_similarity_with_memory", [Z], -1, 1, against_memory(multi_similarity))
 
 save("losses.safetensors", pytorch_metric_learning=pytorch_metric_learning.__version__)
