@@ -101,11 +101,11 @@ layers() {
     >"$out/layers.json" &&
     "$build/proxent" bench layers --device cuda --arch resnet50 --size 224 --batch 128 --precision bf16 --engines 10
 }
-recompute() {  # what less memory costs: none, relu, block
-  local what
-  for what in none relu block; do
+step_variants() {  # what less memory costs, and what --deterministic does
+  local flag
+  for flag in --recompute={none,relu,block} --no-deterministic; do
     "$build/proxent" bench step --device cuda --precision bf16 --arch resnet50 --size 224 --batch 128 --loss mpl \
-      --classes 11318 --optim adamw --warm-up 10 --steps 20 --recompute $what --json || return
+      --classes 11318 --optim adamw --warm-up 10 --steps 20 "$flag" --json || return
   done
 }
 describe_gpu() {  # for tests/devices
@@ -114,7 +114,7 @@ describe_gpu() {  # for tests/devices
 }
 
 export out
-export -f versions configure_and_build gpu_tests sanitize compare compare_kernels layers recompute describe_gpu
+export -f versions configure_and_build gpu_tests sanitize compare compare_kernels layers step_variants describe_gpu
 has_torch=0
 python3 -c 'import torch, torchvision' 2>/dev/null && has_torch=1
 part versions 30 versions
@@ -138,7 +138,7 @@ if part build 240 configure_and_build; then
       --loss mpl --classes 11318 --optim adamw --warm-up 20 --steps 50 --json
   fi
   if [ "$mode" = full ]; then
-    part recompute 20 recompute
+    part step_variants 25 step_variants
     part sanitizers 120 sanitize
     if [ $has_torch = 1 ]; then
       part step_128_compile 90 compare 128 1 compile
