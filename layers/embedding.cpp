@@ -6,7 +6,7 @@ EmbeddingModel::EmbeddingModel(std::string name, const MakeBackbone& make_backbo
                                EmbeddingOptions options)
     : Module(nullptr, std::move(name)),
       backbone(make_backbone(this)),
-      embedding(this, "embedding", backbone->features(), options.dim),
+      embedding(this, "embedding", backbone->features(), options.dim, {.init = options.init}),
       pooling_(options.pooling),
       norm_(options.norm) {
   if (pooling_ == Pooling::gem)

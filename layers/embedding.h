@@ -28,6 +28,7 @@ struct EmbeddingOptions {
   std::int64_t dim = 512;
   Pooling pooling = Pooling::avg;
   HeadNorm norm = HeadNorm::none;
+  LinearInit init = LinearInit::uniform;  // of the projection
 };
 
 // (N, H, W, 3) to (N, dim), rows of length 1. The backbone computes in the dtype of the images, the

@@ -10,7 +10,7 @@ void initialize(Module& root, std::uint64_t seed) {
 }
 
 void kaiming_normal_fan_out(Tensor& weight, Philox random) {
-  const auto fan_out = static_cast<double>(weight.dim(0) * weight.dim(1) * weight.dim(2));  // K R S
+  const auto fan_out = static_cast<double>(weight.numel() / weight.dim(-1));  // K R S, or out
   fill_normal(weight, random, 0.0, std::sqrt(2.0 / fan_out));
 }
 

@@ -7,8 +7,14 @@
 
 namespace proxent {
 
+enum class LinearInit {
+  uniform,  // as torch.nn.Linear: weight and bias in +-1/sqrt(in)
+  kaiming   // kaiming_normal_(mode="fan_out") and a bias of 0, as Proxy-Anchor's code
+};
+
 struct LinearOptions {
   bool has_bias = true;
+  LinearInit init = LinearInit::uniform;
 };
 
 // (N, in) to (N, out), in the dtype of x, to which it rounds its weights.
@@ -24,6 +30,9 @@ class Linear : public Module {
 
  protected:
   Variable forward(const Variable& x) override;
+
+ private:
+  LinearInit init_;
 };
 
 }  // namespace proxent

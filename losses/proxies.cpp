@@ -24,10 +24,16 @@ LossWithProxies::LossWithProxies(Module* parent, std::string name, const ProxyOp
 }
 
 void LossWithProxies::initialize(Philox random) {
-  const double deviation = shape_.init == ProxyInit::normal
-                               ? 1.0 / 8
-                               : std::sqrt(2.0 / (shape_.classes * shape_.per_class));
-  fill_normal(proxies.mutable_value(), random, 0.0, deviation);
+  Tensor& values = proxies.mutable_value();
+  const auto count = static_cast<double>(shape_.classes * shape_.per_class);
+  switch (shape_.init) {
+    case ProxyInit::normal:
+      return fill_normal(values, random, 0.0, 1.0 / 8);
+    case ProxyInit::kaiming:
+      return fill_normal(values, random, 0.0, std::sqrt(2.0 / count));
+    case ProxyInit::uniform:
+      return fill_uniform(values, random, -1 / std::sqrt(count), 1 / std::sqrt(count));
+  }
 }
 
 PlainProxyLoss::PlainProxyLoss(Module* parent, std::string name, const ProxyOptions& shape,

@@ -14,6 +14,7 @@ enum class ProxyInit {
   normal,   // randn / 8, as ProxyNCA++
   kaiming,  // normal with deviation sqrt(2 / (C K)), as Proxy-Anchor:
             // kaiming_normal_(mode="fan_out")
+  uniform,  // in +-1 / sqrt(C K), as SoftTriple: kaiming_uniform_(a=sqrt(5)) over (D, C K)
 };
 enum class LossForm { fused, composed };
 

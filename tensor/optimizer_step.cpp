@@ -62,6 +62,21 @@ void adam_step(const AdamStep& step, const Tensor& gradient, Tensor& value, Tens
   mark_edited(value, copies);
 }
 
+void rmsprop_step(const RmspropStep& step, const Tensor& gradient, Tensor& value, Tensor& velocity,
+                  Tensor& square, StepCopies copies) {
+  constexpr std::string_view op = "rmsprop_step";
+  check_same(op, gradient, value);
+  if (step.momentum != 0) check_same(op, velocity, value);
+  check_same(op, square, value);
+  check_number(op, "learning_rate", step.learning_rate, value.device());
+  check_number(op, "gradient_scale", step.gradient_scale, value.device());
+  check_copies(op, copies, value);
+  launch(op, value.device(), [&](auto device) {
+    kernel::rmsprop_step(device, step, gradient, value, velocity, square, copies);
+  });
+  mark_edited(value, copies);
+}
+
 double sum_of_squares(const Tensor& x) {
   Tensor sum({}, DType::f64, x.device());
   sum_of_squares(x, sum);

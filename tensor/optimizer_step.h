@@ -45,6 +45,19 @@ struct AdamStep {
   LiveNumber gradient_scale = 1;  // as SgdStep's
 };
 
+// torch.optim.RMSprop, not centred, with running square s of g and velocity v:
+//   g' = gradient_scale g + weight_decay x
+//   s  = alpha s + (1 - alpha) g'^2
+//   v  = momentum v + g' / (sqrt(s) + epsilon)
+//   x -= learning_rate v
+// Both start as zeros; without momentum the velocity may be undefined.
+struct RmspropStep {
+  LiveNumber learning_rate = 0;
+  double weight_decay = 0;
+  double alpha = 0.99, momentum = 0, epsilon = 1e-8;
+  LiveNumber gradient_scale = 1;  // as SgdStep's
+};
+
 // What a step writes besides, in the same pass over memory: rows as long as the values, each of
 // which may be undefined.
 struct StepCopies {
@@ -68,7 +81,7 @@ struct StepState {
   Tensor counts;      // (G): steps done
   Tensor loss_scale;  // (3): the scale, finite steps in a row, steps skipped
   Tensor norm;        // of all gradients together, without the loss's scale
-  Tensor scale;       // for SgdStep::gradient_scale and AdamStep::gradient_scale
+  Tensor scale;       // for gradient_scale of the steps above
 };
 
 inline constexpr double kNormEpsilon = 1e-6;  // as torch.nn.utils.clip_grad_norm_
@@ -78,6 +91,8 @@ KERNEL(sgd_step, const SgdStep& step, const Tensor& gradient, Tensor& value, Ten
        StepCopies& copies);
 KERNEL(adam_step, const AdamStep& step, const Tensor& gradient, Tensor& value, Tensor& mean,
        Tensor& square, StepCopies& copies);
+KERNEL(rmsprop_step, const RmspropStep& step, const Tensor& gradient, Tensor& value,
+       Tensor& velocity, Tensor& square, StepCopies& copies);
 // sum (f64, one element) = sum of x[i]^2, added in double in an order that depends on x's size
 // alone.
 KERNEL(sum_of_squares, const Tensor& x, Tensor& sum);
@@ -91,6 +106,8 @@ void sgd_step(const SgdStep& step, const Tensor& gradient, Tensor& value, Tensor
               StepCopies copies = {});
 void adam_step(const AdamStep& step, const Tensor& gradient, Tensor& value, Tensor& mean,
                Tensor& square, StepCopies copies = {});
+void rmsprop_step(const RmspropStep& step, const Tensor& gradient, Tensor& value, Tensor& velocity,
+                  Tensor& square, StepCopies copies = {});
 // |x|^2; not finite if an element is not.
 double sum_of_squares(const Tensor& x);
 // The same into one f64 on x's device, without waiting for it.
@@ -105,8 +122,8 @@ void move_towards(const Tensor& target, const LiveNumber& share, Tensor& x);
 //     clip_norm 1 / loss scale); counts += moves; a step in a row more, and the loss scale grows
 //     when due
 //   one is not:
-//     scale = NaN, with which sgd_step and adam_step change nothing; the loss scale shrinks, and a
-//     step more was skipped
+//     scale = NaN, with which the steps above change nothing; the loss scale shrinks, and a step
+//     more was skipped
 // With interval 0, a step that was skipped halts: those after it are skipped too, so that the host,
 // which learns of it later, finds the weights as they were. It goes on when the host sets the
 // number of skipped steps to 0.

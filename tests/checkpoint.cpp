@@ -72,7 +72,15 @@ TEST_SUITE("checkpoint") {
     progress.best_epoch = 1;
     progress.owes_evaluation = true;
     progress.evaluated_at = 0.25;
+    progress.lr_drops = {3, 5};
+    progress.evals_on_plateau = 2;
     CHECK(progress_of(to_texts(progress), "f") == progress);
+    TextMap texts = to_texts(progress);
+    texts["lr_drops"] = "3 x";
+    CHECK(complaint([&] { progress_of(texts, "f"); }) ==
+          "f: the metadata 'lr_drops' should be numbers of steps, got '3 x'");
+    texts.erase("lr_drops");  // as states had none before
+    CHECK(progress_of(texts, "f").lr_drops.empty());
   }
 
   TEST_CASE("a state restores all or nothing") {

@@ -251,6 +251,40 @@ TEST_SUITE("divergence") {
     CHECK_THROWS_WITH_AS(check_config(config), doctest::Contains("run.early_stop needs"),
                          UsageError);
   }
+
+  TEST_CASE("the learning rate falls on plateaus, also when the run is resumed") {
+    const TempFolder temporary;
+    Config config =
+        small_config(draw_pictures(temporary.path() / "pictures"), temporary.path() / "run");
+    config.loss.proxy_lr_mult = 0;
+    config.data.hflip = 0;
+    config.model.bn_mode = "eval-stats";
+    config.run.protocol = "paper";
+    config.run.eval_every = {2, Duration::Unit::iterations};
+    config.log.log_every = {1, Duration::Unit::iterations};
+    config.optim.lr = 1e-30;  // no evaluation is better than the first
+    config.optim.sched = "plateau";
+    config.optim.lr_gamma = 0.5;
+    config.optim.lr_patience = 1;
+    config.run.steps = 7;
+    CHECK(run_training(config, {}) == kDone);
+    config.run.steps = 12;
+    config.run.resume = (temporary.path() / "run").string();
+    CHECK(run_training(config, {}) == kDone);
+    // Better at 2 and no more; not at 4 and 6, nor at 7, where the first sitting ends, and 8.
+    const std::vector<double> expected = {1, 1, 1, 1, 1, 1, .5, .5, .25, .25, .25, .25};
+    const auto lines = lines_of(temporary.path() / "run/train.jsonl");
+    REQUIRE(lines.size() == expected.size());
+    for (std::size_t i = 0; i < expected.size(); ++i)
+      CHECK(lines[i]["lr"]["backbone"] == doctest::Approx(expected[i] * 1e-30));
+    const std::string log = text_of(temporary.path() / "run/log.txt");
+    CHECK(log.find("the learning rate falls to 5e-31: no better R@1 in 2 evaluations") !=
+          std::string::npos);
+    CHECK(log.find("--sched step --lr-milestones ") != std::string::npos);
+    config.run.protocol = "last";
+    CHECK_THROWS_WITH_AS(check_config(config), doctest::Contains("optim.sched = \"plateau\" needs"),
+                         UsageError);
+  }
 }
 
 }  // namespace

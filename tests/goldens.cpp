@@ -196,6 +196,7 @@ TEST_SUITE("goldens") {
         {"update_proxy_usage", "tests/multi_proxy_entropy.cpp"},
         {"sgd_step", "tests/optimizer.cpp"},
         {"adam_step", "tests/optimizer.cpp"},
+        {"rmsprop_step", "tests/optimizer.cpp"},
         {"sum_of_squares", "tests/optimizer.cpp"},
         {"move_towards", "tests/optimizer.cpp"},
         {"decide_step", "tests/optimizer.cpp"},

@@ -246,6 +246,13 @@ TEST_SUITE("layers") {
           doctest::Approx(1 / std::sqrt(3.0 * 512)).epsilon(0.02));
     CHECK(model->embedding.bias->value().to_vector<float>()[0] !=
           model->embedding.weight.value().to_vector<float>()[0]);
+
+    // kaiming_normal_(mode="fan_out") of (64, 512), and no bias.
+    const auto kaiming =
+        build_model({.arch = "resnet18", .embed_dim = 64, .head_init = "kaiming"}, 7);
+    CHECK(deviation(kaiming->embedding.weight.value()) ==
+          doctest::Approx(std::sqrt(2.0 / 64)).epsilon(0.02));
+    for (const float bias : kaiming->embedding.bias->value().to_vector<float>()) CHECK(bias == 0);
   }
 
   TEST_CASE("the embedding has length 1 for every pooling and head") {

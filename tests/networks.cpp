@@ -228,4 +228,7 @@ TEST_SUITE("networks") {
   TEST_CASE("five steps of AdamW") {
     check_training("adamw", {.kind = OptimizerOptions::Kind::adamw}, 1e-3, DType::f64, 1e-8);
   }
+  TEST_CASE("five steps of RMSprop") {
+    check_training("rmsprop", {.kind = OptimizerOptions::Kind::rmsprop}, 1e-3, DType::f64, 1e-8);
+  }
 }

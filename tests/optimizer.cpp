@@ -180,6 +180,35 @@ TEST_SUITE("optimizer") {
       });
   }
 
+  TEST_CASE("rmsprop_step follows torch.optim.RMSprop's formula") {
+    for (const double momentum : {0.0, 0.9})
+      for_rows_on_every_device([&](Device device, DType dtype, std::int64_t n, bool is_aligned) {
+        Tensor x = row_like(random_tensor({n}, dtype, 1), device, is_aligned);
+        Tensor s = Tensor::zeros({n}, dtype, device);
+        Tensor v = momentum != 0 ? s.clone() : Tensor();
+        auto expected = x.to_vector<double>();
+        std::vector<double> square(expected.size(), 0.0), velocity = square;
+        for (int step = 0; step < 4; ++step) {
+          const Tensor g = row_like(random_tensor({n}, dtype, 10 + step), device, is_aligned);
+          rmsprop_step({.learning_rate = 0.01,
+                        .weight_decay = 0.3,
+                        .alpha = 0.8,
+                        .momentum = momentum,
+                        .epsilon = 1e-3,
+                        .gradient_scale = 0.5},
+                       g, x, v, s);
+          const auto gradient = g.to_vector<double>();
+          for (std::size_t i = 0; i < expected.size(); ++i) {
+            const double slope = 0.5 * gradient[i] + 0.3 * expected[i];
+            square[i] = 0.8 * square[i] + 0.2 * slope * slope;
+            velocity[i] = momentum * velocity[i] + slope / (std::sqrt(square[i]) + 1e-3);
+            expected[i] -= 0.01 * velocity[i];
+          }
+        }
+        CHECK(worst_error(x, expected) < (dtype == DType::f64 ? 1e-13 : 2e-6));
+      });
+  }
+
   TEST_CASE("numbers in device memory step as those of the host do, bit for bit") {
     for_rows_on_every_device([&](Device device, DType dtype, std::int64_t n, bool) {
       const Tensor g = random_tensor({n}, dtype, 2).to(device);
@@ -199,6 +228,10 @@ TEST_SUITE("optimizer") {
       adam_step(
           {.learning_rate = rate, .weight_decay = 0.1, .step = count, .gradient_scale = scale}, g,
           x[1], m[1], s[1]);
+      rmsprop_step({.learning_rate = 0.125, .momentum = 0.9, .gradient_scale = 0.5}, g, x[0], m[0],
+                   s[0]);
+      rmsprop_step({.learning_rate = rate, .momentum = 0.9, .gradient_scale = scale}, g, x[1], m[1],
+                   s[1]);
       move_towards(g, 0.125, x[0]);
       move_towards(g, rate, x[1]);
       for (const auto* pair : {x, m, s})
@@ -216,10 +249,12 @@ TEST_SUITE("optimizer") {
         StepCopies copies{.rounded = row_like(Tensor::zeros({n}, half), device, is_aligned),
                           .average = row_like(random_tensor({n}, dtype, 3), device, is_aligned),
                           .average_share = LiveNumber(number(0.5, device), 0.5)};
-        for (const bool is_adam : {false, true}) {
+        for (const Kind kind : {Kind::sgd, Kind::adam, Kind::rmsprop}) {
           Tensor average = copies.average.clone();
-          if (is_adam)
+          if (kind == Kind::adam)
             adam_step({.learning_rate = 0.1}, g, x, m, s, copies);
+          else if (kind == Kind::rmsprop)
+            rmsprop_step({.learning_rate = 0.1}, g, x, m, s, copies);
           else
             sgd_step({.learning_rate = 0.1}, g, x, m, copies);
           CHECK(is_same(copies.rounded.to(Device::cpu), x.to(half).to(Device::cpu)));
@@ -240,6 +275,7 @@ TEST_SUITE("optimizer") {
         const LiveNumber scale(number(bad, device));
         sgd_step({.learning_rate = 1, .momentum = 0.9, .gradient_scale = scale}, g, x, m, copies);
         adam_step({.learning_rate = 1, .gradient_scale = scale}, g, x, m, s, copies);
+        rmsprop_step({.learning_rate = 1, .gradient_scale = scale}, g, x, m, s, copies);
       }
       CHECK(is_same(x.to(Device::cpu), before.to(Device::cpu)));
       CHECK(is_same(s.to(Device::cpu), before.to(Device::cpu)));
@@ -567,8 +603,8 @@ TEST_SUITE("optimizer") {
     for (const auto& [path, value] : before) CHECK(is_same(value, values(tree).at(path)));
   }
 
-  TEST_CASE("AdamW, Adam, SGD and Nesterov bring a quadratic down") {
-    for (const Kind kind : {Kind::sgd, Kind::adam, Kind::adamw}) {
+  TEST_CASE("AdamW, Adam, RMSprop, SGD and Nesterov bring a quadratic down") {
+    for (const Kind kind : {Kind::sgd, Kind::adam, Kind::adamw, Kind::rmsprop}) {
       Tree tree(DType::f32);
       Optimizer optimizer(group_parameters(tree.parameters(), {}),
                           {.kind = kind, .is_nesterov = kind == Kind::sgd});
@@ -584,7 +620,7 @@ TEST_SUITE("optimizer") {
   }
 
   TEST_CASE("state restored into a new optimizer continues bit for bit") {
-    for (const Kind kind : {Kind::sgd, Kind::adamw}) {
+    for (const Kind kind : {Kind::sgd, Kind::adamw, Kind::rmsprop}) {
       const auto run = [&](int from, int to, Tree& tree, Optimizer& optimizer,
                            WeightAverage& average) {
         for (int step = from; step < to; ++step) {
@@ -661,6 +697,7 @@ TEST_SUITE("optimizer") {
     CHECK_THROWS_AS(Optimizer({}, {}), Error);
     CHECK_THROWS_AS(Optimizer(groups, {.momentum = 1}), UsageError);
     CHECK_THROWS_AS(Optimizer(groups, {.beta2 = -0.1}), UsageError);
+    CHECK_THROWS_AS(Optimizer(groups, {.alpha = 1}), UsageError);
     CHECK_THROWS_AS(Optimizer(groups, {.epsilon = 0}), UsageError);
     CHECK_THROWS_AS(Optimizer(groups, {.clip_norm = -1}), UsageError);
     CHECK_THROWS_AS(Optimizer(groups, {.momentum = 0, .is_nesterov = true}), UsageError);

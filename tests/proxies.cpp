@@ -45,6 +45,13 @@ TEST_SUITE("proxies") {
     CHECK(deviation(kaiming.proxies.value()) ==
           doctest::Approx(std::sqrt(2.0 / 150)).epsilon(0.03));
     CHECK(kaiming.proxies.value().to_vector<float>() != loss.proxies.value().to_vector<float>());
+
+    other.init = ProxyInit::uniform;
+    const MultiProxyEntropyLoss uniform(nullptr, "loss", other);
+    const double bound = 1 / std::sqrt(150.0);
+    CHECK(deviation(uniform.proxies.value()) ==
+          doctest::Approx(bound / std::sqrt(3)).epsilon(0.03));
+    for (const double x : uniform.proxies.value().to_vector<double>()) CHECK(std::abs(x) <= bound);
   }
 
   TEST_CASE("training the proxies and embeddings lowers the loss, in both forms alike") {

@@ -1,6 +1,7 @@
 #include "train/checkpoint.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <system_error>
@@ -8,6 +9,7 @@
 #include "data/parse_number.h"
 #include "train/atomic_file.h"
 #include "train/checksum.h"
+#include "train/text.h"
 
 namespace proxent {
 namespace {
@@ -42,6 +44,21 @@ class Fields {
     const auto value = number<std::int64_t>(key);
     check<DataError>(value >= 0, origin_, ": the metadata '", key, "' is negative: ", value);
     return value;
+  }
+  std::int64_t count_or_0(const std::string& key) const {
+    return texts_.contains(key) ? count(key) : 0;
+  }
+  // "120 240", or nothing where an older file does not have it.
+  std::vector<std::int64_t> counts_or_none(const std::string& key) const {
+    std::vector<std::int64_t> counts;
+    if (!texts_.contains(key) || text(key).empty()) return counts;
+    for (const std::string& digits : split(text(key), ' ')) {
+      const auto value = parse_number<std::int64_t>(digits);
+      check<DataError>(value && *value >= 0, origin_, ": the metadata '", key,
+                       "' should be numbers of steps, got '", text(key), "'");
+      counts.push_back(*value);
+    }
+    return counts;
   }
   RunningSpread spread(const std::string& key) const {
     const auto value = RunningSpread::from_text(text(key));
@@ -88,6 +105,8 @@ TextMap to_texts(const Progress& progress) {
                 {"seconds", fmt::format("{}", progress.seconds)},
                 {"best_epoch", fmt::format("{}", progress.best_epoch)},
                 {"evals_since_best", fmt::format("{}", progress.evals_since_best)},
+                {"lr_drops", fmt::format("{}", fmt::join(progress.lr_drops, " "))},
+                {"evals_on_plateau", fmt::format("{}", progress.evals_on_plateau)},
                 {"skipped", fmt::format("{}", progress.skipped)},
                 {"nonfinite_in_row", fmt::format("{}", progress.nonfinite_in_row)},
                 {"owes_evaluation", fmt::format("{:d}", progress.owes_evaluation)},
@@ -110,6 +129,8 @@ Progress progress_of(const TextMap& texts, const std::string& origin) {
                     .best = std::nullopt,
                     .best_epoch = fields.count("best_epoch"),
                     .evals_since_best = fields.count("evals_since_best"),
+                    .lr_drops = fields.counts_or_none("lr_drops"),
+                    .evals_on_plateau = fields.count_or_0("evals_on_plateau"),
                     .skipped = fields.count("skipped"),
                     .nonfinite_in_row = fields.count("nonfinite_in_row"),
                     .owes_evaluation = fields.number_or_0("owes_evaluation") > 0,

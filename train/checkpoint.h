@@ -41,6 +41,8 @@ struct Progress {
   std::optional<double> best = std::nullopt;  // value of the metric that chooses
   std::int64_t best_epoch = 0;
   std::int64_t evals_since_best = 0;
+  std::vector<std::int64_t> lr_drops = {};  // steps from which --sched plateau lowered the rate
+  std::int64_t evals_on_plateau = 0;        // without a better one, since the last of them
   std::int64_t skipped = 0;  // steps that changed nothing: fp16's loss scale, --on-nan skip
   std::int64_t nonfinite_in_row = 0;  // of them the last ones without a finite step between
   bool owes_evaluation = false;       // it was due at this step, and was broken off

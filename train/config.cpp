@@ -107,6 +107,9 @@ void add_model(Settings& s, ModelConfig& c) {
   s.add("embed_dim", &c.embed_dim, "numbers per embedding", {.range = between(1, 65536)});
   s.add("head", &c.head, "features to embedding: linear, with a LayerNorm before or behind it",
         {.choices = {"linear", "ln-linear", "linear-ln"}});
+  s.add("head_init", &c.head_init,
+        "how the head's projection starts: uniform, as torch.nn.Linear, or kaiming, normal",
+        {.choices = {"uniform", "kaiming"}});
   s.add("bn_mode", &c.bn_mode,
         "batch norm: train; eval-stats (running statistics, gamma and beta trained); frozen "
         "(nothing trained)",
@@ -176,8 +179,9 @@ void add_loss(Settings& s, LossConfig& c) {
         "compared with too; 0: none",
         {.range = at_least(0)});
   s.add("memory_start", &c.memory_start, "steps before the memory is used", {.range = at_least(0)});
-  s.add("proxy_init", &c.proxy_init, "how proxies start, each on its own",
-        {.choices = {"normal", "kaiming"}});
+  s.add("proxy_init", &c.proxy_init,
+        "how proxies start, each on its own: as ProxyNCA++'s, Proxy-Anchor's or SoftTriple's code",
+        {.choices = {"normal", "kaiming", "uniform"}});
   s.add("proxy_lr_mult", &c.proxy_lr_mult, "proxies' learning rate as a multiple of --lr",
         {.range = at_least(0)});
   s.add("proxy_wd", &c.proxy_wd, "proxies' weight decay", {.range = at_least(0)});
@@ -187,24 +191,31 @@ void add_loss(Settings& s, LossConfig& c) {
 
 void add_optim(Settings& s, OptimConfig& c) {
   s.section("optim", "optimizer and learning-rate schedule");
-  s.add("name", &c.name, "sgd, adam (weight decay in the gradient) or adamw (beside it)",
-        {.flag = "optim", .choices = {"sgd", "adam", "adamw"}});
+  s.add("name", &c.name, "sgd, adam (weight decay in the gradient), adamw (beside it), or rmsprop",
+        {.flag = "optim", .choices = {"sgd", "adam", "adamw", "rmsprop"}});
   s.add("lr", &c.lr, "learning rate of backbone and head", {.range = at_least(0)});
   s.add("wd", &c.wd,
         "weight decay of convolutions and linear layers; of norms and biases with --decay-all",
         {.range = at_least(0)});
   s.add("decay_all", &c.decay_all, "weight decay of norms and biases too, as torch.optim has it");
-  s.add("momentum", &c.momentum, "of sgd", {.range = {0, 1, false, true}});
+  s.add("momentum", &c.momentum, "of sgd and rmsprop", {.range = {0, 1, false, true}});
   s.add("nesterov", &c.nesterov, "Nesterov momentum for sgd");
   s.add("betas", std::span(c.betas), "decay of the two averages of adam and adamw",
         {.value = "B1,B2", .range = {0, 1, false, true}});
-  s.add("eps", &c.eps, "added to the denominator (adam, adamw)", {.range = above(0)});
-  s.add("sched", &c.sched, "learning rate: constant, falling in steps, or a half cosine",
-        {.choices = {"const", "step", "cosine"}});
+  s.add("rms_alpha", &c.rms_alpha, "decay of the running square of rmsprop",
+        {.range = {0, 1, false, true}});
+  s.add("eps", &c.eps, "added to the denominator (all but sgd)", {.range = above(0)});
+  s.add("sched", &c.sched,
+        "learning rate: constant, falling in steps, a half cosine, or falling whenever evaluations "
+        "stop getting better",
+        {.choices = {"const", "step", "cosine", "plateau"}});
   s.add("lr_step", &c.lr_step, "step: multiply by --lr-gamma this often", {.takes_time = false});
   s.add("lr_milestones", &c.lr_milestones, "step: instead, once at each of these, as 40ep,45ep",
         {.value = "SPANS"});
-  s.add("lr_gamma", &c.lr_gamma, "step: the factor", {.range = {0, 1, true}});
+  s.add("lr_patience", &c.lr_patience,
+        "plateau: multiply by --lr-gamma after more than so many evaluations without a better one",
+        {.range = at_least(0)});
+  s.add("lr_gamma", &c.lr_gamma, "step and plateau: the factor", {.range = {0, 1, true}});
   s.add("lr_warmup", &c.lr_warmup, "rise linearly from 0 for this long", {.takes_time = false});
   s.add("min_lr", &c.min_lr, "cosine ends here", {.range = at_least(0)});
   s.add("clip_norm", &c.clip_norm, "scale the gradient down to this norm; 0: never",
@@ -240,6 +251,10 @@ void add_run(Settings& s, RunConfig& c) {
   s.add("fold", &c.fold, "protocol mlrc: the fold of the training classes held out, from 0",
         {.value = "FOLD/FOLDS"});
   s.add("metrics", &c.metrics, std::string(kMetricNames), {.value = "LIST"});
+  s.add("choose_by", &c.choose_by,
+        "the metric by which --protocol chooses the epoch, --early-stop ends and --sched plateau "
+        "falls",
+        {.choices = {"r@1", "map@r", "rp"}});
   s.add("baselines", &c.baselines,
         "before training, measure plain pixels and the untrained network on the test split");
   s.add("seed", &c.seed, "of everything random", {.range = at_least(0)});
@@ -404,11 +419,13 @@ void check_config(const Config& config) {
                     "optim.lr_milestones belong to --sched step, got --sched ", optim.sched);
   check<UsageError>(optim.sched != "step" || has_milestones || !optim.lr_step.is_zero(),
                     "optim.sched = \"step\" needs an optim.lr_step such as 10ep");
-  check<UsageError>(
-      run.early_stop == 0 || run.protocol == "val" || run.protocol == "mlrc" ||
-          run.protocol == "paper",
-      "run.early_stop needs a protocol that evaluates during training, got --protocol ",
-      run.protocol);
+  const bool evaluates_on_the_way =
+      run.protocol == "val" || run.protocol == "mlrc" || run.protocol == "paper";
+  for (const auto& [needs_it, name] : {std::pair{run.early_stop != 0, "run.early_stop"},
+                                       {optim.sched == "plateau", "optim.sched = \"plateau\""}})
+    check<UsageError>(!needs_it || evaluates_on_the_way, name,
+                      " needs a protocol that evaluates during training, got --protocol ",
+                      run.protocol);
   check<UsageError>(run.resume != "auto" || !run.out.empty(),
                     "run.resume = \"auto\" needs --out DIR, the folder to look in");
   metric_choice(run.metrics);  // refuses what it does not know

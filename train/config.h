@@ -49,18 +49,19 @@ struct BatchConfig {
 };
 
 struct ModelConfig {
-  std::string arch = "resnet18";    // resnet12, resnet18 ... resnet152, bn-inception
-  std::string stem = "imagenet";    // imagenet (7x7/2 and max-pool), small (3x3/1), compact (3x3/2)
-  std::int64_t width = 64;          // channels of a ResNet's first layer; each next has twice
-  std::string weights;              // safetensors to start from; empty: random
-  bool partial = false;             // accept weights with missing or unexpected tensors
-  std::string pool = "avg";         // avg, max, avg+max, gem
-  std::int64_t embed_dim = 512;     // size of the embedding
-  std::string head = "linear";      // linear, ln-linear, linear-ln
-  std::string bn_mode = "train";    // train, eval-stats, frozen
-  std::string recompute = "none";   // none, relu, block: what backward computes again
-  std::vector<std::string> freeze;  // modules that are not trained: conv1, layer1, ...
-  Duration warmup_head;             // only head and proxies are trained for this long
+  std::string arch = "resnet18";  // resnet12, resnet18 ... resnet152, bn-inception
+  std::string stem = "imagenet";  // imagenet (7x7/2 and max-pool), small (3x3/1), compact (3x3/2)
+  std::int64_t width = 64;        // channels of a ResNet's first layer; each next has twice
+  std::string weights;            // safetensors to start from; empty: random
+  bool partial = false;           // accept weights with missing or unexpected tensors
+  std::string pool = "avg";       // avg, max, avg+max, gem
+  std::int64_t embed_dim = 512;   // size of the embedding
+  std::string head = "linear";    // linear, ln-linear, linear-ln
+  std::string head_init = "uniform";  // uniform (as torch's Linear), kaiming
+  std::string bn_mode = "train";      // train, eval-stats, frozen
+  std::string recompute = "none";     // none, relu, block: what backward computes again
+  std::vector<std::string> freeze;    // modules that are not trained: conv1, layer1, ...
+  Duration warmup_head;               // only head and proxies are trained for this long
 };
 
 // Which keys a loss looks at, and what auto means for it, stands in train/loss.cpp's table.
@@ -90,24 +91,26 @@ struct LossConfig {
   double base = 0.5, epsilon = 0.1;   // multi-similarity: threshold, and slack of its mining
   std::int64_t memory = 0;            // of pairs: embeddings of earlier batches kept
   std::int64_t memory_start = 0;      // steps before they are used
-  std::string proxy_init = "normal";  // normal (randn / 8), kaiming
+  std::string proxy_init = "normal";  // normal (randn / 8), kaiming, uniform
   double proxy_lr_mult = 100;         // proxies' learning rate / optim.lr
   double proxy_wd = 0;                // proxies' weight decay
   std::string form = "fused";         // fused, composed: the same loss from plain ops
 };
 
 struct OptimConfig {
-  std::string name = "adamw";  // sgd, adam (decay in the gradient), adamw
+  std::string name = "adamw";  // sgd, adam (decay in the gradient), adamw, rmsprop
   double lr = 3e-4;
   double wd = 1e-4;        // of weights of convolutions and linear layers
   bool decay_all = false;  // of norms and biases too
-  double momentum = 0.9;   // of sgd
+  double momentum = 0.9;   // of sgd and rmsprop
   bool nesterov = false;
   std::array<double, 2> betas = {0.9, 0.999};  // of adam and adamw
+  double rms_alpha = 0.99;                     // of rmsprop
   double eps = 1e-8;
-  std::string sched = "cosine";                     // const, step, cosine
+  std::string sched = "cosine";                     // const, step, cosine, plateau
   Duration lr_step = {10, Duration::Unit::epochs};  // step: multiply by lr_gamma every ...
   std::vector<std::string> lr_milestones;           // step: instead, once at each of these
+  std::int64_t lr_patience = 4;  // plateau: evaluations without a better one that it bears
   double lr_gamma = 0.5;
   Duration lr_warmup;    // linear rise from 0
   double min_lr = 0;     // cosine ends here
@@ -130,6 +133,7 @@ struct RunConfig {
   std::string fold = "0/4";      // held out by protocol mlrc: FOLD/FOLDS, counted from 0
   // See train/metric_choice.h. A bare number repeats the name before it: "r@1,2,4,8".
   std::vector<std::string> metrics = {"r@1", "r@2", "r@4", "r@8", "map@r", "rp"};
+  std::string choose_by = "r@1";  // metric that finds one evaluation better: r@1, map@r, rp
   bool baselines = false;  // first measure plain pixels and the untrained network on the test split
   std::int64_t seed = 1;
   Duration time_limit;                  // stop cleanly with a checkpoint (exit code 75)

@@ -19,15 +19,16 @@ namespace {
 // What every loss with proxies looks at.
 ProxyOptions proxy_options_of(const Config& config, std::int64_t classes) {
   const LossConfig& loss = config.loss;
-  return {
-      .classes = classes,
-      .per_class = proxies_per_class(loss),
-      .dim = config.model.embed_dim,
-      .init = chosen<ProxyInit>("loss.proxy_init", loss.proxy_init,
-                                {{"normal", ProxyInit::normal}, {"kaiming", ProxyInit::kaiming}}),
-      .seed = static_cast<std::uint64_t>(config.run.seed),
-      .form = chosen<LossForm>("loss.form", loss.form,
-                               {{"fused", LossForm::fused}, {"composed", LossForm::composed}})};
+  return {.classes = classes,
+          .per_class = proxies_per_class(loss),
+          .dim = config.model.embed_dim,
+          .init = chosen<ProxyInit>("loss.proxy_init", loss.proxy_init,
+                                    {{"normal", ProxyInit::normal},
+                                     {"kaiming", ProxyInit::kaiming},
+                                     {"uniform", ProxyInit::uniform}}),
+          .seed = static_cast<std::uint64_t>(config.run.seed),
+          .form = chosen<LossForm>("loss.form", loss.form,
+                                   {{"fused", LossForm::fused}, {"composed", LossForm::composed}})};
 }
 
 MultiProxyEntropyOptions multi_proxy_options_of(const LossConfig& loss) {

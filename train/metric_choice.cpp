@@ -5,6 +5,7 @@
 
 #include "data/parse_number.h"
 #include "tensor/check.h"
+#include "train/choice.h"
 #include "train/text.h"
 
 namespace proxent {
@@ -93,6 +94,11 @@ void spell_out_metrics(std::vector<std::string>& metrics) {
     const NameAndValue parts = divided(metric);
     before = parts.value.empty() || metric == "map@r" ? "" : parts.name;
   }
+}
+
+std::string chooser_name(const std::string& choose_by) {
+  return chosen<std::string>("run.choose_by", choose_by,
+                             {{"r@1", "R@1"}, {"map@r", "MAP@R"}, {"rp", "RP"}});
 }
 
 MetricChoice metric_choice(const std::vector<std::string>& metrics, std::string_view setting) {

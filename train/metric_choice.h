@@ -29,6 +29,9 @@ void spell_out_metrics(std::vector<std::string>& metrics);
 // `setting`, for any other name (with the nearest) and for a K or FAR out of range.
 MetricChoice metric_choice(const std::vector<std::string>& metrics,
                            std::string_view setting = "run.metrics");
+// The name by which evaluations report what run.choose_by names: "R@1" for r@1, "MAP@R" for map@r,
+// "RP" for rp. Throws UsageError for another.
+std::string chooser_name(const std::string& choose_by);
 // What run.metrics and --metrics accept, for help texts.
 inline constexpr std::string_view kMetricNames =
     "r@K, p@K, ndcg@K, tar@FAR (lists as r@1,2,4,8), map, mrr, nmi, ami, auc or all; r@1, map@r "

@@ -37,6 +37,11 @@ HeadNorm head_norm_of(const std::string& name) {
                            {"linear-ln", HeadNorm::behind_linear}});
 }
 
+LinearInit head_init_of(const std::string& name) {
+  return chosen<LinearInit>("model.head_init", name,
+                            {{"uniform", LinearInit::uniform}, {"kaiming", LinearInit::kaiming}});
+}
+
 BatchNormMode batch_norm_mode_of(const std::string& name) {
   return chosen<BatchNormMode>("model.bn_mode", name,
                                {{"train", BatchNormMode::train},
@@ -59,7 +64,8 @@ std::unique_ptr<EmbeddingModel> build_layers(const ModelConfig& config) {
       config.arch, [&](Module* parent) { return build_backbone(parent, config); },
       EmbeddingOptions{.dim = config.embed_dim,
                        .pooling = pooling_of(config.pool),
-                       .norm = head_norm_of(config.head)});
+                       .norm = head_norm_of(config.head),
+                       .init = head_init_of(config.head_init)});
   set_batch_norm_mode(*model, batch_norm_mode_of(config.bn_mode));
   set_recomputation(*model, recomputation_of(config.recompute));
   return model;

@@ -42,6 +42,7 @@ void check_options(const OptimizerOptions& options) {
   require(is_share(options.momentum), "momentum", "in [0, 1)", options.momentum);
   require(is_share(options.beta1), "beta1", "in [0, 1)", options.beta1);
   require(is_share(options.beta2), "beta2", "in [0, 1)", options.beta2);
+  require(is_share(options.alpha), "alpha", "in [0, 1)", options.alpha);
   require(options.epsilon > 0, "eps", "above 0", options.epsilon);
   require(options.clip_norm >= 0, "clip-norm", "0 (off) or above", options.clip_norm);
   require(options.clip_value >= 0, "clip-value", "0 (off) or above", options.clip_value);
@@ -82,7 +83,9 @@ OptimizerOptions for_images_in(DType image_dtype, OptimizerOptions options) {
 Optimizer::Optimizer(std::vector<ParameterGroup> groups, const OptimizerOptions& options)
     : parameters_(std::move(groups)),
       options_(options),
-      is_held_(parameters_.groups().size(), false) {
+      is_held_(parameters_.groups().size(), false),
+      has_velocity_(options.kind == OptimizerOptions::Kind::sgd ||
+                    options.kind == OptimizerOptions::Kind::rmsprop) {
   check_options(options);
   for (const ParameterGroup& group : parameters_.groups())
     check<UsageError>(group.lr_factor >= 0 && group.weight_decay >= 0, "optimizer: group '",
@@ -104,9 +107,8 @@ Optimizer::Optimizer(std::vector<ParameterGroup> groups, const OptimizerOptions&
   loss_scale().fill(options.loss_scaling ? kFirstLossScale : 1);
   learning_rate_ = numbers(1, 0);
   if (options.rounded) parameters_.keep_rounded(*options.rounded);
-  const bool is_sgd = options.kind == OptimizerOptions::Kind::sgd;
-  if (!is_sgd || options.momentum != 0) mean_ = parameters_.zeros_like_values();
-  if (!is_sgd) square_ = parameters_.zeros_like_values();
+  if (!has_velocity_ || options.momentum != 0) mean_ = parameters_.zeros_like_values();
+  if (options.kind != OptimizerOptions::Kind::sgd) square_ = parameters_.zeros_like_values();
 }
 
 StepReport Optimizer::step(double learning_rate) {
@@ -185,6 +187,16 @@ void Optimizer::step_group(std::size_t group, const Tensor& gradient) {
     return;
   }
   Tensor square = parameters_.group_of(square_, group);
+  if (options_.kind == OptimizerOptions::Kind::rmsprop) {
+    rmsprop_step({.learning_rate = learning_rate,
+                  .weight_decay = settings.weight_decay,
+                  .alpha = options_.alpha,
+                  .momentum = options_.momentum,
+                  .epsilon = options_.epsilon,
+                  .gradient_scale = scale},
+                 gradient, value, mean, square, copies);
+    return;
+  }
   adam_step({.learning_rate = learning_rate,
              .weight_decay = settings.weight_decay,
              .beta1 = options_.beta1,
@@ -223,9 +235,9 @@ std::vector<std::vector<std::string>> Optimizer::table() const {
 TensorMap Optimizer::state() const {
   TensorMap tensors{{"optimizer.steps", state_.counts},
                     {"optimizer.loss_scale", state_.loss_scale}};
-  const bool is_sgd = options_.kind == OptimizerOptions::Kind::sgd;
   if (mean_.is_defined())
-    tensors.merge(parameters_.named(mean_, is_sgd ? "optimizer.velocity." : "optimizer.mean."));
+    tensors.merge(
+        parameters_.named(mean_, has_velocity_ ? "optimizer.velocity." : "optimizer.mean."));
   if (square_.is_defined()) tensors.merge(parameters_.named(square_, "optimizer.square."));
   return tensors;
 }

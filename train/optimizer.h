@@ -1,4 +1,4 @@
-// SGD, Adam and AdamW over flat buffers, with parameter groups and gradient clipping.
+// SGD, Adam, AdamW and RMSprop over flat buffers, with parameter groups and gradient clipping.
 #pragma once
 
 #include <optional>
@@ -25,11 +25,13 @@ std::vector<ParameterGroup> group_parameters(const std::vector<Named<Parameter>>
                                              const GroupingOptions& options);
 
 struct OptimizerOptions {
-  enum class Kind { sgd, adam, adamw };
+  enum class Kind { sgd, adam, adamw, rmsprop };
   Kind kind = Kind::adamw;
-  double momentum = 0.9;  // sgd
+  double momentum = 0.9;  // sgd, rmsprop
   bool is_nesterov = false;
-  double beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;  // adam, adamw
+  double beta1 = 0.9, beta2 = 0.999;  // adam, adamw
+  double alpha = 0.99;                // rmsprop
+  double epsilon = 1e-8;              // all but sgd
   // 0: off. With both, values are clipped before the norm, as torch.nn.utils does in that order.
   double clip_value = 0;  // every element of a gradient into [-clip_value, clip_value]
   double clip_norm =
@@ -99,7 +101,8 @@ class Optimizer {
   // In the memory of the parameters. counts are for Adam's bias correction.
   StepState state_;
   Tensor learning_rate_;
-  Tensor mean_, square_;  // moments; SGD's velocity is mean_
+  bool has_velocity_;     // mean_ is the velocity of sgd or rmsprop
+  Tensor mean_, square_;  // moments; undefined where the kind has none
 };
 
 }  // namespace proxent

@@ -6,11 +6,15 @@ namespace proxent {
 OptimizerOptions optimizer_options_of(const OptimConfig& config) {
   using Kind = OptimizerOptions::Kind;
   return {.kind = chosen<Kind>("optim.name", config.name,
-                               {{"sgd", Kind::sgd}, {"adam", Kind::adam}, {"adamw", Kind::adamw}}),
+                               {{"sgd", Kind::sgd},
+                                {"adam", Kind::adam},
+                                {"adamw", Kind::adamw},
+                                {"rmsprop", Kind::rmsprop}}),
           .momentum = config.momentum,
           .is_nesterov = config.nesterov,
           .beta1 = config.betas[0],
           .beta2 = config.betas[1],
+          .alpha = config.rms_alpha,
           .epsilon = config.eps,
           .clip_value = config.clip_value,
           .clip_norm = config.clip_norm};

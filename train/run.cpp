@@ -201,6 +201,10 @@ int train(const Config& config, const std::filesystem::path& state, Device devic
   if (!outcome.stop_reason.empty())
     log.info(fmt::format("ended at step {} of {}: {}", trainer.progress().step,
                          trainer.total_steps(), outcome.stop_reason));
+  if (const std::string found = trainer.milestones_found(); !found.empty())
+    log.info("the learning rate fell on plateaus: --sched step --lr-milestones " + found +
+             " falls there too; the best epoch was " +
+             std::to_string(trainer.progress().best_epoch));
   end_sitting(config, "done", outcome.stop_reason, folder, log);
   if (!last_line.empty()) log.result(last_line);
   return kDone;

@@ -24,7 +24,8 @@ ScheduleOptions schedule_of(const OptimConfig& config, std::int64_t total_steps,
   using Kind = ScheduleOptions::Kind;
   ScheduleOptions schedule{
       .kind = config.sched == "const"        ? Kind::constant
-              : config.sched != "step"       ? Kind::cosine
+              : config.sched == "cosine"     ? Kind::cosine
+              : config.sched == "plateau"    ? Kind::milestones
               : config.lr_milestones.empty() ? Kind::step
                                              : Kind::milestones,
       .learning_rate = config.lr,
@@ -52,6 +53,7 @@ Trainer::Trainer(const Config& config, Device device, const Task& task, RunFolde
       log_(log),
       learner_(config, task.train.classes(), device,
                set_up_precision(config.run.precision, device, config.run.deterministic)),
+      chooser_(chooser_name(config.run.choose_by)),
       sampler_(task.train, sampler_options_of(config)),
       train_data_(fingerprint(task.train)),
       checkpoints_(folder.file("ckpt"), config.run.keep_last),
@@ -101,7 +103,7 @@ TrainOutcome Trainer::run() {
   }
   view_.finish();
   if (is_settled() && progress_.step < total_steps_)
-    outcome.stop_reason = std::string("no better ") + kChooser + " in " +
+    outcome.stop_reason = "no better " + chooser_ + " in " +
                           counted(progress_.evals_since_best, "evaluation", "evaluations");
   outcome.last_loss = last_step_.loss;
   return outcome;

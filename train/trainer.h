@@ -67,6 +67,8 @@ class Trainer {
   }
   std::int64_t steps_per_epoch() const { return sampler_.batches_per_epoch(); }
   EmbedOptions embed_options();  // of evaluations; tells the progress line
+  // "12ep,20ep": where --sched plateau lowered the rate, as optim.lr_milestones reads it.
+  std::string milestones_found() const;
   // What evaluations report.
   const MetricChoice& metrics() const { return metrics_; }
   // Blocks whose branch the loaded weights lack.
@@ -82,8 +84,6 @@ class Trainer {
   std::vector<std::string> bad_images() const;
 
  private:
-  static constexpr const char* kChooser = "R@1";  // the metric that chooses the best weights
-
   bool advance(ProfiledSteps& profiled, Every& log_due, Every& eval_due);
   Batch next_batch();
   void step(Batch batch);
@@ -105,6 +105,7 @@ class Trainer {
   std::optional<Finding> evaluate_on_the_way(const Dataset& dataset);
   void settle_evaluation();
   void choose_by(const Finding& found);
+  void watch_for_plateau(bool is_best);
   std::string where_back() const;  // for a warning, after roll_back()
   void warn_of_collapse(const EmbeddingSpread& spread, std::int64_t dim);
   void save();
@@ -127,7 +128,8 @@ class Trainer {
   std::optional<KeptTensors> before_step_;  // with --on-nan skip
   std::deque<Batch> pending_;               // batches whose steps' results were not taken
   MetricChoice metrics_;
-  ScheduleOptions schedule_;
+  const std::string chooser_;  // the metric that chooses the best weights, "R@1"
+  ScheduleOptions schedule_;   // of sched plateau, with the milestones found so far
   Sampler sampler_;
   std::string train_data_;  // its fingerprint
   std::unique_ptr<Loader> loader_;

@@ -1,10 +1,14 @@
 // A trainer's evaluations: how its weights retrieve, which of them are kept for it, what is told.
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
 #include "train/evaluation_report.h"
 #include "train/provenance.h"
 #include "train/signals.h"
+#include "train/text.h"
 #include "train/trainer.h"
 
 namespace proxent {
@@ -49,13 +53,12 @@ void Trainer::settle_evaluation() {
 void Trainer::choose_by(const Finding& found) {
   const bool is_paper = config_.run.protocol == "paper";
   const EvaluationResult& result = found.evaluation.result;
-  // Without any match nothing can be chosen by, and 0 would be a lie.
-  const bool is_known = result.retrieval.queries > 0;
-  const double chooser = result.retrieval.recall(1);
-  const bool is_best = is_known && (!progress_.best || chooser > *progress_.best);
+  std::vector<MetricValue> metrics = metric_values(result);
+  const MetricValue chooser = *std::ranges::find(metrics, chooser_, &MetricValue::name);
+  const bool is_best = chooser.is_known() && (!progress_.best || chooser.value > *progress_.best);
   progress_.evals_since_best = is_best ? 0 : progress_.evals_since_best + 1;
   if (is_best) {
-    progress_.best = chooser;
+    progress_.best = chooser.value;
     progress_.best_epoch = progress_.epoch;
     UseAverage averaged(learner_.average.get());
     checkpoints_.save_best(weights_of(learner_.modules()), checkpoint_info(task_.selection));
@@ -64,8 +67,8 @@ void Trainer::choose_by(const Finding& found) {
                                    static_cast<double>(sampler_.batches_per_epoch()),
                           .step = progress_.step,
                           .split = is_paper ? "test" : "val",
-                          .metrics = metric_values(result),
-                          .chosen_by = kChooser,
+                          .metrics = std::move(metrics),
+                          .chosen_by = chooser_,
                           .best = progress_.best.value_or(std::nan("")),
                           .is_best = is_best,
                           .label = is_paper ? std::string(name_of(task_.selection)) : "",
@@ -88,6 +91,30 @@ void Trainer::choose_by(const Finding& found) {
   for (const MetricValue& metric : record.metrics) values.push_back(metric.value);
   folder_.add_metrics(record.step, record.epoch,
                       record.split + (record.label.empty() ? "" : " " + record.label), values);
+  watch_for_plateau(is_best);
+}
+
+// torch.optim.lr_scheduler.ReduceLROnPlateau with mode "max" and no threshold: a milestone after
+// more than lr_patience evaluations without a better one since the last.
+void Trainer::watch_for_plateau(bool is_best) {
+  if (config_.optim.sched != "plateau") return;
+  progress_.evals_on_plateau = is_best ? 0 : progress_.evals_on_plateau + 1;
+  if (progress_.evals_on_plateau <= config_.optim.lr_patience) return;
+  log_.info(fmt::format("the learning rate falls to {:.3g}: no better {} in {}",
+                        learning_rate(schedule_, progress_.step) * config_.optim.lr_gamma, chooser_,
+                        counted(progress_.evals_on_plateau, "evaluation", "evaluations")));
+  progress_.evals_on_plateau = 0;
+  progress_.lr_drops.push_back(progress_.step);
+  schedule_.milestones = progress_.lr_drops;
+}
+
+std::string Trainer::milestones_found() const {
+  const auto per_epoch = static_cast<double>(sampler_.batches_per_epoch());
+  std::vector<std::string> milestones;
+  for (const std::int64_t step : progress_.lr_drops)
+    milestones.push_back(
+        to_text(Duration{static_cast<double>(step) / per_epoch, Duration::Unit::epochs}));
+  return join(milestones, ",");
 }
 
 void Trainer::warn_of_collapse(const EmbeddingSpread& spread, std::int64_t dim) {

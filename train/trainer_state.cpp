@@ -15,6 +15,7 @@ void check_same_chooser(const Config& now, const Config& then, const std::filesy
   began.run.protocol = then.run.protocol;
   began.run.fold = then.run.fold;
   began.run.val_classes = then.run.val_classes;
+  began.run.choose_by = then.run.choose_by;
   const std::string changes = differences(now, began);
   check<UsageError>(changes.empty(), "run.resume: the best weights beside ", state.string(),
                     " were not chosen with ", changes, ". Go on without, or start a new run");
@@ -37,7 +38,7 @@ CheckpointInfo Trainer::checkpoint_info(Selection selection) const {
                       .epoch = progress_.epoch,
                       .selection = std::string(name_of(selection))};
   if (progress_.best) {
-    info.metric = std::string(kChooser) + (config_.run.protocol == "paper" ? " (test)" : " (val)");
+    info.metric = chooser_ + (config_.run.protocol == "paper" ? " (test)" : " (val)");
     info.value = *progress_.best;
   }
   return info;
@@ -96,6 +97,7 @@ TrainingState Trainer::restore_from(const std::filesystem::path& path) {
   TrainingState present = state();
   restore(present.tensors, saved.tensors, path.string());
   progress_ = progress;
+  if (config_.optim.sched == "plateau") schedule_.milestones = progress_.lr_drops;
   folder_.go_on_after(progress_.step);
   return saved;
 }

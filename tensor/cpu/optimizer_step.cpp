@@ -84,6 +84,39 @@ void adam_step(Cpu, const AdamStep& step, const Tensor& gradient, Tensor& value,
   write_copies(value, copies);
 }
 
+void rmsprop_step(Cpu, const RmspropStep& step, const Tensor& gradient, Tensor& value,
+                  Tensor& velocity, Tensor& square, StepCopies& copies) {
+  if (!std::isfinite(now(step.gradient_scale))) return;
+  visit_float(value.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const T rate = T(now(step.learning_rate)), decay = T(step.weight_decay);
+    const T keep = T(step.alpha), add = T(1 - step.alpha), momentum = T(step.momentum);
+    const T epsilon = T(step.epsilon), scale = T(now(step.gradient_scale));
+    const T* g = gradient.data<T>();
+    T* x = value.data<T>();
+    T* s = square.data<T>();
+    T* v = step.momentum != 0 ? velocity.data<T>() : nullptr;
+    const auto direction = [=](std::int64_t i) {
+      const T slope = scale * g[i] + decay * x[i];
+      s[i] = keep * s[i] + add * slope * slope;
+      return slope / (std::sqrt(s[i]) + epsilon);
+    };
+    parallel_ranges(value.numel(), kGrain, [&](std::int64_t first, std::int64_t last) {
+      if (!v) {
+#pragma omp simd
+        for (std::int64_t i = first; i < last; ++i) x[i] -= rate * direction(i);
+        return;
+      }
+#pragma omp simd
+      for (std::int64_t i = first; i < last; ++i) {
+        v[i] = momentum * v[i] + direction(i);
+        x[i] -= rate * v[i];
+      }
+    });
+  });
+  write_copies(value, copies);
+}
+
 void sum_of_squares(Cpu, const Tensor& x, Tensor& sum) {
   visit_float(x.dtype(), [&](auto zero) {
     using T = decltype(zero);

@@ -38,25 +38,28 @@ struct Copies {
 };
 
 template <class T>
-struct SgdFactors {
+struct PlainFactors {
   T rate, scale, share;  // share: of the average
   bool is_step;
 };
+template <class T>
+__device__ PlainFactors<T> plain_factors(const Number& learning_rate,
+                                         const Number& gradient_scale) {
+  const double scale = gradient_scale.now();
+  return {T(learning_rate.now()), T(scale), T(0), static_cast<bool>(isfinite(scale))};
+}
 // Rules compute their factors in double, once per block, and then step one element. m and s are the
 // elements of the rows beside the value that the optimizer keeps.
 template <class T>
 struct Sgd {
-  using Factors = SgdFactors<T>;
+  using Factors = PlainFactors<T>;
   static constexpr int kMoments = 1;
 
   Number learning_rate, gradient_scale;
   T decay, momentum;
   bool is_nesterov;
 
-  __device__ Factors factors() const {
-    const double scale = gradient_scale.now();
-    return {T(learning_rate.now()), T(scale), T(0), static_cast<bool>(isfinite(scale))};
-  }
+  __device__ Factors factors() const { return plain_factors<T>(learning_rate, gradient_scale); }
   __device__ void step(const Factors& f, T g, T& x, T& v, T&) const {
     const T slope = f.scale * g + decay * x;
     v = momentum * v + slope;
@@ -92,6 +95,23 @@ struct Adam {
     m = keep1 * m + add1 * slope;
     s = keep2 * s + add2 * slope * slope;
     x = f.shrink * x - f.rate * m / (sqrt(s) * f.widen + epsilon);
+  }
+};
+
+template <class T>
+struct Rmsprop {
+  using Factors = PlainFactors<T>;
+  static constexpr int kMoments = 2;
+
+  Number learning_rate, gradient_scale;
+  T decay, keep, add, momentum, epsilon;
+
+  __device__ Factors factors() const { return plain_factors<T>(learning_rate, gradient_scale); }
+  __device__ void step(const Factors& f, T g, T& x, T& v, T& s) const {
+    const T slope = f.scale * g + decay * x;
+    s = keep * s + add * slope * slope;
+    v = momentum * v + slope / (sqrt(s) + epsilon);
+    x -= f.rate * v;
   }
 };
 
@@ -278,6 +298,28 @@ void adam_step(Cuda, const AdamStep& step, const Tensor& gradient, Tensor& value
                  .second_moment = elements<T>(square),
                  .n = value.numel(),
                  .is_aligned = are_aligned({&gradient, &value, &mean, &square}, copies)},
+                copies);
+  });
+}
+
+void rmsprop_step(Cuda, const RmspropStep& step, const Tensor& gradient, Tensor& value,
+                  Tensor& velocity, Tensor& square, StepCopies& copies) {
+  visit_float(value.dtype(), [&](auto zero) {
+    using T = decltype(zero);
+    const Rmsprop<T> rule{.learning_rate = number_of(step.learning_rate),
+                          .gradient_scale = number_of(step.gradient_scale),
+                          .decay = T(step.weight_decay),
+                          .keep = T(step.alpha),
+                          .add = T(1 - step.alpha),
+                          .momentum = T(step.momentum),
+                          .epsilon = T(step.epsilon)};
+    run_step<T>(rule,
+                {.gradient = elements<T>(gradient),
+                 .value = elements<T>(value),
+                 .first_moment = step.momentum != 0 ? elements<T>(velocity) : nullptr,
+                 .second_moment = elements<T>(square),
+                 .n = value.numel(),
+                 .is_aligned = are_aligned({&gradient, &value, &velocity, &square}, copies)},
                 copies);
   });
 }

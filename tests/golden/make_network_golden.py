@@ -1,5 +1,5 @@
 """Writes golden/networks.safetensors: torchvision's ResNet-18 and ResNet-50, and a BN-Inception written
-here after the paper's table, in float64, forward and backward, and five training steps of a ResNet-18 with SGD and with AdamW.
+here after the paper's table, in float64, forward and backward, and five training steps of a ResNet-18 with SGD, AdamW and RMSprop.
 Run with Debian's python3-torchvision, from anywhere: /usr/bin/python3 tests/golden/make_network_golden.py
 
 Weights and images are no random numbers but a hash of name and index, which tests/networks.cpp computes
@@ -141,6 +141,7 @@ network("resnet50", size=64, batch=4)
 network("bn-inception", size=64, batch=4)
 training("sgd", 32, 6, lambda groups: torch.optim.SGD(groups, lr=0.05, momentum=0.9, nesterov=True))
 training("adamw", 32, 6, lambda groups: torch.optim.AdamW(groups, lr=1e-3))
+training("rmsprop", 32, 6, lambda groups: torch.optim.RMSprop(groups, lr=1e-3, momentum=0.9))
 safetensors_writer.write(os.path.join(HERE, "networks.safetensors"), tensors,
                          {"torch": torch.__version__, "torchvision": torchvision.__version__,
                           "seed": "none: a hash of names and indices"})
