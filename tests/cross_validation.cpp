@@ -135,6 +135,9 @@ TEST_SUITE("cross validation") {
     CHECK(provenance(config, Selection::val_selected, {2, 1, 3, 7}, FoldUse::concatenated) ==
           "val-selected (protocol mlrc, 4 folds concatenated), whole picture at 224x224, pool avg, "
           "2048 features, batch norm train, seeds 1-3,7, n=4");
+    config.run.choose_by = "map@r";
+    CHECK(provenance(config, Selection::val_selected, {1}).starts_with("val-selected by MAP@R ("));
+    CHECK(provenance(config, Selection::last_epoch, {1}).starts_with("last-epoch ("));
     CHECK(provenance(config, Selection::val_selected, {1}).find("mlrc, fold 1/4") !=
           std::string::npos);
   }

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "train/metric_choice.h"
+
 namespace proxent {
 namespace {
 
@@ -19,6 +21,12 @@ std::string protocol_text(const RunConfig& run, FoldUse use) {
   if (use == FoldUse::one) return "mlrc, fold " + run.fold;
   return fmt::format("mlrc, {} folds {}", fold_of(run).count,
                      use == FoldUse::separated ? "separated" : "concatenated");
+}
+
+// How the weights were chosen; by R@1 unless it says otherwise.
+std::string selection_text(const RunConfig& run, Selection selection) {
+  const bool is_usual = selection == Selection::last_epoch || run.choose_by == "r@1";
+  return std::string(name_of(selection)) + (is_usual ? "" : " by " + chooser_name(run.choose_by));
 }
 
 // What makes an embedding of a picture, and of how many runs it is told.
@@ -49,7 +57,8 @@ std::string pixels_provenance(const Config& config, std::int64_t features) {
 std::string provenance(const Config& config, Selection selection,
                        const std::vector<std::int64_t>& seeds, FoldUse use) {
   const std::int64_t models = use == FoldUse::concatenated ? fold_of(config.run).count : 1;
-  return fmt::format("{} (protocol {}), {}", name_of(selection), protocol_text(config.run, use),
+  return fmt::format("{} (protocol {}), {}", selection_text(config.run, selection),
+                     protocol_text(config.run, use),
                      conditions(config, models * config.model.embed_dim, seeds));
 }
 
