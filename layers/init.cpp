@@ -10,8 +10,8 @@ void initialize(Module& root, std::uint64_t seed) {
 }
 
 void kaiming_normal_fan_out(Tensor& weight, Philox random) {
-  const auto fan_out = static_cast<double>(weight.numel() / weight.dim(-1));  // K R S, or out
-  fill_normal(weight, random, 0.0, std::sqrt(2.0 / fan_out));
+  const std::int64_t fan_out = weight.numel() / weight.dim(-1);  // K R S, or out
+  fill_normal(weight, random, 0.0, std::sqrt(2.0 / static_cast<double>(fan_out)));
 }
 
 void uniform_fan_in(Tensor& x, std::int64_t fan_in, Philox random) {

@@ -96,20 +96,20 @@ void rmsprop_step(Cpu, const RmspropStep& step, const Tensor& gradient, Tensor& 
     T* x = value.data<T>();
     T* s = square.data<T>();
     T* v = step.momentum != 0 ? velocity.data<T>() : nullptr;
-    const auto direction = [=](std::int64_t i) {
-      const T slope = scale * g[i] + decay * x[i];
-      s[i] = keep * s[i] + add * slope * slope;
-      return slope / (std::sqrt(s[i]) + epsilon);
+    const auto direction = [=](T gradient, T value, T& square) {
+      const T slope = scale * gradient + decay * value;
+      square = keep * square + add * slope * slope;
+      return slope / (std::sqrt(square) + epsilon);
     };
     parallel_ranges(value.numel(), kGrain, [&](std::int64_t first, std::int64_t last) {
       if (!v) {
 #pragma omp simd
-        for (std::int64_t i = first; i < last; ++i) x[i] -= rate * direction(i);
+        for (std::int64_t i = first; i < last; ++i) x[i] -= rate * direction(g[i], x[i], s[i]);
         return;
       }
 #pragma omp simd
       for (std::int64_t i = first; i < last; ++i) {
-        v[i] = momentum * v[i] + direction(i);
+        v[i] = momentum * v[i] + direction(g[i], x[i], s[i]);
         x[i] -= rate * v[i];
       }
     });
