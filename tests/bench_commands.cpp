@@ -177,9 +177,10 @@ TEST_SUITE("bench commands") {
     CHECK(found["r@5"] >= found["r@1"]);
   }
 
-#if !defined(PROXENT_SANITIZE_ADDRESS) && !defined(PROXENT_SANITIZE_THREAD)
+#ifdef NDEBUG  // a release: sanitizers and counters of coverage slow our loops, not oneDNN's
   // Sums that do not fit the registers of a processor go through memory: no result tells, and the
-  // time is four to twenty times as long. The bounds are far from what other work here could do.
+  // time is three to twenty times as long. Ratios are 5 and 1 where they fit, and were 0.1 and 4
+  // where they did not.
   TEST_CASE("inner loops keep their sums in registers") {
     const auto loss = run_json("bench loss --batch 128 --classes 1000 --dim 256 --rounds 5");
     CHECK(loss["ratio"].get<double>() > 0.7);

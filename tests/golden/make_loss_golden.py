@@ -144,8 +144,12 @@ def multi_similarity(s, positive, negative, alpha=2, beta=5, base=0.5, epsilon=0
     return (pull + push).mean()
 
 
+def distances(s):  # clamped: at 0, a row's distance from itself, the root has no slope
+    return torch.sqrt(2 - 2 * s.clamp(max=1 - 1e-15))
+
+
 def triplet_batch_hard(s, positive, negative, margin=0.3):
-    d = torch.sqrt(2 - 2 * s.clamp(max=1 - 1e-15))
+    d = distances(s)
     is_anchor = positive.any(1) & negative.any(1)
     farthest = d.masked_fill(~positive, -math.inf).amax(1)
     nearest = d.masked_fill(~negative, math.inf).amin(1)
@@ -153,7 +157,7 @@ def triplet_batch_hard(s, positive, negative, margin=0.3):
 
 
 def triplet_semi_hard(s, positive, negative, margin=0.5):
-    d = torch.sqrt(2 - 2 * s.clamp(max=1 - 1e-15))
+    d = distances(s)
     gap = d[:, None, :] - d[:, :, None]  # of anchor, positive, negative
     chosen = positive[:, :, None] & negative[:, None, :] & (gap > 0) & (gap < margin)
     return (margin - gap)[chosen].mean()
