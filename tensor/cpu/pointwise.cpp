@@ -20,9 +20,22 @@ void map(const Tensor& in, Tensor& out, F f) {
   });
 }
 
-// out = f(a, b) at out's shape, which a and b broadcast to.
+// out[i] = f(a[i], b[i]).
+template <class T, class F>
+void map(const Tensor& a, const Tensor& b, Tensor& out, F f) {
+  const T* pa = a.data<T>();
+  const T* pb = b.data<T>();
+  T* py = out.data<T>();
+  parallel_ranges(out.numel(), kGrain, [&](std::int64_t first, std::int64_t last) {
+#pragma omp simd
+    for (std::int64_t i = first; i < last; ++i) py[i] = f(pa[i], pb[i]);
+  });
+}
+
+// out = f(a, b) at out's shape, which a and b are broadcast to.
 template <class T, class F>
 void map_broadcast(const Tensor& a, const Tensor& b, Tensor& out, F f) {
+  if (a.shape() == out.shape() && b.shape() == out.shape()) return map<T>(a, b, out, f);
   const auto n = padded_sizes(out.shape());
   const Strides sa = broadcast_strides(a.shape(), out.shape());
   const Strides sb = broadcast_strides(b.shape(), out.shape());
@@ -39,23 +52,11 @@ void map_broadcast(const Tensor& a, const Tensor& b, Tensor& out, F f) {
   });
 }
 
-template <class T, class F>
-void map2(const Tensor& a, const Tensor& b, Tensor& out, F f) {
-  if (a.shape() != b.shape()) return map_broadcast<T>(a, b, out, f);
-  const T* pa = a.data<T>();
-  const T* pb = b.data<T>();
-  T* py = out.data<T>();
-  parallel_ranges(out.numel(), kGrain, [&](std::int64_t first, std::int64_t last) {
-#pragma omp simd
-    for (std::int64_t i = first; i < last; ++i) py[i] = f(pa[i], pb[i]);
-  });
-}
-
 // dy * f(a, b) at dy's shape. Multiplies in place, so that a and b may be broadcast.
 template <class T, class F>
 void map_backward(const Tensor& dy, const Tensor& a, const Tensor& b, Tensor& out, F slope) {
-  map2<T>(a, b, out, slope);
-  map2<T>(out, dy, out, [](T s, T d) { return s * d; });
+  map_broadcast<T>(a, b, out, slope);
+  map<T>(out, dy, out, [](T s, T d) { return s * d; });
 }
 }  // namespace
 
@@ -71,7 +72,7 @@ void map_backward(const Tensor& dy, const Tensor& a, const Tensor& b, Tensor& ou
   void name##_backward(Cpu, const Tensor& dy, const Tensor& kept, Tensor& dx) { \
     visit_float(dy.dtype(), [&](auto zero) {                                    \
       using T = decltype(zero);                                                 \
-      map2<T>(dy, kept, dx, [](T d, T k) -> T {                                 \
+      map<T>(dy, kept, dx, [](T d, T k) -> T {                                  \
         [[maybe_unused]] const T x = k, y = k;                                  \
         return d * (slope);                                                     \
       });                                                                       \
@@ -87,7 +88,7 @@ void map_backward(const Tensor& dy, const Tensor& a, const Tensor& b, Tensor& ou
   void name##_backward(Cpu, const Tensor& dy, const Tensor& kept, double parameter, Tensor& dx) { \
     visit_float(dy.dtype(), [&](auto zero) {                                                      \
       using T = decltype(zero);                                                                   \
-      map2<T>(dy, kept, dx, [p = T(parameter)](T d, T k) -> T {                                   \
+      map<T>(dy, kept, dx, [p = T(parameter)](T d, T k) -> T {                                    \
         [[maybe_unused]] const T x = k, y = k, unused = p;                                        \
         return d * (slope);                                                                       \
       });                                                                                         \
@@ -97,7 +98,7 @@ void map_backward(const Tensor& dy, const Tensor& a, const Tensor& b, Tensor& ou
   void name(Cpu, const Tensor& in_a, const Tensor& in_b, Tensor& out) {                         \
     visit_float(in_a.dtype(), [&](auto zero) {                                                  \
       using T = decltype(zero);                                                                 \
-      map2<T>(in_a, in_b, out, [](T a, T b) -> T { return y_; });                               \
+      map_broadcast<T>(in_a, in_b, out, [](T a, T b) -> T { return y_; });                      \
     });                                                                                         \
   }                                                                                             \
   void name##_backward_a(Cpu, const Tensor& dy, const Tensor& in_a, const Tensor& in_b,         \

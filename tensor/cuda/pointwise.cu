@@ -57,22 +57,27 @@ __global__ void map_broadcast_kernel(std::int64_t n, Strides sizes, F f, T* out,
 template <class T, class>
 using ElementOf = T;
 
+// Of inputs that have out's shape.
 template <class T, class F, class... In>
 void map(F f, Tensor& out, const In&... in) {
   const std::int64_t n = out.numel();
-  if (((in.shape() == out.shape()) && ...)) {
-    const bool is_aligned = cuda::are_aligned({out.raw(), in.raw()...});
-    cuda::launch_kernel(map_kernel<T, F, ElementOf<T, In>...>,
-                        cuda::blocks_for(n, kThreads * kPackSize<T>), kThreads, 0, n, is_aligned, f,
-                        elements<T>(out), elements<T>(in)...);
-  } else {
-    const auto operand = [&](const Tensor& x) {
-      return Operand<T>{elements<T>(x), broadcast_strides(x.shape(), out.shape())};
-    };
-    cuda::launch_kernel(map_broadcast_kernel<T, F, ElementOf<T, In>...>,
-                        cuda::blocks_for(n, kThreads), kThreads, 0, n, padded_sizes(out.shape()), f,
-                        elements<T>(out), operand(in)...);
-  }
+  const bool is_aligned = cuda::are_aligned({out.raw(), in.raw()...});
+  cuda::launch_kernel(map_kernel<T, F, ElementOf<T, In>...>,
+                      cuda::blocks_for(n, kThreads * kPackSize<T>), kThreads, 0, n, is_aligned, f,
+                      elements<T>(out), elements<T>(in)...);
+}
+
+// Of inputs that are broadcast to out's shape, if they have another.
+template <class T, class F, class... In>
+void map_broadcast(F f, Tensor& out, const In&... in) {
+  if (((in.shape() == out.shape()) && ...)) return map<T>(f, out, in...);
+  const std::int64_t n = out.numel();
+  const auto operand = [&](const Tensor& x) {
+    return Operand<T>{elements<T>(x), broadcast_strides(x.shape(), out.shape())};
+  };
+  cuda::launch_kernel(map_broadcast_kernel<T, F, ElementOf<T, In>...>,
+                      cuda::blocks_for(n, kThreads), kThreads, 0, n, padded_sizes(out.shape()), f,
+                      elements<T>(out), operand(in)...);
 }
 }  // namespace
 
@@ -154,19 +159,19 @@ void map(F f, Tensor& out, const In&... in) {
   void name(Cuda, const Tensor& a, const Tensor& b, Tensor& out) {                               \
     cuda::visit_gpu_float(a.dtype(), [&](auto zero) {                                            \
       using T = decltype(zero);                                                                  \
-      map<T>(name##_value<Compute<T>>{}, out, a, b);                                             \
+      map_broadcast<T>(name##_value<Compute<T>>{}, out, a, b);                                   \
     });                                                                                          \
   }                                                                                              \
   void name##_backward_a(Cuda, const Tensor& dy, const Tensor& a, const Tensor& b, Tensor& da) { \
     cuda::visit_gpu_float(dy.dtype(), [&](auto zero) {                                           \
       using T = decltype(zero);                                                                  \
-      map<T>(name##_gradient_a<Compute<T>>{}, da, dy, a, b);                                     \
+      map_broadcast<T>(name##_gradient_a<Compute<T>>{}, da, dy, a, b);                           \
     });                                                                                          \
   }                                                                                              \
   void name##_backward_b(Cuda, const Tensor& dy, const Tensor& a, const Tensor& b, Tensor& db) { \
     cuda::visit_gpu_float(dy.dtype(), [&](auto zero) {                                           \
       using T = decltype(zero);                                                                  \
-      map<T>(name##_gradient_b<Compute<T>>{}, db, dy, a, b);                                     \
+      map_broadcast<T>(name##_gradient_b<Compute<T>>{}, db, dy, a, b);                           \
     });                                                                                          \
   }
 #include "tensor/pointwise.def"
