@@ -2,6 +2,7 @@
 
 #include <doctest/doctest.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include <csignal>
 #include <cstring>
@@ -363,6 +364,25 @@ TEST_SUITE("safetensors") {
     CHECK_FALSE(std::filesystem::exists(folder.path() / "f.tmp"));
     const AtomicFile first(path);
     CHECK_THROWS_AS(AtomicFile second(path), DataError);
+  }
+
+  TEST_CASE("a link stays a link: the file that it leads to is written") {
+    const TempFolder folder;
+    const auto link = folder.path() / "link";
+    folder.write("target", "before");
+    std::filesystem::create_symlink("target", link);
+    write_file_atomically(link, "after");
+    CHECK(std::filesystem::is_symlink(link));
+    CHECK(bytes_of_file(folder.path() / "target") == "after");
+  }
+
+  TEST_CASE("a pipe is not replaced by a file") {
+    const TempFolder folder;
+    const auto pipe = folder.path() / "pipe";
+    REQUIRE(::mkfifo(pipe.c_str(), 0600) == 0);
+    CHECK_THROWS_WITH_AS(write_file_atomically(pipe, "text"),
+                         doctest::Contains("this is a device or a pipe; name a file"), DataError);
+    CHECK(std::filesystem::is_fifo(pipe));
   }
 
   TEST_CASE("places that cannot be written and tensors that cannot be saved are refused") {

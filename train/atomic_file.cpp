@@ -24,10 +24,17 @@ void sync_folder(const std::filesystem::path& folder) {
 
 }  // namespace
 
-AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)), temporary_(path_) {
-  std::error_code ignored;
-  check<DataError>(path_.has_filename() && !std::filesystem::is_directory(path_, ignored),
-                   "cannot write ", path_.string(), ": this is a folder; name a file");
+AtomicFile::AtomicFile(std::filesystem::path path) : path_(std::move(path)) {
+  // Renaming would put a file in the place of a link or a device, /dev/stdout for one.
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(path_, error);
+  const bool is_folder = !path_.has_filename() || std::filesystem::is_directory(status);
+  check<DataError>(!is_folder, "cannot write ", path_.string(), ": this is a folder; name a file");
+  check<DataError>(!std::filesystem::exists(status) || std::filesystem::is_regular_file(status),
+                   "cannot write ", path_.string(), ": this is a device or a pipe; name a file");
+  if (std::filesystem::exists(status) && std::filesystem::is_symlink(path_))
+    path_ = std::filesystem::canonical(path_);
+  temporary_ = path_;
   temporary_ += ".tmp";
   while (!open_locked()) {
   }

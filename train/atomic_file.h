@@ -16,8 +16,8 @@ struct Image;  // data/image.h
 class AtomicFile {
  public:
   // Opens `<path>.tmp` for writing and locks it; what a killed process left there is overwritten.
-  // Throws DataError naming path and reason: no such folder, no permission, another process
-  // writing the same file.
+  // Of a link, the file that it leads to is written. Throws DataError naming path and reason: a
+  // folder, a device, no such folder, no permission, another process writing the same file.
   explicit AtomicFile(std::filesystem::path path);
   // Without commit() nothing remains.
   ~AtomicFile();
