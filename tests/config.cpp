@@ -315,6 +315,10 @@ TEST_SUITE("text") {
     CHECK(to_ascii("a │ b ▲") == "a | b ^");
     CHECK(to_ascii("\xff") == "?");
     CHECK(without_codes("\x1b[31mred\x1b[0m") == "red");
+    CHECK(without_controls("\x1b[31mred\x1b[0m\ttwo\n") == "\x1b[31mred\x1b[0m\ttwo\n");
+    CHECK(without_controls("a\x1b[2Jb\x1b[1") == "a\\x1b[2Jb\\x1b[1");  // what clears a screen
+    CHECK(without_controls("\r\x07\x7f é \xc2\x9b"
+                           "2J \x9b") == "\\x0d\\x07\\x7f é \\x9b2J \\x9b");
     CHECK(wrap("one two three", 8) == std::vector<std::string>{"one two", "three"});
     CHECK(wrap("verylongword x", 4) == std::vector<std::string>{"verylongword", "x"});
     CHECK(split("a, b ,,c", ',') == std::vector<std::string>{"a", "b", "", "c"});

@@ -42,7 +42,7 @@ void Log::add(std::string_view text, bool is_on_terminal) {
     terminal_.write(out);
   }
   if (file_) {
-    std::fputs((without_codes(text) + "\n").c_str(), file_.get());
+    std::fputs((without_controls(without_codes(text)) + "\n").c_str(), file_.get());
     std::fflush(file_.get());
   }
 }

@@ -46,7 +46,7 @@ std::string coded(const char* code, std::string_view text) {
 }  // namespace
 
 std::string Terminal::fitted(std::string_view text) const {
-  std::string fit = has_color ? std::string(text) : without_codes(text);
+  const std::string fit = without_controls(has_color ? std::string(text) : without_codes(text));
   return is_utf8 ? fit : to_ascii(fit);
 }
 

@@ -21,9 +21,13 @@ CodePoint letter_at(std::string_view text, std::size_t i) {
 // Length of the colour code that begins at i, 0 if none does.
 std::size_t code_length(std::string_view text, std::size_t i) {
   if (text[i] != '\x1b' || i + 1 >= text.size() || text[i + 1] != '[') return 0;
-  std::size_t end = i + 2;
-  while (end < text.size() && (text[end] < '@' || text[end] > '~')) ++end;
-  return std::min(end + 1, text.size()) - i;
+  const std::size_t end = text.find_first_not_of("0123456789;", i + 2);
+  return end < text.size() && text[end] == 'm' ? end + 1 - i : 0;
+}
+
+// Of ASCII and, as U+0080 to U+009F, of ISO 6429, where terminals take commands from too.
+bool is_control(char32_t c) {
+  return (c < 0x20 && c != '\n' && c != '\t') || (c >= 0x7F && c < 0xA0);
 }
 
 // Combining marks take no column, East Asian wide and emoji take two.
@@ -208,6 +212,20 @@ std::string without_codes(std::string_view text) {
       plain += text[i++];
   }
   return plain;
+}
+
+std::string without_controls(std::string_view text) {
+  std::string shown;
+  for (std::size_t i = 0; i < text.size();) {
+    const std::size_t code = code_length(text, i);
+    const CodePoint c = letter_at(text, i);
+    if (code == 0 && is_control(c.value))
+      shown += fmt::format("\\x{:02x}", static_cast<unsigned>(c.value));
+    else
+      shown += text.substr(i, std::max(code, c.length));
+    i += std::max(code, c.length);
+  }
+  return shown;
 }
 
 std::string to_ascii(std::string_view text) {

@@ -30,6 +30,9 @@ std::vector<std::string> split(std::string_view text, char separator);
 int display_width(std::string_view text);
 // The text without colour codes.
 std::string without_codes(std::string_view text);
+// Control characters but line feeds, tabs and colour codes as "\x1b": the name of a file must not
+// command the terminal that shows it.
+std::string without_controls(std::string_view text);
 // Box lines, dots and arrows replaced by ASCII; any other non-ASCII letter becomes '?'.
 std::string to_ascii(std::string_view text);
 // At most `width` columns; "..." takes the place of what is cut off.
