@@ -66,7 +66,10 @@ TEST_SUITE("event file") {
   TEST_CASE("cut to a checkpoint: later steps, half records and damage go") {
     const TempFolder temporary;
     const fs::path folder = temporary.path() / "tb";
-    cut_events_after(folder, 3);  // no file: nothing to do
+    const auto cut_after = [&](std::int64_t step) {
+      cut_events(folder, [&](const EventScalars& event) { return event.step > step; });
+    };
+    cut_after(3);  // no file: nothing to do
     CHECK_FALSE(fs::exists(folder));
     fs::path path;
     {
@@ -77,23 +80,23 @@ TEST_SUITE("event file") {
     const std::string whole = text_of(path);
     std::ofstream(path, std::ios::app | std::ios::binary) << whole.substr(0, 20);  // killed there
     CHECK(steps_in(folder) == std::vector<std::int64_t>{1, 2, 3, 4, 5});
-    cut_events_after(folder, 9);
+    cut_after(9);
     CHECK(text_of(path) == whole);
-    cut_events_after(folder, 3);
+    cut_after(3);
     CHECK(steps_in(folder) == std::vector<std::int64_t>{1, 2, 3});
     CHECK(whole.starts_with(text_of(path)));
 
     std::string damaged = text_of(path);
     damaged[damaged.size() - 6] ^= 1;  // in the last message
     std::ofstream(path, std::ios::binary) << damaged;
-    cut_events_after(folder, 3);
+    cut_after(3);
     CHECK(steps_in(folder) == std::vector<std::int64_t>{1, 2});
     EventFile(folder).add({.step = 4});
     CHECK(steps_in(folder) == std::vector<std::int64_t>{1, 2, 4});
 
     std::ofstream(path, std::ios::binary) << "no events";
     CHECK_THROWS_WITH_AS(read_events(path), doctest::Contains("not an event file"), DataError);
-    cut_events_after(folder, 3);  // nothing of it is whole ...
+    cut_after(3);  // nothing of it is whole ...
     EventFile(folder).add({.step = 4});
     CHECK(steps_in(folder) == std::vector<std::int64_t>{4});  // ... so the file starts anew
   }

@@ -170,7 +170,7 @@ TEST_SUITE("run folder") {
       folder.write_command_line({"proxent", "train", "--name", "it's"});
       for (int step = 1; step <= 5; ++step) {
         folder.add_step(Json::object({{"step", step}}));
-        folder.add_eval(Json::object({{"step", step}}));
+        folder.add_eval(Json::object({{"step", step}, {"split", "val"}, {"seconds", 1}}));
         folder.add_metrics(step, step, "val", {0.5, 0.25});
       }
       folder.record()["metrics"]["val"] = Json::array({0.5, Json(), true, "x"});
@@ -189,6 +189,13 @@ TEST_SUITE("run folder") {
     CHECK(lines_of(path + "/train.jsonl").size() == 3);
     CHECK(lines_of(path + "/eval.jsonl").size() == 3);
     CHECK(lines_of(path + "/metrics.csv").size() == 4);
+    // An evaluation that the state still owes is written once more.
+    const std::size_t events = read_events(event_file_in(path + "/tb")).size();
+    folder.go_on_after(3, true);
+    CHECK(lines_of(path + "/train.jsonl").size() == 3);
+    CHECK(lines_of(path + "/eval.jsonl").size() == 2);
+    CHECK(lines_of(path + "/metrics.csv").size() == 3);
+    CHECK(read_events(event_file_in(path + "/tb")).size() == events - 1);
     folder.add_step(Json::object({{"step", 4}}));
     CHECK(lines_of(path + "/train.jsonl").size() == 4);
     folder.add_metrics(4, 4, "val", {1, 1});

@@ -202,13 +202,13 @@ fs::path event_file_in(const fs::path& folder) {
   return newest;
 }
 
-void cut_events_after(const fs::path& folder, std::int64_t step) {
+void cut_events(const fs::path& folder, const std::function<bool(const EventScalars&)>& is_late) {
   const fs::path path = event_file_in(folder);
   if (path.empty()) return;
   const std::string bytes = bytes_of(path);
   std::size_t end = 0;
   while (const auto message = message_at(bytes, end)) {
-    if (parsed(*message).step > step) break;
+    if (is_late(parsed(*message))) break;
     end += kFraming + message->size();
   }
   if (end < bytes.size()) write_file_atomically(path, std::string_view(bytes).substr(0, end));

@@ -44,9 +44,10 @@ class EventFile {
 
 // The event file in the folder; empty if there is none.
 std::filesystem::path event_file_in(const std::filesystem::path& folder);
-// Cuts the folder's event file after the last record of `step` or before, and a record that is half
-// written or damaged with all behind it. Nothing happens where there is no file.
-void cut_events_after(const std::filesystem::path& folder, std::int64_t step);
+// Cuts the folder's event file before the first record that `is_late`, or is half written or
+// damaged. Nothing happens where there is no file.
+void cut_events(const std::filesystem::path& folder,
+                const std::function<bool(const EventScalars&)>& is_late);
 // The scalars in the order of the file, up to the first record that is half written or damaged.
 // Throws DataError if the file cannot be read or does not begin as an event file.
 std::vector<EventScalars> read_events(const std::filesystem::path& path);

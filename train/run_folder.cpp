@@ -222,11 +222,14 @@ RunFolder RunFolder::reopen(const std::string& path, const std::vector<std::stri
   return folder;
 }
 
-void RunFolder::go_on_after(std::int64_t step) {
+void RunFolder::go_on_after(std::int64_t step, bool owes_evaluation) {
+  const std::int64_t evaluated = owes_evaluation ? step - 1 : step;
   cut_after(file("train.jsonl"), step, 0, step_of_json);
-  cut_after(file("eval.jsonl"), step, 0, step_of_json);
-  cut_after(file("metrics.csv"), step, 1, step_of_csv);
-  cut_events_after(events(), step);
+  cut_after(file("eval.jsonl"), evaluated, 0, step_of_json);
+  cut_after(file("metrics.csv"), evaluated, 1, step_of_csv);
+  cut_events(events(), [&](const EventScalars& event) {
+    return event.step > (are_of_eval(event.values) ? evaluated : step);
+  });
   open_logs();
 }
 

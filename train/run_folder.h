@@ -50,8 +50,9 @@ class RunFolder {
   // All three throw UsageError, naming it, if another process trains in the folder.
 
   // Lines of steps after `step` are cut from train.jsonl, eval.jsonl, metrics.csv and the event
-  // file, as is a half-written last one.
-  void go_on_after(std::int64_t step);
+  // file, as is a half-written last one; where the step `owes_evaluation`, so is the one of it that
+  // a process wrote which was killed before its next state.
+  void go_on_after(std::int64_t step, bool owes_evaluation = false);
 
   const std::string& path() const { return path_; }
   std::string file(std::string_view name) const { return path_ + "/" + std::string(name); }

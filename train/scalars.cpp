@@ -31,4 +31,8 @@ Scalars scalars_of_eval(const Json& line) {
   return scalars_below(tag, line);
 }
 
+bool are_of_eval(const Scalars& scalars) {
+  return !scalars.empty() && !scalars.front().first.starts_with("train/");
+}
+
 }  // namespace proxent

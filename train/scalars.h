@@ -18,5 +18,7 @@ Scalars scalars_of_step(const Json& line);
 // Of a line of eval.jsonl: "val/R@1", and of weights chosen by the very set that is reported
 // "test test-selected/R@1".
 Scalars scalars_of_eval(const Json& line);
+// Whether they are of such a line, not of a step's.
+bool are_of_eval(const Scalars& scalars);
 
 }  // namespace proxent

@@ -98,7 +98,7 @@ TrainingState Trainer::restore_from(const std::filesystem::path& path) {
   restore(present.tensors, saved.tensors, path.string());
   progress_ = progress;
   if (config_.optim.sched == "plateau") schedule_.milestones = progress_.lr_drops;
-  folder_.go_on_after(progress_.step);
+  folder_.go_on_after(progress_.step, progress_.owes_evaluation);
   return saved;
 }
 
