@@ -245,6 +245,27 @@ TEST_SUITE("resume") {
     trial.finish();
   }
 
+  TEST_CASE("an owed evaluation that was made, but not saved, is made again") {
+    const TempFolder temporary;
+    const fs::path pictures = draw_pictures(temporary.path() / "pictures");
+    const fs::path picture = fs::directory_iterator(pictures / "class1")->path();
+    Trial trial(restless_config(pictures, 1));
+    for (const char* moment : {"rename 7", "rename 9"}) {
+      const std::string whole = text_of(picture);
+      std::ofstream(picture) << "no picture";  // breaks off the first evaluation
+      Process first = trial.sitting();
+      CHECK(first.wait() == kDataError);
+      std::ofstream(picture, std::ios::binary) << whole;
+      Process second =
+          trial.sitting({"LD_PRELOAD=" PROXENT_DIE_AT, std::string("DIE_AT=") + moment});
+      CHECK(second.wait() == -SIGKILL);
+      const TrainingState state = read_state(trial.folder() / "run/ckpt/last.state");
+      CHECK(progress_of(state.texts, "last.state").owes_evaluation);
+      CHECK(comparable_lines(trial.folder() / "run/eval.jsonl").size() == 1);
+      trial.finish();
+    }
+  }
+
   TEST_CASE("a run that is killed at random moments ends with the same bits") {
     const TempFolder temporary;
     Philox random(static_cast<std::uint64_t>(getpid()), stream_of("kills"));
