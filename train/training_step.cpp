@@ -44,6 +44,7 @@ void TrainingStep::run(std::vector<Tensor> batch, double learning_rate) {
   } else if (recording_ || !options_.uses_graph) {
     queue(inputs);
   } else if (is_usual && plain_steps_ >= options_.plain_steps) {
+    recorded_batch_.clear();  // of a recording that failed
     for (const Tensor& input : inputs) recorded_batch_.push_back(input.clone());
     recording_ = std::make_unique<RecordedWork>([&] { queue(recorded_batch_); },
                                                 [this] { forget_recording(); });

@@ -11,6 +11,7 @@ class RecordedWork::Gpu {
       : memory_(Device::cuda, std::move(give_up)) {
     cudaGraph_t graph = nullptr;
     const cudaStream_t stream = cuda::compute_stream();
+    cuda::keep_workspaces();  // before one is used in what is recorded
     // Relaxed: the pool may ask the driver for a block meanwhile, and so may other threads.
     CUDA_CHECK(cudaStreamBeginCapture(stream, cudaStreamCaptureModeRelaxed));
     try {
@@ -26,7 +27,6 @@ class RecordedWork::Gpu {
     const cudaError_t error = cudaGraphInstantiate(&executable_, graph, 0);
     cudaGraphDestroy(graph);
     CUDA_CHECK(error);
-    cuda::keep_workspaces();
   }
   ~Gpu() {
     cudaStreamSynchronize(cuda::compute_stream());  // it may still be running
